@@ -1,0 +1,139 @@
+# Cloche. `make help` lists the targets. A file becomes part of a program by its folder.
+
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+BUILD   ?= build
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+
+WARN := -Wall -Wextra -Wpedantic -Wno-gnu-zero-variadic-macro-arguments -Wshadow -Wstrict-prototypes \
+        -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings \
+        -Wformat=2 -Wundef -Wvla -Wswitch-enum -Wredundant-decls -Wnested-externs -Winit-self \
+        -Wfloat-equal -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion -Wunused \
+        -Wdate-time -Werror
+# statement expressions, empty initialisers and typeof are the house style
+WARN += -Wno-pedantic
+ifneq (,$(findstring clang,$(CC)))
+WARN += -Wno-gnu-statement-expression
+endif
+
+OPT      ?= -O2 -g
+CPPFLAGS += -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"'
+CFLAGS   += -std=gnu11 $(OPT) $(WARN) -fvisibility=hidden -fstack-protector-strong -fno-common \
+            -fno-strict-aliasing -MMD -MP $(SANITIZE)
+ifeq (,$(SANITIZE))
+CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+LDFLAGS  += -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANITIZE)
+
+# Everything but libc and cJSON is linked from its archive: a start of `cloche run` pays 0.25 ms less
+# than with five more shared objects, and only touched pages are ever read.
+LIBS := -l:libseccomp.a -l:libcap.a -l:libnl-route-3.a -l:libnl-3.a -l:libnettle.a -lcjson -lpthread -lm
+NLINC := $(shell pkg-config --cflags libnl-3.0 2>/dev/null || echo -I/usr/include/libnl3)
+CPPFLAGS += $(NLINC)
+
+sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+CORE_SRC   := $(call sources,base config isolation compiler)
+CLI_SRC    := $(call sources,runtime runtime/cli)
+EMBEDDED   := $(sort $(wildcard config/profiles/*.json config/seccomp/*.json config/toolchains/*.json))
+CORE_OBJ   := $(call objects,$(CORE_SRC)) $(BUILD)/obj/builtin.o
+CORE       := $(BUILD)/libcore.a
+
+all: $(BUILD)/cloche
+
+$(BUILD)/cloche: $(call objects,$(CLI_SRC)) $(CORE)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(CORE): $(CORE_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/obj/%.o: %.c | $(BUILD)/gen
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# config/*.json, compiled in with their digests
+$(BUILD)/gen/builtin.c: $(EMBEDDED) config/embed.sh | $(BUILD)/gen
+	config/embed.sh $(EMBEDDED) > $@.new && mv $@.new $@
+$(BUILD)/obj/builtin.o: $(BUILD)/gen/builtin.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(BUILD)/gen:
+	@mkdir -p $@
+
+# --- tests -----------------------------------------------------------------------------------------------
+UNIT_SRC := $(wildcard tests/unit/*.c)
+UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+unit-bins: $(UNIT_BIN)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+
+include $(wildcard tests/*/rules.mk)
+
+test: ## install what tests need, build, run everything (SUITES="unit e2e ..." picks)
+	tests/deps build test vm
+	$(MAKE) all unit-bins test-bins
+	tests/run $(SUITES)
+
+test-bins:
+
+quickstart: ## install what is missing, build, do the main job and show its result
+	tests/deps build
+	$(MAKE) all
+	examples/quickstart
+
+bench: ## measure side by side with the real peers
+	tests/deps build bench
+	$(MAKE) all test-bins
+	tests/bench/run
+
+vmtest: ## the suites on a kernel with pure cgroup v2
+	tests/deps build test vm
+	$(MAKE) all unit-bins test-bins
+	tests/run vm
+
+asan: ## address and undefined behaviour sanitizers over unit and e2e
+	tests/deps build test
+	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins
+	CLOCHE_BUILD=build-asan tests/run unit e2e
+
+# --- checks ----------------------------------------------------------------------------------------------
+C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+check: ## format, clang-tidy, cppcheck, layers, both compilers
+	tests/deps build check
+	$(MAKE) check-format check-layers check-cppcheck check-compilers check-tidy
+check-format:
+	clang-format --dry-run -Werror $(C_FILES)
+format: ## rewrite the sources as .clang-format says
+	clang-format -i $(C_FILES)
+check-layers:
+	tests/check-layers
+check-cppcheck:
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	    --suppress=missingIncludeSystem -j2 -I. -D_GNU_SOURCE -D__GNUC__ $(filter-out tests/% examples/%,$(filter %.c,$(C_FILES)))
+check-compilers:
+	$(MAKE) BUILD=build-gcc CC=gcc all
+	$(MAKE) BUILD=build-clang CC=clang all
+check-tidy: $(BUILD)/gen/builtin.c
+	printf '%s\n' $(filter-out tests/% examples/%,$(filter %.c,$(C_FILES))) | \
+	    xargs -P2 -n4 clang-tidy --quiet -- $(CPPFLAGS) -std=gnu11
+
+install: all ## PREFIX=/usr/local, DESTDIR
+	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche
+
+clean: ## remove what was built
+	rm -rf build build-*
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' Makefile
+
+.PHONY: all test test-bins unit-bins quickstart bench vmtest asan check check-format format check-layers \
+        check-cppcheck check-compilers check-tidy install clean help
+.SECONDARY:
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

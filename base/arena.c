@@ -1,0 +1,110 @@
+#include "base/arena.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_BYTES 16384
+
+struct block {
+    struct block *next;
+    size_t used, size;
+    alignas(max_align_t) unsigned char data[];
+};
+
+struct arena {
+    struct block *head;
+};
+
+static struct block *block_new(size_t size)
+{
+    size_t total;
+    struct block *b = NULL;
+    if (!__builtin_add_overflow(size, sizeof *b, &total))
+        b = calloc(1, total);
+    if (b == NULL) {
+        fputs("cloche: out of memory\n", stderr);
+        abort();
+    }
+    b->size = size;
+    return b;
+}
+
+struct arena *arena_new(void)
+{
+    struct block *b = block_new(BLOCK_BYTES);
+    struct arena *a = (struct arena *)b->data;
+    b->used = (sizeof *a + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    a->head = b;
+    return a;
+}
+
+void arena_free(struct arena *a)
+{
+    if (a == NULL)
+        return;
+    /* the arena itself stands in its first block, which is the last of the list */
+    for (struct block *b = a->head, *next; b != NULL; b = next) {
+        next = b->next;
+        free(b);
+    }
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    size_t mask = alignof(max_align_t) - 1;
+    size_t need = size > SIZE_MAX - mask ? SIZE_MAX : (size + mask) & ~mask;
+    struct block *b = a->head;
+    if (b->size - b->used < need) {
+        b = block_new(need > BLOCK_BYTES ? need : BLOCK_BYTES);
+        b->next = a->head;
+        a->head = b;
+    }
+    void *p = b->data + b->used;
+    b->used += need;
+    return p;
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t n)
+{
+    size_t len = strnlen(s, n);
+    char *p = arena_alloc(a, len + 1);
+    memcpy(p, s, len);
+    return p;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+    return arena_strndup(a, s, strlen(s));
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    char *p = arena_alloc(a, (size_t)(n < 0 ? 0 : n) + 1);
+    if (n >= 0)
+        vsnprintf(p, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return p;
+}
+
+void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
+{
+    /* room doubles at powers of two, so growing stays linear in all */
+    if (count != 0 && (count & (count - 1)) != 0)
+        return memset((char *)array + count * size, 0, size) - count * size;
+    size_t room = count == 0 ? 1 : count * 2, bytes;
+    if (__builtin_mul_overflow(room, size, &bytes))
+        bytes = SIZE_MAX;
+    void *moved = arena_alloc(a, bytes);
+    if (count != 0)
+        memcpy(moved, array, count * size);
+    return moved;
+}

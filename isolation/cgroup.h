@@ -1,0 +1,97 @@
+/**
+ * Control groups: one small interface, two kernels' worth of files behind it.
+ *
+ * A `struct cgroup` is the group of one sandbox: on pure v2 one directory, on a hybrid host one
+ * directory per v1 controller in use plus one in the v2 tree (kill, freeze, cpu.stat). Groups are
+ * named cloche.slice/<name> below the caller's own group (v1) or below the delegated root (v2).
+ *
+ * Everything is reached through directory fds that were opened once, before the sandbox exists;
+ * nothing is looked up by path afterwards. Private to isolation/.
+ */
+#ifndef CLOCHE_ISOLATION_CGROUP_H
+#define CLOCHE_ISOLATION_CGROUP_H
+
+#include "base/error.h"
+#include "config/spec.h"
+#include "isolation/sandbox.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cgroup;
+
+/** Make the group, write all limits of @resources that need one, sweep groups of dead runs (names
+ * run-<pid>-<n> whose pid is gone). A limit that cannot be enforced is an error when @required,
+ * with code cgroup.not_delegated, cgroup.read_only, cgroup.missing_controller or cgroup.limit; it
+ * names controller, file and fix. Otherwise the group has what could be had and cgroup_means()
+ * tells. *@ret is never NULL on success. */
+int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
+                  struct error *err);
+
+/** The v2 directory for CLONE_INTO_CGROUP, or -1. */
+int cgroup_v2_fd(const struct cgroup *g);
+
+/** fds of v1 `tasks` files, opened for writing: the new process itself writes "0" to each while it
+ * has one thread (async-signal-safe; isolation/launch.c does it). Returns the count, at most @max.
+ */
+int cgroup_join_fds(const struct cgroup *g, int *fds, int max);
+
+enum cgroup_limit { CGROUP_MEMORY, CGROUP_PROCESSES, CGROUP_CPU };
+
+/** How this limit is enforced: MEANS_CGROUP2, MEANS_CGROUP1 or MEANS_NONE (the caller then falls
+ * back to rlimits). */
+enum means cgroup_enforced_by(const struct cgroup *g, enum cgroup_limit limit);
+enum means cgroup_measured_by(const struct cgroup *g, enum cgroup_limit limit);
+
+struct cgroup_stats {
+    uint64_t cpu_usec, user_usec, system_usec;
+    uint64_t memory_bytes, memory_peak_bytes;
+    uint64_t processes, processes_peak;
+    uint64_t oom_kills;          /* processes killed for memory in this group */
+    uint64_t process_limit_hits; /* forks refused by the limit */
+    uint64_t io_read_bytes, io_write_bytes;
+    uint64_t pressure_some_usec[3]; /* cpu, memory, io: PSI totals; v2 only */
+};
+
+/** Fill what is known, zero what is not. */
+int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret);
+
+/** Only the CPU time, for the watchdog: microseconds, or -1. */
+int64_t cgroup_cpu_usec(const struct cgroup *g);
+
+/** An fd for epoll that becomes ready when the kernel killed for memory in this group, with the
+ * event mask to use (v1: an eventfd, EPOLLIN; v2: memory.events, EPOLLPRI); -1 when there is none.
+ * Borrowed. */
+int cgroup_memory_event_fd(const struct cgroup *g, uint32_t *ret_epoll_events);
+
+/** True when memory was the cause of death (call on an event, and at the end). Consumes the event.
+ */
+bool cgroup_memory_exceeded(struct cgroup *g);
+
+/** SIGKILL everything in it (cgroup.kill); -1 with ENOTSUP where there is none. */
+int cgroup_kill(struct cgroup *g);
+int cgroup_freeze(struct cgroup *g, bool frozen, struct error *err);
+
+/** Write changed limits to the living group. */
+int cgroup_update(struct cgroup *g, const struct spec_resources *resources, bool required,
+                  struct error *err);
+
+/** Remove the directories (waits, bounded, for a group that is still emptying); free. -1: @err
+ * names what stayed. */
+int cgroup_remove(struct cgroup *g, struct error *err);
+
+/** What `doctor` shows, one per controller ("memory", "pids", "cpu", "cpuset", "io", "hugetlb"). */
+struct cgroup_ability {
+    const char *controller;
+    int version;     /* 2, 1, or 0: not there */
+    bool usable;     /* by this user, here */
+    char where[256]; /* directory looked at */
+    char fix[256];   /* when not usable */
+};
+int cgroup_abilities(struct cgroup_ability *ret, int max);
+
+/** Sweep groups of dead runs and, when @id is given, the leftover group of that sandbox. Returns
+ * how many went. */
+int cgroup_sweep(const char *id, struct error *err);
+
+#endif

@@ -1,0 +1,157 @@
+/**
+ * spec -> running process tree; limits, stats, kill, verdict.
+ *
+ * Theory of operation. Three processes make a one-shot sandbox:
+ *
+ *   parent    the caller. Resolves everything that can fail while nothing runs yet (host fds, ids,
+ * the filter, the cgroup), makes init by one clone3 with all namespaces, writes its id maps, then
+ * watches. init      PID 1 inside, a forked copy of the caller. Builds the mounts, pivots, joins
+ * the cgroup, makes itself untraceable, starts the program, reaps orphans, forwards signals. Its
+ * end is the tree's end. program   drops everything, filters itself, execs.
+ *
+ *   parent --- control (socketpair) --- init        "go", signals down; failed step, pid, status up
+ *   parent <-- notify fd (over control) -- program  calls of the filter's never tier
+ *
+ * Setup fails closed: the first step that fails in init or program goes up as (step, errno) and
+ * sandbox_create or sandbox_start returns an error; the program never ran. The parent waits on one
+ * epoll: pidfd, control, timer, output pipes, memory events, notify fd; nothing polls on a fixed
+ * beat. When the parent dies, init is killed (parent-death signal, and the control socket's end),
+ * and with it the tree.
+ *
+ * The create step and the start step are separate (OCI create/start): between them everything is in
+ * place and the program waits before its exec.
+ */
+#ifndef CLOCHE_ISOLATION_SANDBOX_H
+#define CLOCHE_ISOLATION_SANDBOX_H
+
+#include "base/error.h"
+#include "config/spec.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum verdict {
+    VERDICT_OK,
+    VERDICT_RUNTIME_ERROR,
+    VERDICT_TIME_LIMIT,
+    VERDICT_MEMORY_LIMIT,
+    VERDICT_OUTPUT_LIMIT,
+    VERDICT_PROCESS_LIMIT,
+    VERDICT_BLOCKED_SYSCALL,
+    VERDICT_COMPILE_ERROR,
+    VERDICT_WRONG_ANSWER,
+    VERDICT_SETUP_ERROR,
+};
+
+/** "ok", "runtime_error", ...: the words of reports. */
+const char *verdict_name(enum verdict v);
+
+/** By what means a limit is enforced or a figure measured. */
+enum means { MEANS_NONE, MEANS_CGROUP2, MEANS_CGROUP1, MEANS_RLIMIT, MEANS_RUSAGE, MEANS_TIMER };
+const char *means_name(enum means m);
+
+struct report {
+    enum verdict verdict;
+    int exit_code;                       /* -1 when ended by a signal or not run */
+    int signal;                          /* 0 when exited */
+    double wall_ms;                      /* from exec to the end of the program */
+    double cpu_ms, user_ms, system_ms;   /* of the whole tree */
+    uint64_t memory_peak_bytes;          /* of the whole tree; by rusage: of its largest process */
+    uint64_t processes_peak;             /* 0: not known */
+    uint64_t stdout_bytes, stderr_bytes; /* 0 when the program wrote to the caller's fds directly */
+    const char *blocked_syscall;         /* static or NULL */
+    struct {
+        enum means memory, processes, cpu;
+    } enforced_by;
+    struct {
+        enum means memory, cpu;
+    } measured_by;
+    char detail[256]; /* a sentence for people, or "" */
+};
+
+/** Where one of the program's standard streams comes from or goes to. */
+enum stream_kind {
+    STREAM_FD,      /* the program gets this very fd (a duplicate); bytes are not counted */
+    STREAM_COPY,    /* the program gets a pipe; the parent copies to @fd and counts (output only) */
+    STREAM_CAPTURE, /* the program gets a pipe; the parent keeps the bytes in memory (output only)
+                     */
+    STREAM_MEMORY,  /* the program reads @data (input only): a sealed memfd */
+    STREAM_NULL     /* /dev/null */
+};
+
+struct stream {
+    enum stream_kind kind;
+    int fd;           /* borrowed */
+    const void *data; /* borrowed until sandbox_create returns */
+    size_t size;
+    size_t max_bytes; /* STREAM_CAPTURE keeps this many; what comes after is counted and dropped */
+};
+
+struct sandbox_options {
+    struct stream input, output, error;
+    const char *id;      /* names the cgroup cloche.slice/<id>; NULL: run-<pid>-<n> */
+    int terminal_fd;     /* the caller's terminal of a spec with `terminal`, or -1 */
+    const int *pass_fds; /* further fds for the program, as 3, 4, ... (borrowed) */
+    size_t pass_fd_count;
+};
+
+#define SANDBOX_OPTIONS_INIT                                                                       \
+    {                                                                                              \
+        .input = {.kind = STREAM_FD, .fd = 0}, .output = {.kind = STREAM_FD, .fd = 1},             \
+        .error = {.kind = STREAM_FD, .fd = 2}, .terminal_fd = -1                                   \
+    }
+
+struct sandbox;
+
+/** Make everything up to, and without, the program's exec. @spec must be validated and outlive the
+ * sandbox. -1: nothing is left behind. Errors: sandbox.*, rootfs.*, mount.*, cgroup.*, seccomp.*,
+ * network.*, ids.* */
+int sandbox_create(struct sandbox **ret, const struct spec *spec,
+                   const struct sandbox_options *options, struct error *err);
+
+/** Let the program exec. -1: it did not start: error code sandbox.not_found (127),
+ * sandbox.not_executable (126), or a setup failure. */
+int sandbox_start(struct sandbox *s, struct error *err);
+
+/** An epoll fd that is readable when sandbox_dispatch() has something to do: for callers with a
+ * loop. */
+int sandbox_event_fd(const struct sandbox *s);
+
+/** Handle what is ready. 1: the tree has ended, the report is final; 0: still running; -1: error.
+ */
+int sandbox_dispatch(struct sandbox *s, struct error *err);
+
+/** Dispatch until the end, and report. */
+int sandbox_wait(struct sandbox *s, struct report *ret, struct error *err);
+
+/** After sandbox_dispatch returned 1. */
+void sandbox_report(const struct sandbox *s, struct report *ret);
+
+/** Captured bytes of a STREAM_CAPTURE stream (1 or 2), owned by the sandbox. */
+const char *sandbox_captured(const struct sandbox *s, int stream, size_t *ret_size);
+
+/** Send a signal to the program, as a terminal or a caller would. */
+int sandbox_signal(struct sandbox *s, int sig);
+
+/** End the tree now; the report will carry @verdict and @detail. */
+void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail);
+
+/** Stop and continue the whole tree (freezer). */
+int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err);
+
+/** PID of init as the caller sees it, for joining and inspecting; and its pidfd (borrowed). */
+pid_t sandbox_pid(const struct sandbox *s);
+int sandbox_pidfd(const struct sandbox *s);
+
+/** Kill what still runs, wait until it is gone, remove every trace, free. */
+void sandbox_free(struct sandbox *s);
+
+static inline void cleanup_sandbox(struct sandbox **s)
+{
+    sandbox_free(*s);
+}
+#define _cleanup_sandbox_ __attribute__((cleanup(cleanup_sandbox)))
+
+#endif
