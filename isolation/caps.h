@@ -1,0 +1,51 @@
+/**
+ * Capabilities: what the program may keep, decided before the sandbox exists.
+ *
+ * Theory of operation. caps_plan_make() runs in the parent and does all that may allocate. In the
+ * child, after the last privileged step (mounts, cgroup, hostname, network), three things happen in
+ * this order:
+ *
+ *   caps_before_identity()   bounding set and securebits, while CAP_SETPCAP is still there
+ *   setgroups, setresgid, setresuid                     by the caller
+ *   caps_apply()             permitted, effective, inheritable, ambient; then no_new_privs
+ *
+ * Between the two KEEP_CAPS holds the permitted set over the change of ids. The securebits end up
+ * locked, with every ambient raise refused; a sandbox without capabilities also has NOROOT, so that
+ * uid 0 inside gets nothing by exec. A sandbox that runs as uid 0 and keeps capabilities has the
+ * usual rule for root instead (permitted after exec = bounding set and permitted set): what the OCI
+ * specification and programs made for it expect. Any other uid keeps over an exec what its ambient
+ * set says.
+ *
+ * Private to isolation/. capabilities(7), user_namespaces(7).
+ */
+#ifndef CLOCHE_ISOLATION_CAPS_H
+#define CLOCHE_ISOLATION_CAPS_H
+
+#include "base/error.h"
+#include "config/spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/capability.h>
+
+struct caps_plan {
+    cap_t sets;             /* permitted, effective, inheritable as asked */
+    cap_t raising;          /* the same, with what raising ambient ones and locking needs */
+    uint64_t bounding;      /* to keep */
+    uint64_t ambient;       /* to raise */
+    int last;               /* highest capability of this kernel */
+    unsigned securebits;    /* final */
+    bool no_new_privileges; /* set by caps_apply() */
+};
+
+/** Errors: caps.invalid (a set that does not fit into another one: ambient needs permitted and
+ * inheritable, effective needs permitted, permitted needs bounding), caps.unknown (a capability
+ * that this kernel does not have). */
+int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error *err);
+void caps_plan_free(struct caps_plan *plan);
+
+/** In the child; async-signal-safe. 0, or -1 with errno. */
+int caps_before_identity(const struct caps_plan *plan);
+int caps_apply(const struct caps_plan *plan);
+
+#endif
