@@ -1,0 +1,4 @@
+test-bins: $(BUILD)/tests/guard
+$(BUILD)/tests/guard: tests/lib/guard.c | $(BUILD)/gen
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
