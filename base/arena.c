@@ -99,7 +99,7 @@ void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
 {
     /* room doubles at powers of two, so growing stays linear in all */
     if (count != 0 && (count & (count - 1)) != 0)
-        return memset((char *)array + count * size, 0, size) - count * size;
+        return (char *)memset((char *)array + count * size, 0, size) - count * size;
     size_t room = count == 0 ? 1 : count * 2, bytes;
     if (__builtin_mul_overflow(room, size, &bytes))
         bytes = SIZE_MAX;
