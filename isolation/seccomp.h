@@ -20,7 +20,8 @@
 struct seccomp_filter {
     struct sock_filter *instructions; /* NULL: unconfined */
     unsigned short count;
-    bool notifies; /* some calls are answered by the parent: load with a listener */
+    bool notifies;  /* some calls are answered by the parent: load with a listener */
+    unsigned flags; /* SECCOMP_FILTER_FLAG_* that the list asks for */
 };
 
 /** Get the filter that @spec asks for, from the cache or built. Errors: seccomp.unknown_name,
@@ -33,8 +34,9 @@ void seccomp_filter_free(struct seccomp_filter *f);
 int seccomp_filter_load(const struct seccomp_filter *f);
 
 /** Take one notification from @listener: the name (static; "syscall_NNN" buffers inside) and pid of
- * the caller; answers it with EPERM. 0, or -1 with errno (ENOENT: the caller is gone already). */
-int seccomp_notify_receive(int listener, const char **ret_name, int *ret_pid);
+ * the caller; answers it with EPERM. Never waits. 0, or -1 with errno (ENOENT: the caller is gone
+ * already; EAGAIN: there is none). */
+int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid);
 
 /** Build time and size, for the bench and doctor. */
 int seccomp_filter_build(struct seccomp_filter *ret, const char *json, struct error *err);
