@@ -42,6 +42,9 @@ CLI_SRC    := $(call sources,runtime runtime/cli)
 EMBEDDED   := $(sort $(wildcard config/profiles/*.json config/seccomp/*.json config/toolchains/*.json))
 CORE_OBJ   := $(call objects,$(CORE_SRC)) $(BUILD)/obj/builtin.o
 CORE       := $(BUILD)/libcore.a
+# apart from the core because it brings SQLite, which `cloche run` must not load
+VERSIONS   := $(BUILD)/libversions.a
+VERSIONS_LIBS := -lsqlite3
 
 all: $(BUILD)/cloche
 
@@ -49,6 +52,10 @@ $(BUILD)/cloche: $(call objects,$(CLI_SRC)) $(CORE)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(CORE): $(CORE_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(VERSIONS): $(call objects,$(call sources,versions))
 	@rm -f $@
 	ar rcs $@ $^
 
@@ -69,9 +76,9 @@ $(BUILD)/gen:
 UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
 unit-bins: $(UNIT_BIN)
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(CORE)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(VERSIONS) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(VERSIONS_LIBS) -lcriterion
 
 include $(wildcard tests/*/rules.mk)
 

@@ -1,0 +1,180 @@
+#include "isolation/cgroup_impl.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+uint64_t cgroup_read_u64(int dirfd, const char *file)
+{
+    char text[64];
+    uint64_t value;
+    if (io_read_file_at(dirfd, file, text, sizeof text) < 0 || !io_parse_u64(text, &value))
+        return 0;
+    return value;
+}
+
+uint64_t cgroup_read_key(int dirfd, const char *file, const char *key)
+{
+    char text[2048];
+    uint64_t value;
+    if (io_read_file_at(dirfd, file, text, sizeof text) < 0 || !cgroup_parse_key(text, key, &value))
+        return 0;
+    return value;
+}
+
+static enum means means_of(const struct cgroup_dir *d)
+{
+    return d == NULL ? MEANS_NONE : d->version == 1 ? MEANS_CGROUP1 : MEANS_CGROUP2;
+}
+
+static enum cgroup_controller controller_of(enum cgroup_limit limit)
+{
+    return limit == CGROUP_MEMORY ? CTL_MEMORY : limit == CGROUP_PROCESSES ? CTL_PIDS : CTL_CPU;
+}
+
+enum means cgroup_measured_by(const struct cgroup *g, enum cgroup_limit limit)
+{
+    if (limit != CGROUP_CPU)
+        return means_of(cgroup_dir_of(g, controller_of(limit)));
+    return g->v2 >= 0 ? MEANS_CGROUP2 : means_of(cgroup_dir_of(g, CTL_CPUACCT));
+}
+
+enum means cgroup_enforced_by(const struct cgroup *g, enum cgroup_limit limit)
+{
+    enum cgroup_controller c = controller_of(limit);
+    if (g->limited & CTL_BIT(c))
+        return means_of(cgroup_dir_of(g, c));
+    /* a limit of CPU time without a quota is the watchdog's, who goes by this figure */
+    return limit == CGROUP_CPU ? cgroup_measured_by(g, CGROUP_CPU) : MEANS_NONE;
+}
+
+int64_t cgroup_cpu_usec(const struct cgroup *g)
+{
+    char text[2048];
+    uint64_t value;
+    if (g->v2 >= 0) {
+        if (io_read_file_at(g->dirs[g->v2].fd, "cpu.stat", text, sizeof text) < 0 ||
+            !cgroup_parse_key(text, "usage_usec", &value))
+            return -1;
+        return (int64_t)value;
+    }
+    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_CPUACCT);
+    if (d == NULL || io_read_file_at(d->fd, "cpuacct.usage", text, sizeof text) < 0 ||
+        !io_parse_u64(text, &value))
+        return -1;
+    return (int64_t)(value / 1000);
+}
+
+/* Sum of KEY=NUMBER or "... KEY NUMBER" over all lines of an I/O accounting file. */
+static uint64_t sum_io(int dirfd, const char *file, const char *key)
+{
+    _cleanup_close_ int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC);
+    _cleanup_free_ char *text = NULL;
+    uint64_t sum = 0;
+    size_t len = strlen(key);
+    if (fd < 0 || io_read_to_end(fd, 1U << 20, &text) < 0)
+        return 0;
+    for (const char *p = text; (p = strstr(p, key)) != NULL;) {
+        p += len;
+        sum += strtoull(p, NULL, 10);
+    }
+    return sum;
+}
+
+static void read_v2_stats(const struct cgroup *g, struct cgroup_stats *ret)
+{
+    int fd = g->dirs[g->v2].fd;
+    char text[2048];
+    if (io_read_file_at(fd, "cpu.stat", text, sizeof text) >= 0) {
+        cgroup_parse_key(text, "usage_usec", &ret->cpu_usec);
+        cgroup_parse_key(text, "user_usec", &ret->user_usec);
+        cgroup_parse_key(text, "system_usec", &ret->system_usec);
+    }
+    static const char *const pressure[] = {"cpu.pressure", "memory.pressure", "io.pressure"};
+    for (int i = 0; i < 3; i++) {
+        if (io_read_file_at(fd, pressure[i], text, sizeof text) < 0)
+            continue;
+        const char *total = strncmp(text, "some ", 5) == 0 ? strstr(text, " total=") : NULL;
+        if (total != NULL)
+            ret->pressure_some_usec[i] = strtoull(total + 7, NULL, 10);
+    }
+}
+
+static void read_memory_stats(const struct cgroup_dir *d, struct cgroup_stats *ret)
+{
+    bool v1 = d->version == 1;
+    ret->memory_bytes = cgroup_read_u64(d->fd, v1 ? "memory.usage_in_bytes" : "memory.current");
+    ret->memory_peak_bytes =
+        cgroup_read_u64(d->fd, v1 ? "memory.max_usage_in_bytes" : "memory.peak");
+    ret->oom_kills =
+        cgroup_read_key(d->fd, v1 ? "memory.oom_control" : "memory.events", "oom_kill");
+}
+
+int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret)
+{
+    const struct cgroup_dir *d;
+    memset(ret, 0, sizeof *ret);
+    if (g->v2 >= 0) {
+        read_v2_stats(g, ret);
+    } else if ((d = cgroup_dir_of(g, CTL_CPUACCT)) != NULL) {
+        ret->cpu_usec = cgroup_read_u64(d->fd, "cpuacct.usage") / 1000;
+        ret->user_usec = cgroup_read_u64(d->fd, "cpuacct.usage_user") / 1000;
+        ret->system_usec = cgroup_read_u64(d->fd, "cpuacct.usage_sys") / 1000;
+    }
+    if ((d = cgroup_dir_of(g, CTL_MEMORY)) != NULL)
+        read_memory_stats(d, ret);
+    if ((d = cgroup_dir_of(g, CTL_PIDS)) != NULL) {
+        ret->processes = cgroup_read_u64(d->fd, "pids.current");
+        ret->processes_peak = cgroup_read_u64(d->fd, "pids.peak");
+        ret->process_limit_hits = cgroup_read_key(d->fd, "pids.events", "max");
+    }
+    if ((d = cgroup_dir_of(g, CTL_IO)) != NULL) {
+        const char *file = d->version == 1 ? "blkio.throttle.io_service_bytes" : "io.stat";
+        ret->io_read_bytes = sum_io(d->fd, file, d->version == 1 ? " Read " : "rbytes=");
+        ret->io_write_bytes = sum_io(d->fd, file, d->version == 1 ? " Write " : "wbytes=");
+    }
+    return 0;
+}
+
+int cgroup_memory_event_fd(const struct cgroup *g, uint32_t *ret_epoll_events)
+{
+    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_MEMORY);
+    if (g->oom_fd < 0 || d == NULL)
+        return -1;
+    *ret_epoll_events = d->version == 1 ? EPOLLIN : EPOLLPRI;
+    return g->oom_fd;
+}
+
+bool cgroup_memory_exceeded(struct cgroup *g)
+{
+    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_MEMORY);
+    char text[2048];
+    if (d == NULL || g->oom_seen)
+        return g->oom_seen;
+    if (d->version == 2) {
+        uint64_t kills = 0;
+        ssize_t n = g->oom_fd >= 0 ? pread(g->oom_fd, text, sizeof text - 1, 0) : -1;
+        if (n >= 0) {
+            text[n] = '\0';
+            cgroup_parse_key(text, "oom_kill", &kills);
+        }
+        g->oom_seen = kills > 0;
+        return g->oom_seen;
+    }
+    uint64_t notices = 0;
+    if (g->oom_fd >= 0 && read(g->oom_fd, &notices, sizeof notices) < 0)
+        notices = 0;
+    /* The notice comes just before the kill, and also for an OOM of a group above: only the kill
+     * counts. It follows within microseconds, or not at all. */
+    for (int round = 0; round < 50; round++) {
+        g->oom_seen = cgroup_read_key(d->fd, "memory.oom_control", "oom_kill") > 0;
+        if (g->oom_seen || notices == 0 || cgroup_read_u64(d->fd, "memory.failcnt") == 0)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+    return g->oom_seen;
+}
