@@ -1,15 +1,13 @@
 # The leak comparison itself: for each kind of leftover, that it is found and named.
 load helper
 
-# leaves KIND PATTERN: what the test has just made is the only thing reported.
+# leaves WHAT: that, an extended regular expression, is the only thing that the end of this test would report.
 leaves() {
-    leaks_grace_s=0 run leaks_check "$BATS_TEST_TMPDIR/before"
+    CLOCHE_TEST_GRACE=0 run "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
     [ "$status" -eq 1 ]
     [ "${#lines[@]}" -eq 1 ]
-    [[ ${lines[0]} =~ ^"left over ($1): "$2$ ]]
+    [[ ${lines[0]} =~ ^"left over: "$1$ ]]
 }
-
-before() { leaks_snapshot "$BATS_TEST_TMPDIR/before"; }
 
 need_guard() { [ -n "${CLOCHE_TEST_GUARD-}" ] || skip "not started by tests/run"; }
 need_private() {
@@ -18,73 +16,66 @@ need_private() {
 }
 
 @test "nothing left over is no leak" {
-    before
-    leaks_check "$BATS_TEST_TMPDIR/before"
+    "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
 }
 
 @test "a background process is found" {
     need_guard
-    before
     sleep 1000 3>&- &
-    leaves processes "$! [0-9]+ sleep"
+    leaves "process $! sleep \(started [0-9]+\)"
     kill $!
     wait $! || :
 }
 
 @test "a process that lost its parent and its session is found" {
     need_guard
-    before
     mkfifo pid
     (setsid sh -c 'echo $$ >pid; exec sleep 1000' >/dev/null 2>&1 3>&- &)
     read -r orphan <pid
     wait_until 5 grep -q sleep "/proc/$orphan/comm"
-    leaves processes "$orphan [0-9]+ sleep"
+    leaves "process $orphan sleep \(started [0-9]+\)"
     kill "$orphan"
 }
 
 @test "a mount is found" {
     need_private
-    before
     mkdir here
     mount -t tmpfs tmpfs here
-    leaves mounts "[0-9]+ / $WORK/here tmpfs"
+    leaves "mount [0-9]+ of tmpfs / on $WORK/here"
     umount here
 }
 
 @test "a network link is found" {
     need_private
-    before
     ip link add left0 type veth peer name left1
-    leaks_grace_s=0 run leaks_check "$BATS_TEST_TMPDIR/before"
+    CLOCHE_TEST_GRACE=0 run "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
     ip link del left0
     [ "$status" -eq 1 ]
-    [ "$(sort <<<"$output" | tr -s ' ')" = "$(printf 'left over (links): link %s\n' left0 left1)" ]
+    [ "$output" = "$(printf 'left over: link %s\n' left0 left1)" ]
 }
 
 @test "files in the state and run directories and in TMPDIR are found" {
-    before
     touch "$CLOCHE_RUN/control.sock"
-    leaves files "$CLOCHE_RUN/control.sock"
+    leaves "file $CLOCHE_RUN/control.sock"
     rm "$CLOCHE_RUN/control.sock"
     mkdir -p "$CLOCHE_ROOT/sandboxes/a" "$CLOCHE_ROOT/cache/seccomp"
     touch "$CLOCHE_ROOT/cache/seccomp/$(printf '%064d' 1).bpf" "$CLOCHE_ROOT/sandboxes/a/spec.json"
-    leaves files "$CLOCHE_ROOT/sandboxes/a/spec.json"
+    leaves "file $CLOCHE_ROOT/sandboxes/a/spec.json"
     rm -r "$CLOCHE_ROOT/sandboxes"
     mkdir "$TMPDIR/directory"
-    leaves files "$TMPDIR/directory"
+    leaves "file $TMPDIR/directory"
     rmdir "$TMPDIR/directory"
 }
 
 @test "a control group of a run of this test is found, a neighbour's is not" {
     need_root
-    before
     group=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)$(sed -n 's/^0:://p' /proc/self/cgroup)/cloche.slice
-    echo 4194305 >>"$CLOCHE_TEST_PIDS"
+    echo 4194305 >>"$BATS_TEST_TMPDIR/pids"
     mkdir -p "$group/run-4194305-1" "$group/run-4194306-1"
-    leaks_grace_s=0 run leaks_check "$BATS_TEST_TMPDIR/before"
+    CLOCHE_TEST_GRACE=0 run "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
     rmdir "$group/run-4194305-1" "$group/run-4194306-1"
     [ "$status" -eq 1 ]
-    [[ $output =~ ^"left over (cgroups): "[^$'\n']*/run-4194305-1$ ]]
+    [[ $output =~ ^"left over: cgroup "[^$'\n']*/run-4194305-1$ ]]
 }
 
 @test "the runner counts, and fails for a crash, a missing count and a skip that is not allowed" {

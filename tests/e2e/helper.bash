@@ -1,8 +1,9 @@
 # For every bats file: load helper
+# Run them by tests/run (tests/run tests/e2e/x.bats): it starts the guard that finds left over processes.
 #
 # Each test gets a state and a run directory of its own (CLOCHE_ROOT, CLOCHE_RUN), an empty working directory ($WORK,
 # also the current one), an empty TMPDIR, and `cloche` on the PATH. After the test the machine is compared with before;
-# a leftover fails it. A file that needs its own setup or teardown calls cloche_setup first, cloche_teardown last.
+# a leftover fails it (tests/lib/guard.h). A file that needs its own setup or teardown calls cloche_setup first, cloche_teardown last.
 #
 #   run --separate-stderr cloche run ...    $status, $output, $stderr as bats has them
 #   expect_status N                         exact, and shows everything when it differs
@@ -23,28 +24,16 @@ CLOCHE_TEST_SCALE=${CLOCHE_VM:+20}
 CLOCHE_TEST_SCALE=${CLOCHE_TEST_SCALE:-1}
 export CHECKOUT CLOCHE_BUILD_DIR CLOCHE CLOCHE_TEST_SCALE
 
-. "$CHECKOUT/tests/lib/leaks.sh"
-
 cloche_setup() {
     local top=$BATS_TEST_TMPDIR
-    export CLOCHE_ROOT=$top/root CLOCHE_RUN=$top/run WORK=$top/work TMPDIR=$top/tmp CLOCHE_TEST_PIDS=$top/pids
-    mkdir -m 700 "$CLOCHE_ROOT" "$CLOCHE_RUN"
-    mkdir "$WORK" "$TMPDIR" "$top/bin"
-    : >"$CLOCHE_TEST_PIDS"
-    # exec keeps the pid: the name of the run's control group is known, however the test started it.
-    cat >"$top/bin/cloche" <<SCRIPT
-#!/bin/sh
-echo \$\$ >>'$CLOCHE_TEST_PIDS'
-exec '$CLOCHE' "\$@"
-SCRIPT
-    chmod +x "$top/bin/cloche"
+    export CLOCHE_ROOT=$top/root CLOCHE_RUN=$top/run WORK=$top/work TMPDIR=$top/tmp
     PATH=$top/bin:$PATH
+    "$CLOCHE_BUILD_DIR/tests/guard" begin "$top"
     cd "$WORK" || return 1
-    leaks_snapshot "$top/leaks"
 }
 
 cloche_teardown() {
-    leaks_check "$BATS_TEST_TMPDIR/leaks"
+    "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
 }
 
 setup() { cloche_setup; }

@@ -1,4 +1,5 @@
+GUARD_SRC := tests/lib/guard.c tests/lib/leaks.c tests/lib/processes.c
 test-bins: $(BUILD)/tests/guard
-$(BUILD)/tests/guard: tests/lib/guard.c | $(BUILD)/gen
+$(BUILD)/tests/guard: $(patsubst %.c,$(BUILD)/obj/%.o,$(GUARD_SRC))
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+	$(CC) $(LDFLAGS) -o $@ $^
