@@ -84,7 +84,7 @@ include $(wildcard tests/*/rules.mk)
 
 test: ## install what tests need, build, run everything (SUITES="unit e2e ..." picks)
 	tests/deps build test vm
-	$(MAKE) all unit-bins test-bins
+	$(MAKE) all unit-bins build-asan/tests/guard
 	tests/run $(SUITES)
 
 test-bins:
@@ -101,12 +101,12 @@ bench: ## measure side by side with the real peers
 
 vmtest: ## the suites on a kernel with pure cgroup v2
 	tests/deps build test vm
-	$(MAKE) all unit-bins test-bins
+	$(MAKE) all unit-bins build-asan/tests/guard
 	tests/run vm
 
 asan: ## address and undefined behaviour sanitizers over unit and e2e
 	tests/deps build test
-	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins
+	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins build-asan/tests/guard
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
 # --- checks ----------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ clean: ## remove what was built
 	rm -rf build build-*
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
 .PHONY: all test test-bins unit-bins quickstart bench vmtest asan check check-format format check-layers \
         check-cppcheck check-compilers check-tidy install clean help
