@@ -38,9 +38,9 @@ struct caps_plan {
     bool no_new_privileges; /* set by caps_apply() */
 };
 
-/** Errors: caps.invalid (a set that does not fit into another one: ambient needs permitted and
- * inheritable, effective needs permitted, permitted needs bounding), caps.unknown (a capability
- * that this kernel does not have). */
+/** Errors: caps.invalid (effective needs permitted, inheritable needs bounding), caps.unknown (a
+ * capability that this kernel does not have), caps.failed. Ambient capabilities that are not
+ * permitted and inheritable, too, are left out, as runc and crun do. */
 int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error *err);
 void caps_plan_free(struct caps_plan *plan);
 
