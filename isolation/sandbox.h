@@ -135,6 +135,9 @@ const char *sandbox_captured(const struct sandbox *s, int stream, size_t *ret_si
 /** Send a signal to the program, as a terminal or a caller would. */
 int sandbox_signal(struct sandbox *s, int sig);
 
+/** Give the program's terminal the size of the caller's (on SIGWINCH). */
+void sandbox_resize(struct sandbox *s);
+
 /** End the tree now; the report will carry @verdict and @detail. */
 void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail);
 

@@ -1,0 +1,259 @@
+/* Who is who inside: a block of ids of one's own for root, one's own id for an ordinary user.
+ *
+ * Blocks are handed out by byte locks on <run>/ids: byte N locked means that block N is in use. A
+ * lock belongs to the open file description, so it ends with the sandbox's parent, however that
+ * dies. */
+#include "base/io.h"
+#include "base/state.h"
+#include "isolation/plan.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define BLOCK_SIZE  65536U
+#define BLOCK_FIRST 1879048192U /* 0x70000000 */
+#define BLOCK_COUNT 32767U /* up to 0xefff0000, below the ids that systemd and others reserve */
+
+/** Ranges of /etc/subuid that belong to @owner: the @index-th; false when there is none. */
+static bool subid_range(const char *file, const char *owner, const char *owner_number,
+                        uint64_t need, uint64_t *ret_first, uint64_t *ret_size)
+{
+    _cleanup_fclose_ FILE *f = fopen(file, "re");
+    if (f == NULL)
+        return false;
+    char line[256];
+    while (fgets(line, sizeof line, f) != NULL) {
+        char *save, *name = strtok_r(line, ":\n", &save);
+        char *first = strtok_r(NULL, ":\n", &save), *size = strtok_r(NULL, ":\n", &save);
+        if (size == NULL || (strcmp(name, owner) != 0 && strcmp(name, owner_number) != 0))
+            continue;
+        if (io_parse_u64(first, ret_first) && io_parse_u64(size, ret_size) && *ret_size >= need &&
+            *ret_first + *ret_size <= UINT32_MAX)
+            return true;
+    }
+    return false;
+}
+
+static int lock_block(uint64_t blocks, uint64_t *ret_index, struct error *err)
+{
+    _cleanup_close_ int dir = state_open_run_dir(NULL, err);
+    if (dir < 0)
+        return -1;
+    _cleanup_close_ int fd = openat(dir, "ids", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_set(err, "ids.lock", errno,
+                         "cannot open the id lock file \"ids\" of the run directory");
+
+    /* neighbours start at different places, so that the first try mostly succeeds */
+    uint64_t start = (uint64_t)getpid() * 7 % blocks;
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t index = (start + i) % blocks;
+        struct flock lock = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)index, .l_len = 1};
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+            *ret_index = index;
+            return TAKE_FD(fd);
+        }
+        if (errno != EAGAIN && errno != EACCES)
+            return error_set(err, "ids.lock", errno, "cannot lock a block of user ids");
+    }
+    error_set(err, "ids.exhausted", 0, "all %llu blocks of user ids are in use",
+              (unsigned long long)blocks);
+    return error_hint(err,
+                      "end some sandboxes, or give user `cloche` a larger range in /etc/subuid");
+}
+
+static void map_add(struct arena *a, struct spec_id_map **map, size_t *count, uint32_t inside,
+                    uint32_t outside, uint32_t size)
+{
+    *map = arena_grow(a, *map, *count, sizeof **map);
+    (*map)[(*count)++] = (struct spec_id_map){inside, outside, size};
+}
+
+static bool mapped(const struct spec_id_map *map, size_t count, uint32_t id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (id >= map[i].container_id && id - map[i].container_id < map[i].size)
+            return true;
+    }
+    return false;
+}
+
+static int choose_block(struct idmap *m, struct arena *a, struct error *err)
+{
+    uint64_t first = BLOCK_FIRST, size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE, gid_first, gid_size;
+    if (subid_range("/etc/subuid", "cloche", "cloche", BLOCK_SIZE, &first, &size)) {
+        if (!subid_range("/etc/subgid", "cloche", "cloche", BLOCK_SIZE, &gid_first, &gid_size) ||
+            gid_first != first) {
+            error_set(err, "ids.subgid", 0,
+                      "user cloche has a range in /etc/subuid but not the same in /etc/subgid");
+            return error_hint(err, "give cloche the same line in both files");
+        }
+        size = gid_size < size ? gid_size : size;
+    } else {
+        first = BLOCK_FIRST;
+        size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE;
+    }
+    uint64_t index = 0;
+    m->lock_fd = lock_block(size / BLOCK_SIZE, &index, err);
+    if (m->lock_fd < 0)
+        return -1;
+    uint32_t base = (uint32_t)(first + index * BLOCK_SIZE);
+    map_add(a, &m->uid, &m->uid_count, 0, base, BLOCK_SIZE);
+    map_add(a, &m->gid, &m->gid_count, 0, base, BLOCK_SIZE);
+    return 0;
+}
+
+/** An ordinary user: its own id under the program's id, and, when the spec needs more than that one
+ * (further groups), the ranges that /etc/subuid and /etc/subgid give it. */
+static int choose_own(struct idmap *m, const struct spec *spec, struct arena *a, struct error *err)
+{
+    map_add(a, &m->uid, &m->uid_count, spec->uid, geteuid(), 1);
+    map_add(a, &m->gid, &m->gid_count, spec->gid, getegid(), 1);
+    if (spec->additional_gid_count == 0) {
+        m->deny_setgroups = true;
+        return 0;
+    }
+    char number[16];
+    snprintf(number, sizeof number, "%u", (unsigned)geteuid());
+    const struct passwd *pw = getpwuid(geteuid());
+    uint64_t first, size;
+    if (!subid_range("/etc/subgid", pw != NULL ? pw->pw_name : number, number,
+                     spec->additional_gid_count, &first, &size)) {
+        error_set(err, "ids.subgid", 0,
+                  "user %s has no range in /etc/subgid for the additional groups", number);
+        return error_hint(
+            err, "usermod --add-subgids 100000-165535 %s, or leave out the additional groups",
+            pw != NULL ? pw->pw_name : number);
+    }
+    for (size_t i = 0; i < spec->additional_gid_count; i++) {
+        gid_t gid = spec->additional_gids[i];
+        if (!mapped(m->gid, m->gid_count, gid))
+            map_add(a, &m->gid, &m->gid_count, gid, (uint32_t)(first + i), 1);
+    }
+    m->by_helper = true;
+    return 0;
+}
+
+int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, struct arena *a,
+                 struct error *err)
+{
+    m->lock_fd = -1;
+    if (!spec->ns_new[NS_USER]) {
+        m->setup_uid = 0;
+        m->setup_gid = 0;
+        return 0;
+    }
+    if (spec->uid_map_count != 0) {
+        m->uid = spec->uid_maps;
+        m->uid_count = spec->uid_map_count;
+        m->gid = spec->gid_maps;
+        m->gid_count = spec->gid_map_count;
+        bool single = m->uid_count == 1 && m->gid_count == 1 && m->uid[0].size == 1 &&
+                      m->gid[0].size == 1 && m->uid[0].host_id == geteuid() &&
+                      m->gid[0].host_id == getegid();
+        m->by_helper = !privileged && !single;
+        m->deny_setgroups = !privileged && single;
+    } else if (privileged) {
+        if (choose_block(m, a, err) < 0)
+            return -1;
+    } else if (choose_own(m, spec, a, err) < 0) {
+        return -1;
+    }
+    if (!mapped(m->uid, m->uid_count, spec->uid) || !mapped(m->gid, m->gid_count, spec->gid)) {
+        error_set(err, "ids.unmapped", 0,
+                  "user %u:%u of the program is not in the id maps of the sandbox",
+                  (unsigned)spec->uid, (unsigned)spec->gid);
+        return error_hint(err, "choose ids below 65536, or give linux.uidMappings and "
+                               "linux.gidMappings that hold them");
+    }
+    m->setup_uid = mapped(m->uid, m->uid_count, 0) ? 0 : spec->uid;
+    m->setup_gid = mapped(m->gid, m->gid_count, 0) ? 0 : spec->gid;
+    return 0;
+}
+
+void idmap_release(struct idmap *m)
+{
+    if (m->lock_fd >= 0)
+        close(m->lock_fd);
+    m->lock_fd = -1;
+}
+
+static int write_map(pid_t pid, const char *file, const struct spec_id_map *map, size_t count,
+                     struct error *err)
+{
+    char path[64], text[4096];
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        int n = snprintf(text + used, sizeof text - used, "%u %u %u\n", map[i].container_id,
+                         map[i].host_id, map[i].size);
+        if (n < 0 || (size_t)n >= sizeof text - used)
+            return error_set(err, "ids.map", E2BIG, "too many id mappings");
+        used += (size_t)n;
+    }
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    if (io_write_file_at(AT_FDCWD, path, text) < 0) {
+        error_set(err, "ids.map", errno, "cannot write the id map of the sandbox (%s)", path);
+        return error_hint(err, "cloche doctor shows which ids this user may map");
+    }
+    return 0;
+}
+
+static int run_helper(const char *program, pid_t pid, const struct spec_id_map *map, size_t count,
+                      struct error *err)
+{
+    char numbers[64][3][12], pid_text[12];
+    char *argv[2 + 64 * 3 + 1];
+    size_t n = 0;
+    if (count > 64)
+        return error_set(err, "ids.map", E2BIG, "too many id mappings");
+    char name[32];
+    snprintf(name, sizeof name, "%s", program);
+    snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
+    argv[n++] = name;
+    argv[n++] = pid_text;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t values[3] = {map[i].container_id, map[i].host_id, map[i].size};
+        for (int j = 0; j < 3; j++) {
+            snprintf(numbers[i][j], sizeof numbers[i][j], "%u", values[j]);
+            argv[n++] = numbers[i][j];
+        }
+    }
+    argv[n] = NULL;
+
+    pid_t helper;
+    char *env[] = {NULL};
+    int status, rc = posix_spawnp(&helper, program, NULL, NULL, argv, env);
+    if (rc != 0) {
+        error_set(err, "ids.helper", rc, "cannot run %s", program);
+        return error_hint(err, "install the package uidmap");
+    }
+    if (waitpid(helper, &status, 0) < 0 || status != 0) {
+        error_set(err, "ids.helper", 0, "%s refused the id mappings of the sandbox", program);
+        return error_hint(err, "give this user matching ranges in /etc/subuid and /etc/subgid");
+    }
+    return 0;
+}
+
+int idmap_write(const struct idmap *m, pid_t pid, struct error *err)
+{
+    if (m->uid_count == 0)
+        return 0;
+    if (m->by_helper) {
+        if (run_helper("newuidmap", pid, m->uid, m->uid_count, err) < 0)
+            return -1;
+        return run_helper("newgidmap", pid, m->gid, m->gid_count, err);
+    }
+    if (m->deny_setgroups) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/setgroups", (int)pid);
+        if (io_write_file_at(AT_FDCWD, path, "deny") < 0)
+            return error_set(err, "ids.map", errno, "cannot write %s", path);
+    }
+    if (write_map(pid, "uid_map", m->uid, m->uid_count, err) < 0)
+        return -1;
+    return write_map(pid, "gid_map", m->gid, m->gid_count, err);
+}

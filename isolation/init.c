@@ -1,0 +1,235 @@
+/* PID 1 inside: a forked copy of the parent that builds the sandbox, starts the program and then
+ * only reaps, forwards signals and watches its parent. Its end is the end of the tree.
+ *
+ * Everything here runs between a clone and an exec of a possibly threaded caller: system calls and
+ * stack memory only. All signals are blocked from before the clone; SIGCHLD is read from a
+ * signalfd. */
+#include "base/cleanup.h"
+#include "base/syscalls.h"
+#include "isolation/net.h"
+#include "isolation/plan.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define PROGRAM_STACK 131072
+
+struct start {
+    const struct plan *plan;
+    int terminal;
+    struct message *failed; /* shared memory */
+};
+
+static int report(const struct plan *p, int type, int value, int fd)
+{
+    struct message m = {.type = type, .value = value};
+    return message_send(p->control, &m, fd);
+}
+
+static _Noreturn void give_up(const struct plan *p, const struct message *failed)
+{
+    message_send(p->control, failed, -1);
+    _exit(1);
+}
+
+static int take_identity(const struct idmap *m)
+{
+    if (m->uid_count == 0)
+        return 0;
+    if (!m->deny_setgroups && syscall(SYS_setgroups, 0, NULL) < 0)
+        return -1;
+    /* the raw calls: libc's would also tell other threads, and there are none here */
+    if (syscall(SYS_setresgid, m->setup_gid, m->setup_gid, m->setup_gid) < 0)
+        return -1;
+    return (int)syscall(SYS_setresuid, m->setup_uid, m->setup_uid, m->setup_uid);
+}
+
+static int wait_for(const struct plan *p, int type)
+{
+    struct message m;
+    for (;;) {
+        int rc = message_receive(p->control, &m, NULL, 0);
+        if (rc <= 0)
+            _exit(1); /* nobody is left to build for */
+        if (m.type == type)
+            return 0;
+    }
+}
+
+static int build(const struct plan *p, struct message *failed)
+{
+    const struct spec *spec = p->spec;
+    for (int i = 0; i < p->join_count; i++) {
+        if (write(p->join_fds[i], "0", 1) != 1)
+            return step_failed(failed, STEP_CGROUP_JOIN, NULL);
+        close(p->join_fds[i]);
+    }
+    if (setsid() < 0)
+        return step_failed(failed, STEP_SESSION, NULL);
+    wait_for(p, MESSAGE_GO);
+
+    if (take_identity(&p->idmap) < 0)
+        return step_failed(failed, STEP_SETUP_IDENTITY, NULL);
+    /* after the last change of ids, which clears it; a parent that died before shows as the
+     * socket's end */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return step_failed(failed, STEP_PARENT_DEATH, NULL);
+    if (spec->ns_new[NS_CGROUP] && (p->clone_flags & CLONE_NEWCGROUP) == 0 &&
+        unshare(CLONE_NEWCGROUP) < 0)
+        return step_failed(failed, STEP_CGROUP_JOIN, NULL);
+    if (spec->ns_new[NS_UTS] && spec->hostname != NULL &&
+        sethostname(spec->hostname, strlen(spec->hostname)) < 0)
+        return step_failed(failed, STEP_HOSTNAME, spec->hostname);
+    if (spec->ns_new[NS_UTS] && spec->domainname != NULL &&
+        setdomainname(spec->domainname, strlen(spec->domainname)) < 0)
+        return step_failed(failed, STEP_DOMAINNAME, spec->domainname);
+    if (spec->ns_new[NS_TIME]) {
+        if (unshare(CLONE_NEWTIME) < 0 || report(p, MESSAGE_SYNC_TIME, 0, -1) < 0)
+            return step_failed(failed, STEP_TIME_NAMESPACE, NULL);
+        wait_for(p, MESSAGE_GO);
+    }
+    if (spec->network == NETWORK_LOOPBACK && spec->ns_new[NS_NETWORK] && net_loopback_up() < 0)
+        return step_failed(failed, STEP_LOOPBACK, NULL);
+    if (mount_build(p, failed) < 0)
+        return -1;
+    if (prctl(PR_SET_DUMPABLE, 0) < 0)
+        return step_failed(failed, STEP_UNTRACEABLE, NULL);
+    return 0;
+}
+
+/** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
+static int make_terminal(const struct plan *p, struct message *failed)
+{
+    _cleanup_close_ int outer =
+        sys_openat2(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0, RESOLVE_NO_SYMLINKS);
+    int unlock = 0;
+    if (outer < 0 || ioctl(outer, TIOCSPTLCK, &unlock) < 0)
+        return step_failed(failed, STEP_TERMINAL, NULL);
+    _cleanup_close_ int inner = ioctl(outer, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (inner < 0 || fchown(inner, p->spec->uid, (gid_t)-1) < 0 ||
+        report(p, MESSAGE_TERMINAL, 0, outer) < 0)
+        return step_failed(failed, STEP_TERMINAL, NULL);
+    return TAKE_FD(inner);
+}
+
+static int program_main(void *arg)
+{
+    const struct start *s = arg;
+    program_exec(s->plan, s->terminal, s->failed);
+    _exit(127);
+}
+
+/** The program's process shares init's memory until it execs, as after vfork: init resumes when
+ * that has happened or failed. A time namespace is entered by a fork only, so then the memory is
+ * copied. */
+static pid_t start_program(const struct plan *p, int terminal)
+{
+    struct message *failed =
+        mmap(NULL, sizeof *failed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char *stack = mmap(NULL, PROGRAM_STACK, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    struct message own = {0};
+    if (failed == MAP_FAILED || stack == MAP_FAILED) {
+        step_failed(&own, STEP_START_PROGRAM, NULL);
+        give_up(p, &own);
+    }
+    struct start s = {.plan = p, .terminal = terminal, .failed = failed};
+    int flags = CLONE_VFORK | (p->spec->ns_new[NS_TIME] ? 0 : CLONE_VM) | SIGCHLD;
+    pid_t pid = clone(program_main, stack + PROGRAM_STACK, flags, &s);
+    if (pid < 0) {
+        step_failed(&own, STEP_START_PROGRAM, NULL);
+        give_up(p, &own);
+    }
+    if (failed->type == MESSAGE_FAILED)
+        give_up(p, failed);
+    return pid;
+}
+
+/** From here on init only signals and reaps. */
+static int drop_own_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = 1U << CAP_KILL, .permitted = 1U << CAP_KILL}};
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+static _Noreturn void serve(const struct plan *p, pid_t program, int child_events)
+{
+    struct pollfd fds[2] = {{.fd = p->control, .events = POLLIN},
+                            {.fd = child_events, .events = POLLIN}};
+    for (;;) {
+        int status;
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
+            if (pid == program) {
+                report(p, MESSAGE_EXITED, status, -1);
+                _exit(0); /* the kernel ends whatever is left inside */
+            }
+        }
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        struct signalfd_siginfo info;
+        if ((fds[1].revents & POLLIN) != 0 && read(child_events, &info, sizeof info) < 0)
+            continue;
+        if (fds[0].revents != 0) {
+            struct message m;
+            if (message_receive(p->control, &m, NULL, 0) <= 0)
+                _exit(1);
+            if (m.type == MESSAGE_SIGNAL)
+                kill(program, m.value);
+        }
+    }
+}
+
+_Noreturn void init_main(const struct plan *p)
+{
+    struct message failed = {0};
+    if (build(p, &failed) < 0)
+        give_up(p, &failed);
+    int terminal = p->spec->terminal ? make_terminal(p, &failed) : -1;
+    if (p->spec->terminal && terminal < 0)
+        give_up(p, &failed);
+
+    sigset_t child_only;
+    sigemptyset(&child_only);
+    sigaddset(&child_only, SIGCHLD);
+    int child_events = signalfd(-1, &child_only, SFD_CLOEXEC);
+    if (child_events < 0) {
+        step_failed(&failed, STEP_START_PROGRAM, NULL);
+        give_up(p, &failed);
+    }
+    if (report(p, MESSAGE_READY, 0, -1) < 0)
+        _exit(1);
+    wait_for(p, MESSAGE_START);
+
+    pid_t program = start_program(p, terminal);
+    /* nothing of the host stays open here but the way up */
+    if (terminal >= 0)
+        close(terminal);
+    int keep[2] = {p->control, child_events};
+    if (keep[0] > keep[1]) {
+        keep[0] = child_events;
+        keep[1] = p->control;
+    }
+    if ((keep[0] > 0 && sys_close_range(0, (unsigned)keep[0] - 1, 0) < 0) ||
+        (keep[1] > keep[0] + 1 &&
+         sys_close_range((unsigned)keep[0] + 1, (unsigned)keep[1] - 1, 0) < 0) ||
+        sys_close_range((unsigned)keep[1] + 1, ~0U, 0) < 0 || drop_own_capabilities() < 0) {
+        step_failed(&failed, STEP_CLOSE, NULL);
+        give_up(p, &failed);
+    }
+    if (report(p, MESSAGE_STARTED, (int)program, -1) < 0)
+        _exit(1);
+    serve(p, program, child_events);
+}

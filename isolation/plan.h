@@ -1,0 +1,205 @@
+/**
+ * Everything that init and the program need, resolved beforehand by the parent.
+ *
+ * Between clone and exec there is no malloc, no path of the host and no decision: init walks this
+ * plan. It is built by sandbox.c from the spec with the help of rootfs.c (mounts), idmap.c,
+ * seccomp.c, caps.c and landlock.c, and lives in the parent's memory, of which init is a copy.
+ * Private to isolation/.
+ */
+#ifndef CLOCHE_ISOLATION_PLAN_H
+#define CLOCHE_ISOLATION_PLAN_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "config/spec.h"
+#include "isolation/caps.h"
+#include "isolation/landlock.h"
+#include "isolation/sandbox.h"
+#include "isolation/seccomp.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One step of setting up, for error messages; steps.c has the sentences. */
+enum step {
+    STEP_NONE,
+    STEP_CGROUP_JOIN,
+    STEP_PARENT_DEATH,
+    STEP_SESSION,
+    STEP_SETUP_IDENTITY,
+    STEP_HOSTNAME,
+    STEP_DOMAINNAME,
+    STEP_TIME_NAMESPACE,
+    STEP_LOOPBACK,
+    STEP_PROPAGATION,
+    STEP_ROOT,
+    STEP_ROOT_ATTACH,
+    STEP_SOURCE,
+    STEP_SOURCE_CHANGED,
+    STEP_MOUNT_POINT,
+    STEP_MOUNT_MAKE,
+    STEP_MOUNT_ATTRIBUTES,
+    STEP_MOUNT_ATTACH,
+    STEP_COPY_UP,
+    STEP_DEVICE,
+    STEP_NOT_PROCFS,
+    STEP_SYSCTL,
+    STEP_MASK,
+    STEP_READONLY,
+    STEP_PIVOT,
+    STEP_UNTRACEABLE,
+    STEP_TERMINAL,
+    STEP_START_PROGRAM,
+    STEP_STREAMS,
+    STEP_RLIMIT,
+    STEP_PERSONALITY,
+    STEP_CAPS_BOUNDING,
+    STEP_IDENTITY,
+    STEP_CWD,
+    STEP_CAPS,
+    STEP_LANDLOCK,
+    STEP_FILTER,
+    STEP_CLOSE,
+    STEP_EXEC,
+    STEP_COUNT
+};
+
+enum plan_op {
+    OP_DIRECTORY, /* make directory @target, mode @mode */
+    OP_FILE,      /* make file @target with @data */
+    OP_SYMLINK,   /* make symlink @target -> @data */
+    OP_TREE,      /* attach the tree @fd (or open_tree of @source) at @target */
+    OP_FS,        /* make a file system, attach it at @target */
+    OP_OVERLAY,   /* overlay over the tree @fd at @target */
+    OP_DEVICES,   /* fill /dev at @target */
+};
+
+struct plan_mount {
+    enum plan_op op;
+    const char *target;            /* absolute inside the new root */
+    const struct spec_mount *spec; /* OP_TREE, OP_FS, OP_OVERLAY: attributes and data */
+    const char *source;            /* host path, for messages and for ordinary users' open_tree */
+    const char *data;
+    size_t size;
+    mode_t mode;
+    int fd;         /* detached tree (root) or O_PATH identity of the source (ordinary user); -1 */
+    bool detached;  /* @fd is a tree to attach */
+    bool directory; /* what the source is, and so the mount point */
+    bool idmap;     /* the parent maps ids of @fd before "go" */
+    bool idmap_needed; /* a tree that cannot be mapped is an error */
+    uid_t owner_uid;   /* of the source, on the host */
+    gid_t owner_gid;
+};
+
+struct plan_node { /* a device of the host, verified */
+    const char *name;
+    int fd; /* O_PATH, or a detached tree for root */
+};
+
+struct idmap {
+    struct spec_id_map *uid, *gid;
+    size_t uid_count, gid_count;
+    bool by_helper; /* newuidmap, newgidmap */
+    bool deny_setgroups;
+    uid_t setup_uid; /* who init is inside while it builds */
+    gid_t setup_gid;
+    int lock_fd; /* holds the block of ids, -1 */
+};
+
+#define PLAN_JOIN_MAX 8
+
+struct plan {
+    const struct spec *spec;
+    struct arena *arena;
+    bool privileged; /* may clone host mounts and map ids from outside */
+    uint64_t clone_flags;
+    int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
+
+    struct idmap idmap;
+    int join_fds[PLAN_JOIN_MAX];
+    int join_count;
+
+    int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR, else -1 */
+    bool root_idmap;
+    struct plan_mount *mounts;
+    size_t mount_count;
+    struct plan_node *nodes;
+    size_t node_count;
+
+    struct seccomp_filter filter;
+    struct caps_plan caps;
+    struct landlock_plan landlock;
+
+    int control;  /* init's end */
+    int stdio[3]; /* fds that become 0, 1, 2; -1: the terminal */
+    const int *pass_fds;
+    size_t pass_fd_count;
+    bool rlimit_fallback_memory, rlimit_fallback_processes, rlimit_fallback_cpu;
+    const char *path_env; /* PATH of the program, for the search */
+};
+
+/* --- messages over the control socket (SEQPACKET)
+ * ---------------------------------------------------- */
+
+enum message_type {
+    /* down */
+    MESSAGE_GO = 1, /* ids are mapped: build */
+    MESSAGE_START,  /* exec */
+    MESSAGE_SIGNAL, /* value: signal for the program */
+    /* up */
+    MESSAGE_FAILED,   /* step, errnum, text */
+    MESSAGE_READY,    /* built */
+    MESSAGE_LISTENER, /* with the notify fd */
+    MESSAGE_TERMINAL, /* with the pty's outer end */
+    MESSAGE_STARTED,  /* value: pid inside */
+    MESSAGE_EXITED,   /* value: wait status */
+    MESSAGE_SYNC_TIME /* init has its time namespace: write the offsets */
+};
+
+struct message {
+    int32_t type, step, errnum, value;
+    char text[240]; /* object of a failed step, NUL-terminated */
+};
+
+int message_send(int socket, const struct message *m, int fd_to_pass);
+/** 1: got one (and an fd in *@ret_fd, else -1); 0: the other end is gone; -1: errno. */
+int message_receive(int socket, struct message *ret, int *ret_fd, int flags);
+
+/* --- who does what
+ * ------------------------------------------------------------------------------------ */
+
+/** Fill @err from a failed step. Returns -1. */
+int step_error(const struct plan *p, const struct message *failed, struct error *err);
+
+/** rootfs.c, parent: resolve root and mounts. */
+int rootfs_plan(struct plan *p, struct error *err);
+/** idmount.c, parent, after the maps of process @init are written: map the owners of detached
+ * trees. */
+int rootfs_map_ids(struct plan *p, pid_t init, struct error *err);
+void rootfs_close(struct plan *p);
+
+/** mount.c, init: build the tree and pivot. 0, or -1 with the failure in @failed. */
+int mount_build(const struct plan *p, struct message *failed);
+
+/** device.c, init: fill the directory @dev_fd. */
+int device_populate(const struct plan *p, int dev_fd, struct message *failed);
+/** device.c, parent: open and verify the nodes. */
+int device_plan(struct plan *p, struct error *err);
+
+/** idmap.c, parent. */
+int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, struct arena *a,
+                 struct error *err);
+int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
+void idmap_release(struct idmap *m);
+
+/** init.c: PID 1; never returns. */
+_Noreturn void init_main(const struct plan *p);
+
+/** program.c: from the fork to the exec; returns only on failure, with it in @failed. */
+void program_exec(const struct plan *p, int terminal, struct message *failed);
+
+/** Note a failed step with errno as it stands; returns -1. Async-signal-safe. */
+int step_failed(struct message *failed, enum step step, const char *text);
+
+#endif

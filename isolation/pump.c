@@ -1,0 +1,190 @@
+/* Output of the program on its way out: counted, limited, copied or kept; and the terminal's two
+ * directions. */
+#include "isolation/sandbox_impl.h"
+
+#include "base/io.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#define CHUNK_FILE 65536
+#define CHUNK_POLL PIPE_BUF
+
+static uint32_t tag_of(const struct sandbox *s, const struct pump *p, bool destination)
+{
+    return WATCH_PUMP + 2 * (uint32_t)(p - s->pumps) + (destination ? 1 : 0);
+}
+
+static void unwatch(const struct sandbox *s, int fd)
+{
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void finish(struct sandbox *s, struct pump *p)
+{
+    if (p->done)
+        return;
+    p->done = true;
+    unwatch(s, p->from);
+    if (p->waiting)
+        unwatch(s, p->to);
+    if (!p->terminal_input && p->from != s->terminal) {
+        close(p->from); /* a program that goes on writing gets its SIGPIPE */
+        p->from = -1;
+    }
+}
+
+int pump_open(struct sandbox *s, struct pump *p, struct error *err)
+{
+    struct stat st;
+    p->pollable =
+        p->to >= 0 && fstat(p->to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+    if (!p->capture) {
+        p->room = p->pollable ? CHUNK_POLL : CHUNK_FILE;
+        p->buf = malloc(p->room);
+        if (p->buf == NULL)
+            return error_set(err, "sandbox.memory", ENOMEM, "cannot make an output buffer");
+    }
+    if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) == 0)
+        return 0;
+    if (errno == EPERM &&
+        p->terminal_input) { /* a file as input of a terminal: give it all at once, its end too */
+        char end = 4;
+        ssize_t n;
+        while ((n = read(p->from, p->buf, p->room)) > 0) {
+            if (io_write_all(p->to, p->buf, (size_t)n) < 0)
+                break;
+        }
+        if (write(p->to, &end, 1) < 0)
+            return error_set(err, "sandbox.streams", errno,
+                             "cannot write to the program's terminal");
+        p->done = true;
+        return 0;
+    }
+    return error_set(err, "sandbox.streams", errno, "cannot watch a stream of the program");
+}
+
+static void keep(struct pump *p, const char *data, size_t size)
+{
+    size_t want = p->used + size;
+    if (want > p->max)
+        want = p->max;
+    if (want > p->room) {
+        size_t room = p->room == 0 ? 4096 : p->room;
+        while (room < want)
+            room *= 2;
+        char *grown = realloc(p->buf, room);
+        if (grown == NULL)
+            return;
+        p->buf = grown;
+        p->room = room;
+    }
+    memcpy(p->buf + p->used, data, want - p->used);
+    p->used = want;
+}
+
+/** How many of @n new bytes are within the output limit; past it the tree is ended. */
+static size_t within_limit(struct sandbox *s, struct pump *p, size_t n)
+{
+    uint64_t before = 0, limit = s->spec->output_bytes;
+    for (size_t i = 0; i < s->pump_count; i++)
+        before += s->pumps[i].counted ? s->pumps[i].bytes : 0;
+    p->bytes += n;
+    if (!p->counted || limit == LIMIT_NONE || before + n <= limit)
+        return n;
+    sandbox_kill(s, VERDICT_OUTPUT_LIMIT, "wrote more than the output limit");
+    return before >= limit ? 0 : (size_t)(limit - before);
+}
+
+static void send_pending(struct sandbox *s, struct pump *p)
+{
+    while (p->sent < p->used) {
+        ssize_t n = write(p->to, p->buf + p->sent, p->used - p->sent);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN) {
+            finish(s, p);
+            return;
+        }
+        if (n > 0)
+            p->sent += (size_t)n;
+        if (p->pollable)
+            break;
+    }
+    if (p->sent == p->used) {
+        p->sent = p->used = 0;
+        if (p->waiting) {
+            unwatch(s, p->to);
+            p->waiting = false;
+            if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) < 0)
+                finish(s, p);
+        }
+    } else if (!p->waiting) {
+        p->waiting = true;
+        unwatch(s, p->from);
+        if (watch_add(s, p->to, EPOLLOUT, tag_of(s, p, true)) < 0)
+            finish(s, p);
+    }
+}
+
+static void receive(struct sandbox *s, struct pump *p)
+{
+    char chunk[CHUNK_POLL];
+    char *into = p->capture ? chunk : p->buf;
+    ssize_t n = read(p->from, into, p->capture ? sizeof chunk : p->room);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) { /* a terminal without a program left says EIO */
+        char end = 4;
+        if (p->terminal_input && write(p->to, &end, 1) < 0)
+            errno = 0;
+        finish(s, p);
+        return;
+    }
+    size_t kept = within_limit(s, p, (size_t)n);
+    if (p->capture) {
+        keep(p, chunk, kept);
+        return;
+    }
+    p->used = kept;
+    p->sent = 0;
+    if (kept == 0)
+        return;
+    if (!p->pollable) {
+        send_pending(s, p);
+        return;
+    }
+    p->waiting = true;
+    unwatch(s, p->from);
+    if (watch_add(s, p->to, EPOLLOUT, tag_of(s, p, true)) < 0) {
+        /* cannot be waited for (/dev/null): written at once */
+        p->pollable = p->waiting = false;
+        if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) < 0)
+            finish(s, p);
+        else
+            send_pending(s, p);
+    }
+}
+
+void pump_event(struct sandbox *s, uint32_t tag)
+{
+    size_t index = (tag - WATCH_PUMP) / 2;
+    if (index >= s->pump_count || s->pumps[index].done)
+        return;
+    struct pump *p = &s->pumps[index];
+    if ((tag - WATCH_PUMP) % 2 == 1)
+        send_pending(s, p);
+    else
+        receive(s, p);
+}
+
+void pump_close(struct pump *p)
+{
+    if (p->from >= 0 && !p->terminal_input)
+        close(p->from);
+    free(p->buf);
+    p->buf = NULL;
+    p->from = -1;
+}

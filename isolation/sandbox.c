@@ -1,0 +1,577 @@
+/* The parent's side of a launch: plan, one clone3, id maps, start; and the removal of every trace.
+ */
+#include "isolation/sandbox_impl.h"
+
+#include "base/io.h"
+#include "base/syscalls.h"
+#include "isolation/net.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static const struct {
+    uint64_t flag;
+    const char *file, *name;
+} namespaces[NS_COUNT] = {
+    [NS_USER] = {CLONE_NEWUSER, "user", "user"},
+    [NS_PID] = {CLONE_NEWPID, "pid", "pid"},
+    [NS_MOUNT] = {CLONE_NEWNS, "mnt", "mount"},
+    [NS_IPC] = {CLONE_NEWIPC, "ipc", "ipc"},
+    [NS_UTS] = {CLONE_NEWUTS, "uts", "uts"},
+    [NS_NETWORK] = {CLONE_NEWNET, "net", "network"},
+    [NS_CGROUP] = {CLONE_NEWCGROUP, "cgroup", "cgroup"},
+    [NS_TIME] = {0x80, "time", "time"},
+};
+
+/** Whether the kernel lets this process clone host mounts and map foreign ids. */
+static bool is_privileged(void)
+{
+    cap_flag_value_t admin = CAP_CLEAR, setuid_cap = CAP_CLEAR;
+    cap_t own = cap_get_proc();
+    if (own != NULL) {
+        cap_get_flag(own, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
+        cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
+        cap_free(own);
+    }
+    return admin == CAP_SET && setuid_cap == CAP_SET;
+}
+
+static int plan_namespaces(struct plan *p, struct error *err)
+{
+    const struct spec *spec = p->spec;
+    static const enum spec_namespace required[] = {NS_USER, NS_PID, NS_MOUNT};
+    for (int i = 0; i < NS_COUNT; i++)
+        p->ns_fds[i] = -1;
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
+        const char *name = namespaces[required[i]].name;
+        if (!spec->ns_new[required[i]] || spec->ns_path[required[i]] != NULL) {
+            error_set(err, "sandbox.namespace", 0, "a sandbox cannot share or join a %s namespace",
+                      name);
+            return error_hint(err, "list {\"type\":\"%s\"} without a path in linux.namespaces",
+                              name);
+        }
+    }
+    for (int i = 0; i < NS_COUNT; i++) {
+        if (spec->ns_path[i] == NULL) {
+            if (spec->ns_new[i] &&
+                i != NS_TIME) /* init makes the time namespace itself, for its children */
+                p->clone_flags |= namespaces[i].flag;
+            continue;
+        }
+        p->ns_fds[i] = open(spec->ns_path[i], O_RDONLY | O_CLOEXEC);
+        if (p->ns_fds[i] < 0) {
+            error_set(err, "sandbox.namespace", errno, "cannot open %s namespace \"%s\"",
+                      namespaces[i].name, spec->ns_path[i]);
+            return error_path(err, spec->ns_path[i]);
+        }
+    }
+    return 0;
+}
+
+static const char *path_of(const struct spec *spec)
+{
+    for (size_t i = 0; i < spec->env.count; i++) {
+        if (strncmp(spec->env.items[i], "PATH=", 5) == 0)
+            return spec->env.items[i] + 5;
+    }
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/** What no cgroup enforces here falls to rlimits; only reached with best-effort (cgroup_create
+ * refused otherwise). */
+static void plan_fallbacks(struct plan *p, const struct cgroup *g)
+{
+    const struct spec *spec = p->spec;
+    p->rlimit_fallback_memory = spec->resources.memory_bytes != LIMIT_NONE &&
+                                cgroup_enforced_by(g, CGROUP_MEMORY) == MEANS_NONE;
+    p->rlimit_fallback_processes = spec->resources.processes != LIMIT_NONE &&
+                                   cgroup_enforced_by(g, CGROUP_PROCESSES) == MEANS_NONE;
+    p->rlimit_fallback_cpu =
+        spec->cpu_time_ms != LIMIT_NONE && cgroup_measured_by(g, CGROUP_CPU) == MEANS_NONE;
+}
+
+/* --- streams
+ * ------------------------------------------------------------------------------------------- */
+
+static int sealed_input(const struct stream *stream, struct error *err)
+{
+    _cleanup_close_ int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || io_write_all(fd, stream->data, stream->size) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return error_set(err, "sandbox.streams", errno, "cannot prepare the input");
+    return TAKE_FD(fd);
+}
+
+int pump_add(struct sandbox *s, int from, int to, struct error *err)
+{
+    if (s->pump_count == PUMP_MAX)
+        return error_set(err, "sandbox.streams", 0, "too many streams");
+    s->pumps[s->pump_count] = (struct pump){.from = from, .to = to};
+    return (int)s->pump_count++;
+}
+
+/** Make what the program gets as stream @number. Returns the fd (to close after the clone when
+ * *ret_own). */
+static int open_stream(struct sandbox *s, const struct stream *stream, int number, bool *ret_own,
+                       struct error *err)
+{
+    *ret_own = true;
+    if (stream->kind == STREAM_FD) {
+        *ret_own = false;
+        if (fcntl(stream->fd, F_GETFD) < 0) {
+            static const char *const names[] = {"input", "output", "error"};
+            error_set(err, "sandbox.streams", errno, "standard %s is closed", names[number]);
+            return error_hint(err, number == 0 ? "redirect it: </dev/null"
+                                               : "redirect it to a file or /dev/null");
+        }
+        return stream->fd;
+    }
+    if (stream->kind == STREAM_NULL) {
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        return fd < 0 ? error_set(err, "sandbox.streams", errno, "cannot open /dev/null") : fd;
+    }
+    if (stream->kind == STREAM_MEMORY)
+        return sealed_input(stream, err);
+
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_set(err, "sandbox.streams", errno, "cannot make a pipe");
+    int index = pump_add(s, ends[0], stream->kind == STREAM_COPY ? stream->fd : -1, err);
+    if (index < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return -1;
+    }
+    struct pump *p = &s->pumps[index];
+    p->counted = true;
+    p->capture = stream->kind == STREAM_CAPTURE;
+    p->max = stream->max_bytes;
+    if (number == 1)
+        s->stdout_pump = p;
+    else
+        s->stderr_pump = p;
+    return ends[1];
+}
+
+/* --- launch
+ * -------------------------------------------------------------------------------------------- */
+
+static int prepare(struct sandbox *s, const char *id, struct error *err)
+{
+    struct plan *p = &s->plan;
+    const struct spec *spec = s->spec;
+    char name[80];
+    static unsigned runs;
+
+    if (spec->args.count == 0) {
+        error_set(err, "spec.no_command", 0, "no command to run");
+        return error_hint(err, "give one after --, or process.args in the spec");
+    }
+    p->privileged = is_privileged();
+    p->path_env = path_of(spec);
+    if (plan_namespaces(p, err) < 0 ||
+        idmap_choose(&p->idmap, spec, p->privileged, p->arena, err) < 0 ||
+        caps_plan_make(&p->caps, spec, err) < 0 ||
+        landlock_plan_make(&p->landlock, spec, p->arena, err) < 0 || rootfs_plan(p, err) < 0 ||
+        seccomp_filter_get(&p->filter, spec, err) < 0)
+        return -1;
+    if (id == NULL) {
+        snprintf(name, sizeof name, "run-%d-%u", (int)getpid(),
+                 __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED));
+        id = name;
+    }
+    if (cgroup_create(&s->cgroup, id, spec, spec->enforce_required, err) < 0)
+        return -1;
+    plan_fallbacks(p, s->cgroup);
+    p->join_count = cgroup_join_fds(s->cgroup, p->join_fds, PLAN_JOIN_MAX);
+    if (p->join_count >
+        0) /* a cgroup namespace shows the groups that its maker was in: made after joining */
+        p->clone_flags &= ~(uint64_t)CLONE_NEWCGROUP;
+    return 0;
+}
+
+/** Visit the namespaces that are joined by path, so that the clone inherits them. */
+static int visit(const struct plan *p, int *own, struct error *err)
+{
+    for (int i = 0; i < NS_COUNT; i++) {
+        own[i] = -1;
+        if (p->ns_fds[i] < 0)
+            continue;
+        char path[48];
+        snprintf(path, sizeof path, "/proc/thread-self/ns/%s", namespaces[i].file);
+        own[i] = open(path, O_RDONLY | O_CLOEXEC);
+        if (own[i] < 0 || setns(p->ns_fds[i], (int)namespaces[i].flag) < 0) {
+            error_set(err, "sandbox.namespace", errno, "cannot join %s namespace \"%s\"",
+                      namespaces[i].name, p->spec->ns_path[i]);
+            return error_hint(err, "joining needs root, and a namespace of that type");
+        }
+    }
+    return 0;
+}
+
+static void come_back(const int *own)
+{
+    for (int i = 0; i < NS_COUNT; i++) {
+        if (own[i] < 0)
+            continue;
+        if (setns(own[i], (int)namespaces[i].flag) < 0)
+            abort(); /* a caller left in a foreign namespace would go on with wrong eyes */
+        close(own[i]);
+    }
+}
+
+static int clone_init(struct sandbox *s, struct error *err)
+{
+    struct plan *p = &s->plan;
+    int ends[2], own[NS_COUNT];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set(err, "sandbox.clone", errno, "cannot make the control socket");
+    s->control = ends[0];
+    p->control = ends[1];
+
+    int cgroup_fd = cgroup_v2_fd(s->cgroup), pidfd = -1;
+    struct clone_args args = {
+        .flags = p->clone_flags | CLONE_PIDFD | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .exit_signal = SIGCHLD,
+        .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+    };
+    /* none of the caller's signal handlers may run in init */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = visit(p, own, err) < 0 ? -2 : sys_clone3(&args);
+    int saved = errno;
+    if (pid == 0) {
+        close(ends[0]);
+        init_main(p);
+    }
+    come_back(own);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(ends[1]);
+    p->control = -1;
+    if (pid == -2)
+        return -1;
+    if (pid < 0) {
+        error_set(err, "sandbox.clone", saved, "cannot make the namespaces of the sandbox");
+        return error_hint(
+            err, saved == EPERM || saved == EACCES
+                     ? "user namespaces may be switched off here: cloche doctor names the setting"
+                     : "a limit of this machine may be reached: cloche doctor shows them");
+    }
+    s->pid = pid;
+    s->pidfd = pidfd;
+    return 0;
+}
+
+/** Handle messages until one of @type arrives. */
+static int expect(struct sandbox *s, int type, struct error *err)
+{
+    for (;;) {
+        struct message m;
+        int fd, rc = message_receive(s->control, &m, &fd, 0);
+        if (rc <= 0) {
+            int status = 0;
+            if (waitpid(s->pid, &status, __WALL) == s->pid)
+                s->reaped = true;
+            if (cgroup_memory_exceeded(s->cgroup)) {
+                error_set(err, "sandbox.memory", 0,
+                          "the memory limit is too small to start anything");
+                return error_hint(err, "give at least 4 MiB");
+            }
+            return error_set(err, "sandbox.setup", 0,
+                             "init of the sandbox died while setting up (%s %d)",
+                             WIFSIGNALED(status) ? "signal" : "status",
+                             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        }
+        if (m.type == MESSAGE_FAILED)
+            return step_error(&s->plan, &m, err);
+        if (m.type == type)
+            return 0;
+        watch_message(s, &m, fd);
+    }
+}
+
+static int send_message(struct sandbox *s, int type, int value, struct error *err)
+{
+    struct message m = {.type = type, .value = value};
+    if (message_send(s->control, &m, -1) < 0)
+        return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    return 0;
+}
+
+static int write_proc(pid_t pid, const char *file, const char *text)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    return io_write_file_at(AT_FDCWD, path, text);
+}
+
+static bool needs_map(const struct plan *p)
+{
+    bool any = p->root_idmap;
+    for (size_t i = 0; i < p->mount_count; i++)
+        any = any || p->mounts[i].idmap;
+    return any;
+}
+
+/** What only the outside may do to a new sandbox: its ids, its network's other end, its OOM score.
+ */
+static int equip(struct sandbox *s, const char *id, struct error *err)
+{
+    struct plan *p = &s->plan;
+    const struct spec *spec = s->spec;
+    if (idmap_write(&p->idmap, s->pid, err) < 0)
+        return -1;
+    if (needs_map(p) && rootfs_map_ids(p, s->pid, err) < 0)
+        return -1;
+    if (spec->network == NETWORK_BRIDGE) {
+        char name[32];
+        snprintf(name, sizeof name, "run-%d", (int)s->pid);
+        if (net_bridge_attach(spec, s->pid, id != NULL ? id : name, err) < 0)
+            return -1;
+    }
+    if (spec->oom_score_adj_set) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", spec->oom_score_adj);
+        if (write_proc(s->pid, "oom_score_adj", text) < 0) {
+            error_set(err, "sandbox.oom_score", errno, "cannot set oom_score_adj to %s", text);
+            return error_hint(err, "a lower score than one's own needs CAP_SYS_RESOURCE");
+        }
+    }
+    return send_message(s, MESSAGE_GO, 0, err);
+}
+
+static int write_time_offsets(struct sandbox *s, struct error *err)
+{
+    const struct spec *spec = s->spec;
+    static const char *const clocks[2] = {"monotonic", "boottime"};
+    for (int i = 0; i < 2; i++) {
+        if (!spec->time_offset_set[i])
+            continue;
+        char text[64];
+        snprintf(text, sizeof text, "%s %lld %u\n", clocks[i], (long long)spec->time_offset_secs[i],
+                 spec->time_offset_nanosecs[i]);
+        if (write_proc(s->pid, "timens_offsets", text) < 0)
+            return error_set(err, "sandbox.time", errno, "cannot set the %s offset", clocks[i]);
+    }
+    return send_message(s, MESSAGE_GO, 0, err);
+}
+
+static int open_streams(struct sandbox *s, const struct sandbox_options *o, bool *own,
+                        struct error *err)
+{
+    struct plan *p = &s->plan;
+    const struct stream *streams[3] = {&o->input, &o->output, &o->error};
+    for (int i = 0; i < 3; i++) {
+        own[i] = false;
+        p->stdio[i] = -1;
+        if (s->spec->terminal)
+            continue;
+        p->stdio[i] = open_stream(s, streams[i], i, &own[i], err);
+        if (p->stdio[i] < 0)
+            return -1;
+    }
+    p->pass_fds = o->pass_fds;
+    p->pass_fd_count = o->pass_fd_count;
+    return 0;
+}
+
+static void close_streams(struct plan *p, const bool *own)
+{
+    for (int i = 0; i < 3; i++) {
+        if (own[i] && p->stdio[i] >= 0)
+            close(p->stdio[i]);
+        p->stdio[i] = -1;
+    }
+}
+
+/** The two directions of the program's terminal: the caller's terminal (raw while we run) or plain
+ * streams. */
+static int open_terminal(struct sandbox *s, const struct sandbox_options *o, struct error *err)
+{
+    int in = o->terminal_fd >= 0 ? o->terminal_fd : o->input.kind == STREAM_FD ? o->input.fd : -1;
+    int out = o->terminal_fd >= 0                ? o->terminal_fd
+              : o->output.kind == STREAM_CAPTURE ? -1
+                                                 : o->output.fd;
+    fcntl(s->terminal, F_SETFL, O_NONBLOCK);
+    int output = pump_add(s, s->terminal, out, err);
+    if (output < 0)
+        return -1;
+    s->stdout_pump = &s->pumps[output];
+    s->stdout_pump->counted = true;
+    s->stdout_pump->capture = out < 0;
+    s->stdout_pump->max = o->output.max_bytes;
+    if (in >= 0) {
+        int input = pump_add(s, in, s->terminal, err);
+        if (input < 0)
+            return -1;
+        s->pumps[input].terminal_input = true;
+    }
+    const struct spec *spec = s->spec;
+    struct winsize size = {.ws_row = spec->console_rows, .ws_col = spec->console_columns};
+    if (spec->console_rows != 0 && spec->console_columns != 0)
+        ioctl(s->terminal, TIOCSWINSZ, &size);
+    if (o->terminal_fd < 0)
+        return 0;
+    if (tcgetattr(o->terminal_fd, &s->terminal_saved) < 0)
+        return error_set(err, "sandbox.terminal", errno, "the caller's terminal cannot be read");
+    struct termios raw = s->terminal_saved;
+    cfmakeraw(&raw);
+    if (tcsetattr(o->terminal_fd, TCSADRAIN, &raw) < 0)
+        return error_set(err, "sandbox.terminal", errno, "the caller's terminal cannot be set up");
+    s->terminal_fd = o->terminal_fd;
+    sandbox_resize(s);
+    return 0;
+}
+
+void sandbox_resize(struct sandbox *s)
+{
+    struct winsize size;
+    if (s->terminal_fd >= 0 && s->terminal >= 0 && ioctl(s->terminal_fd, TIOCGWINSZ, &size) == 0)
+        ioctl(s->terminal, TIOCSWINSZ, &size);
+}
+
+int sandbox_create(struct sandbox **ret, const struct spec *spec,
+                   const struct sandbox_options *options, struct error *err)
+{
+    _cleanup_sandbox_ struct sandbox *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return error_set(err, "sandbox.memory", ENOMEM, "cannot make a sandbox");
+    s->spec = s->plan.spec = spec;
+    s->plan.arena = arena_new();
+    s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = -1;
+    for (int i = 0; i < NS_COUNT; i++)
+        s->plan.ns_fds[i] = -1;
+    s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
+
+    bool own[3] = {false, false, false};
+    int rc = open_streams(s, options, own, err);
+    if (rc == 0)
+        rc = prepare(s, options->id, err);
+    if (rc == 0)
+        rc = clone_init(s, err);
+    close_streams(&s->plan, own);
+    if (rc < 0 || equip(s, options->id, err) < 0)
+        return -1;
+    if (spec->ns_new[NS_TIME] &&
+        (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
+        return -1;
+    if (expect(s, MESSAGE_READY, err) < 0)
+        return -1;
+    rootfs_close(&s->plan);
+    if (spec->terminal && open_terminal(s, options, err) < 0)
+        return -1;
+    if (watch_open(s, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->pump_count; i++) {
+        if (pump_open(s, &s->pumps[i], err) < 0)
+            return -1;
+    }
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+int sandbox_start(struct sandbox *s, struct error *err)
+{
+    s->start_ns = sandbox_now_ns();
+    if (send_message(s, MESSAGE_START, 0, err) < 0 || expect(s, MESSAGE_STARTED, err) < 0)
+        return -1;
+    s->started = true;
+    watch_arm(s);
+    return 0;
+}
+
+int sandbox_wait(struct sandbox *s, struct report *ret, struct error *err)
+{
+    struct pollfd p = {.fd = s->epoll, .events = POLLIN};
+    for (;;) {
+        int rc = sandbox_dispatch(s, err);
+        if (rc != 0) {
+            if (rc > 0)
+                sandbox_report(s, ret);
+            return rc < 0 ? -1 : 0;
+        }
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            return error_set(err, "sandbox.watch", errno, "cannot watch the sandbox");
+    }
+}
+
+void sandbox_report(const struct sandbox *s, struct report *ret)
+{
+    *ret = s->report;
+}
+
+const char *sandbox_captured(const struct sandbox *s, int stream, size_t *ret_size)
+{
+    const struct pump *p = stream == 1 ? s->stdout_pump : s->stderr_pump;
+    *ret_size = p != NULL && p->capture ? p->used : 0;
+    return *ret_size == 0 ? "" : p->buf;
+}
+
+int sandbox_signal(struct sandbox *s, int sig)
+{
+    return s->reaped ? 0 : send_message(s, MESSAGE_SIGNAL, sig, NULL);
+}
+
+void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail)
+{
+    if (!s->verdict_set && !s->ended) {
+        s->verdict_set = true;
+        s->report.verdict = verdict;
+        snprintf(s->report.detail, sizeof s->report.detail, "%s", detail);
+    }
+    if (!s->reaped && s->pidfd >= 0)
+        sys_pidfd_send_signal(s->pidfd, SIGKILL);
+}
+
+int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err)
+{
+    return cgroup_freeze(s->cgroup, frozen, err);
+}
+
+pid_t sandbox_pid(const struct sandbox *s)
+{
+    return s->pid;
+}
+
+int sandbox_pidfd(const struct sandbox *s)
+{
+    return s->pidfd;
+}
+
+void sandbox_free(struct sandbox *s)
+{
+    if (s == NULL)
+        return;
+    if (s->pid > 0 && !s->reaped) {
+        sys_pidfd_send_signal(s->pidfd, SIGKILL);
+        waitpid(s->pid, NULL, __WALL);
+    }
+    if (s->terminal_fd >= 0)
+        tcsetattr(s->terminal_fd, TCSADRAIN, &s->terminal_saved);
+    for (size_t i = 0; i < s->pump_count; i++)
+        pump_close(&s->pumps[i]);
+    const int fds[] = {s->pidfd, s->control, s->epoll, s->timer, s->listener};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        cleanup_close(&fds[i]);
+    for (int i = 0; i < NS_COUNT; i++)
+        cleanup_close(&s->plan.ns_fds[i]);
+    if (s->cgroup != NULL) {
+        struct error err = ERROR_INIT;
+        if (cgroup_remove(s->cgroup, &err) < 0)
+            fprintf(stderr, "cloche: %s\n", err.message);
+    }
+    rootfs_close(&s->plan);
+    seccomp_filter_free(&s->plan.filter);
+    caps_plan_free(&s->plan.caps);
+    idmap_release(&s->plan.idmap);
+    arena_free(s->plan.arena);
+    free(s);
+}

@@ -1,0 +1,81 @@
+/** The inside of struct sandbox, shared by sandbox.c (launch), watch.c (events) and report.c
+ * (verdict). Private. */
+#ifndef CLOCHE_ISOLATION_SANDBOX_IMPL_H
+#define CLOCHE_ISOLATION_SANDBOX_IMPL_H
+
+#include "isolation/cgroup.h"
+#include "isolation/plan.h"
+#include "isolation/sandbox.h"
+
+#include <sys/resource.h>
+#include <termios.h>
+
+/** Bytes on their way from one fd to another, to memory, or to nowhere. Never blocks on a slow
+ * reader: the destination is written to when epoll says so, at most PIPE_BUF at a time. */
+struct pump {
+    int from, to;
+    bool own_to; /* @to is closed at the end */
+    bool capture;
+    bool terminal_input; /* at the end of the input the program's terminal gets an end-of-file
+                            character */
+    bool pollable;       /* @to can be waited for */
+    bool waiting;        /* for @to */
+    bool done;
+    bool counted;   /* against limits.output_bytes */
+    uint64_t bytes; /* seen */
+    char *buf;      /* being copied, or captured */
+    size_t used, sent, room, max;
+};
+
+enum watch_tag {
+    WATCH_PIDFD,
+    WATCH_CONTROL,
+    WATCH_TIMER,
+    WATCH_MEMORY,
+    WATCH_LISTENER,
+    WATCH_PUMP
+};
+#define PUMP_MAX 3
+/* tag of a pump's source: WATCH_PUMP + 2 * index; of its destination: one more */
+
+struct sandbox {
+    struct plan plan;
+    const struct spec *spec;
+    struct cgroup *cgroup;
+    pid_t pid;
+    int pidfd, control, epoll, timer, listener, terminal;
+    int terminal_fd; /* the caller's, in raw mode while we run; -1 */
+    struct termios terminal_saved;
+
+    struct pump pumps[PUMP_MAX];
+    size_t pump_count;
+    struct pump *stdout_pump, *stderr_pump;
+
+    bool started, reaped, exited, ended, verdict_set;
+    int status; /* of the program, once exited */
+    uint64_t start_ns, end_ns;
+    uint64_t wall_deadline_ns; /* 0: none */
+    struct rusage usage;       /* of init and what it reaped, once reaped */
+    struct report report;
+};
+
+uint64_t sandbox_now_ns(void);
+
+/** watch.c */
+int watch_open(struct sandbox *s, struct error *err);
+int watch_add(struct sandbox *s, int fd, uint32_t events, uint32_t tag);
+/** After the start: arm the timers. */
+void watch_arm(struct sandbox *s);
+/** A message of init, from wherever it was read. */
+void watch_message(struct sandbox *s, const struct message *m, int fd);
+
+/** pump.c */
+int pump_add(struct sandbox *s, int from, int to, struct error *err);
+int pump_open(struct sandbox *s, struct pump *p, struct error *err);
+void pump_event(struct sandbox *s, uint32_t tag);
+void pump_close(struct pump *p);
+
+/** report.c */
+void report_finish(struct sandbox *s);
+
+#endif

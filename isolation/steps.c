@@ -1,0 +1,165 @@
+#include "isolation/plan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* what could not be done; "%s" is the step's object (a path, mostly), and the fix where there is
+ * one */
+static const struct {
+    const char *code, *what, *fix;
+} steps[STEP_COUNT] = {
+    [STEP_CGROUP_JOIN] = {"cgroup.join", "cannot enter the cgroup of the sandbox",
+                          "cloche doctor shows what this user may do"},
+    [STEP_PARENT_DEATH] = {"sandbox.setup", "cannot tie the sandbox to its parent", ""},
+    [STEP_SESSION] = {"sandbox.setup", "cannot start a session", ""},
+    [STEP_SETUP_IDENTITY] = {"ids.identity", "cannot take the inner identity for building", ""},
+    [STEP_HOSTNAME] = {"sandbox.hostname", "cannot set hostname \"%s\"", ""},
+    [STEP_DOMAINNAME] = {"sandbox.hostname", "cannot set domain name \"%s\"", ""},
+    [STEP_TIME_NAMESPACE] = {"sandbox.time", "cannot make a time namespace with these offsets", ""},
+    [STEP_LOOPBACK] = {"network.loopback", "cannot bring up the loopback interface", ""},
+    [STEP_PROPAGATION] = {"mount.propagation", "cannot make the mount tree private", ""},
+    [STEP_ROOT] = {"rootfs.make", "cannot make the root file system", ""},
+    [STEP_ROOT_ATTACH] = {"rootfs.attach", "cannot attach the root file system", ""},
+    [STEP_SOURCE] = {"mount.source", "cannot open mount source \"%s\"",
+                     "check that this user can reach it"},
+    [STEP_SOURCE_CHANGED] = {"mount.changed", "mount source \"%s\" changed while it was opened",
+                             "nothing was started; run again"},
+    [STEP_MOUNT_POINT] = {"mount.point", "cannot make mount point \"%s\"",
+                          "make it in the rootfs, or choose another destination"},
+    [STEP_MOUNT_MAKE] = {"mount.make", "cannot make the file system for \"%s\"",
+                         "check its type and options"},
+    [STEP_MOUNT_ATTRIBUTES] = {"mount.attributes", "cannot set mount attributes of \"%s\"", ""},
+    [STEP_MOUNT_ATTACH] = {"mount.attach", "cannot mount at \"%s\"", ""},
+    [STEP_COPY_UP] = {"mount.copy_up", "cannot copy up the content of \"%s\"", ""},
+    [STEP_DEVICE] = {"device.make", "cannot make device \"%s\"", ""},
+    [STEP_NOT_PROCFS] = {"mount.not_procfs", "what is mounted at \"%s\" is not procfs", ""},
+    [STEP_SYSCTL] = {"sandbox.sysctl", "cannot set sysctl %s",
+                     "only sysctls of the sandbox's own namespaces can be set"},
+    [STEP_MASK] = {"mount.mask", "cannot mask \"%s\"", ""},
+    [STEP_READONLY] = {"mount.readonly", "cannot make \"%s\" read-only", ""},
+    [STEP_PIVOT] = {"rootfs.pivot", "cannot change to the root file system", ""},
+    [STEP_UNTRACEABLE] = {"sandbox.setup", "cannot make init untraceable", ""},
+    [STEP_TERMINAL] = {"sandbox.terminal", "cannot make a terminal for the program", ""},
+    [STEP_START_PROGRAM] = {"sandbox.start", "cannot start the program's process", ""},
+    [STEP_STREAMS] = {"sandbox.streams", "cannot set up standard streams", ""},
+    [STEP_RLIMIT] = {"sandbox.rlimit", "cannot set %s",
+                     "a hard limit cannot be raised without CAP_SYS_RESOURCE; ask for less"},
+    [STEP_PERSONALITY] = {"sandbox.personality", "cannot set the personality", ""},
+    [STEP_CAPS_BOUNDING] = {"caps.bounding", "cannot drop the capability bounding set", ""},
+    [STEP_IDENTITY] = {"ids.identity", "cannot become the program's user and groups",
+                       "the user and group ids must be mapped in the sandbox"},
+    [STEP_CWD] = {"sandbox.cwd", "cannot change to working directory \"%s\"",
+                  "it must exist inside the sandbox"},
+    [STEP_CAPS] = {"caps.set", "cannot set capabilities", ""},
+    [STEP_LANDLOCK] = {"landlock.apply", "cannot apply Landlock rule \"%s\"", ""},
+    [STEP_FILTER] = {"seccomp.load", "cannot load the syscall filter", ""},
+    [STEP_CLOSE] = {"sandbox.setup", "cannot close inherited file descriptors", ""},
+    [STEP_EXEC] = {"sandbox.not_executable", "cannot execute \"%s\"", ""},
+};
+
+int step_failed(struct message *failed, enum step step, const char *text)
+{
+    failed->type = MESSAGE_FAILED;
+    failed->errnum = errno;
+    failed->step = (int32_t)step;
+    size_t n = 0;
+    for (; text != NULL && text[n] != '\0' && n < sizeof failed->text - 1; n++)
+        failed->text[n] = text[n];
+    failed->text[n] = '\0';
+    return -1;
+}
+
+int step_error(const struct plan *p, const struct message *failed, struct error *err)
+{
+    int step = failed->step;
+    if (step <= STEP_NONE || step >= STEP_COUNT || steps[step].what == NULL)
+        return error_set(err, "sandbox.setup", failed->errnum, "setup of the sandbox failed");
+
+    if (step == STEP_EXEC && (failed->errnum == ENOENT || failed->errnum == ENOTDIR)) {
+        error_set(err, "sandbox.not_found", 0, "command \"%s\" not found in the sandbox",
+                  failed->text);
+        if (p->spec->rootfs == ROOTFS_EMPTY)
+            return error_hint(err, "the root is empty: bring the program in with -v FILE:PATH");
+        return error_hint(err, "give a path inside the sandbox, or set PATH with -e");
+    }
+    char what[512];
+    const char *hole = strstr(steps[step].what, "%s");
+    if (hole == NULL)
+        snprintf(what, sizeof what, "%s", steps[step].what);
+    else
+        snprintf(what, sizeof what, "%.*s%s%s", (int)(hole - steps[step].what), steps[step].what,
+                 failed->text, hole + 2);
+    error_set(err, steps[step].code, failed->errnum, "%s", what);
+    if (steps[step].fix[0] != '\0')
+        error_hint(err, "%s", steps[step].fix);
+    return -1;
+}
+
+int message_send(int socket, const struct message *m, int fd_to_pass)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd_to_pass >= 0) {
+        msg.msg_control = control.buf;
+        msg.msg_controllen = sizeof control.buf;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
+    }
+    ssize_t n;
+    do
+        n = sendmsg(socket, &msg, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof *m ? 0 : -1;
+}
+
+int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {.iov_base = ret, .iov_len = sizeof *ret};
+    struct msghdr msg = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.buf,
+        .msg_controllen = sizeof control.buf,
+    };
+    if (ret_fd != NULL)
+        *ret_fd = -1;
+    ssize_t n;
+    do
+        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return n == 0 || errno == ECONNRESET ? 0 : -1;
+
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len == CMSG_LEN(sizeof(int))) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+        if (ret_fd != NULL)
+            *ret_fd = fd;
+        else
+            close(fd);
+    }
+    if (n != (ssize_t)sizeof *ret || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+        if (ret_fd != NULL && *ret_fd >= 0)
+            close(*ret_fd);
+        errno = EPROTO;
+        return -1;
+    }
+    ret->text[sizeof ret->text - 1] = '\0';
+    return 1;
+}

@@ -1,0 +1,207 @@
+/* The parent's one epoll: end of init, messages, timers, memory events, the filter's notifications,
+ * output. */
+#include "isolation/sandbox_impl.h"
+
+#include "base/syscalls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define CPU_CHECK_MIN_NS 2000000ULL
+
+uint64_t sandbox_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+}
+
+int watch_add(struct sandbox *s, int fd, uint32_t events, uint32_t tag)
+{
+    struct epoll_event e = {.events = events, .data.u32 = tag};
+    return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+int watch_open(struct sandbox *s, struct error *err)
+{
+    s->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (s->epoll < 0 || watch_add(s, s->pidfd, EPOLLIN, WATCH_PIDFD) < 0 ||
+        watch_add(s, s->control, EPOLLIN, WATCH_CONTROL) < 0)
+        return error_set(err, "sandbox.watch", errno, "cannot watch the sandbox");
+    const struct spec *spec = s->spec;
+    if (spec->wall_ms != LIMIT_NONE || spec->cpu_time_ms != LIMIT_NONE) {
+        s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (s->timer < 0 || watch_add(s, s->timer, EPOLLIN, WATCH_TIMER) < 0)
+            return error_set(err, "sandbox.watch", errno, "cannot make a timer for the limits");
+    }
+    uint32_t events = 0;
+    int memory = cgroup_memory_event_fd(s->cgroup, &events);
+    if (memory >= 0 && watch_add(s, memory, events, WATCH_MEMORY) < 0)
+        return error_set(err, "sandbox.watch", errno, "cannot watch the memory limit");
+    return 0;
+}
+
+/** The next moment at which a limit can have been reached: the wall deadline, or the earliest that
+ * all CPUs together could have used up the CPU time that is left. */
+static void arm(struct sandbox *s)
+{
+    const struct spec *spec = s->spec;
+    uint64_t next = s->wall_deadline_ns, now = sandbox_now_ns();
+    if (spec->cpu_time_ms != LIMIT_NONE) {
+        int64_t used = cgroup_cpu_usec(s->cgroup);
+        if (used >= 0) {
+            uint64_t limit = spec->cpu_time_ms * 1000ULL;
+            uint64_t left_ns = (uint64_t)used >= limit ? 0 : (limit - (uint64_t)used) * 1000ULL;
+            long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+            left_ns /= cpus > 0 ? (uint64_t)cpus : 1;
+            if (left_ns < CPU_CHECK_MIN_NS)
+                left_ns = CPU_CHECK_MIN_NS;
+            if (next == 0 || now + left_ns < next)
+                next = now + left_ns;
+        }
+    }
+    if (next == 0)
+        return;
+    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(next / 1000000000ULL),
+                                        .tv_nsec = (long)(next % 1000000000ULL)}};
+    timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+void watch_arm(struct sandbox *s)
+{
+    if (s->timer < 0)
+        return;
+    if (s->spec->wall_ms != LIMIT_NONE)
+        s->wall_deadline_ns = s->start_ns + s->spec->wall_ms * 1000000ULL;
+    arm(s);
+}
+
+static void on_timer(struct sandbox *s)
+{
+    uint64_t expirations;
+    if (read(s->timer, &expirations, sizeof expirations) < 0 || s->exited)
+        return;
+    if (s->wall_deadline_ns != 0 && sandbox_now_ns() >= s->wall_deadline_ns) {
+        sandbox_kill(s, VERDICT_TIME_LIMIT, "ran longer than the wall time limit");
+        return;
+    }
+    int64_t used = s->spec->cpu_time_ms != LIMIT_NONE ? cgroup_cpu_usec(s->cgroup) : -1;
+    if (used >= 0 && (uint64_t)used >= s->spec->cpu_time_ms * 1000ULL) {
+        sandbox_kill(s, VERDICT_TIME_LIMIT, "used more than the CPU time limit");
+        return;
+    }
+    arm(s);
+}
+
+void watch_message(struct sandbox *s, const struct message *m, int fd)
+{
+    if (m->type == MESSAGE_EXITED && !s->exited) {
+        s->exited = true;
+        s->status = m->value;
+        s->end_ns = sandbox_now_ns();
+    } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
+        s->listener = fd;
+        fd = -1;
+        watch_add(s, s->listener, EPOLLIN, WATCH_LISTENER);
+    } else if (m->type == MESSAGE_TERMINAL && fd >= 0 && s->terminal < 0) {
+        s->terminal = fd;
+        fd = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void on_control(struct sandbox *s)
+{
+    struct message m;
+    int fd = -1, rc = message_receive(s->control, &m, &fd, MSG_DONTWAIT);
+    if (rc == 1)
+        watch_message(s, &m, fd);
+    else if (rc == 0 || errno != EAGAIN)
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->control,
+                  NULL); /* init is gone: its pidfd tells the rest */
+}
+
+static void on_listener(struct sandbox *s)
+{
+    const char *name;
+    int pid;
+    if (seccomp_notify_receive(s->listener, &name, &pid) < 0) {
+        if (errno != ENOENT && errno != EAGAIN && errno != EINTR)
+            epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
+        return;
+    }
+    if (s->report.blocked_syscall == NULL)
+        s->report.blocked_syscall = name;
+    char detail[96];
+    snprintf(detail, sizeof detail, "called %s, which the filter never allows", name);
+    sandbox_kill(s, VERDICT_BLOCKED_SYSCALL, detail);
+}
+
+static void on_pidfd(struct sandbox *s)
+{
+    int status;
+    if (s->reaped || wait4(s->pid, &status, __WALL, &s->usage) != s->pid)
+        return;
+    s->reaped = true;
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->pidfd, NULL);
+    /* what init said before it went */
+    struct message m;
+    int fd;
+    while (message_receive(s->control, &m, &fd, MSG_DONTWAIT) == 1)
+        watch_message(s, &m, fd);
+    if (s->end_ns == 0)
+        s->end_ns = sandbox_now_ns();
+}
+
+static bool output_done(const struct sandbox *s)
+{
+    for (size_t i = 0; i < s->pump_count; i++) {
+        if (!s->pumps[i].done && !s->pumps[i].terminal_input)
+            return false;
+    }
+    return true;
+}
+
+int sandbox_event_fd(const struct sandbox *s)
+{
+    return s->epoll;
+}
+
+int sandbox_dispatch(struct sandbox *s, struct error *err)
+{
+    if (s->ended)
+        return 1;
+    struct epoll_event events[8];
+    int n = epoll_wait(s->epoll, events, 8, 0);
+    if (n < 0 && errno != EINTR)
+        return error_set(err, "sandbox.watch", errno, "cannot watch the sandbox");
+    for (int i = 0; i < n; i++) {
+        uint32_t tag = events[i].data.u32;
+        if (tag == WATCH_PIDFD)
+            on_pidfd(s);
+        else if (tag == WATCH_CONTROL)
+            on_control(s);
+        else if (tag == WATCH_TIMER)
+            on_timer(s);
+        else if (tag == WATCH_MEMORY) {
+            if (cgroup_memory_exceeded(s->cgroup))
+                sandbox_kill(s, VERDICT_MEMORY_LIMIT, "needed more than the memory limit");
+        } else if (tag == WATCH_LISTENER)
+            on_listener(s);
+        else
+            pump_event(s, tag);
+    }
+    if (s->reaped && output_done(s)) {
+        report_finish(s);
+        s->ended = true;
+        return 1;
+    }
+    return 0;
+}
