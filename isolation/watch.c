@@ -132,7 +132,7 @@ static void on_listener(struct sandbox *s)
 {
     const char *name;
     int pid;
-    if (seccomp_notify_receive(s->listener, &name, &pid) < 0) {
+    if (seccomp_take_notification(s->listener, &name, &pid) < 0) {
         if (errno != ENOENT && errno != EAGAIN && errno != EINTR)
             epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
         return;
