@@ -1,0 +1,86 @@
+/**
+ * The command line: one file a command, all logic in the floors below.
+ *
+ * Theory of operation. main.c looks the command up in one table, which is also what `cloche help` prints. A
+ * command gets its own arguments, parses its options by a table (options.c), does its work through the public
+ * headers of the floors, and returns the exit status. Errors are shown once, here, by cli_fail(): one line
+ * on stderr, "cloche: MESSAGE; fix: HINT", or an object with --json.
+ *
+ * Exit status: management commands 0 done, 1 failed, 2 usage; `run`: see run.c.
+ */
+#ifndef CLOCHE_RUNTIME_CLI_H
+#define CLOCHE_RUNTIME_CLI_H
+
+#include "base/error.h"
+#include "config/spec.h"
+#include "isolation/sandbox.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define EXIT_USAGE 2
+#define EXIT_CLOCHE 125 /* `run`: Cloche itself failed, nothing ran */
+
+struct cli_command {
+    const char *name, *arguments, *summary;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+extern const struct cli_command cli_commands[]; /* ends with a NULL name */
+
+/** One option of a command. @value names the argument in help ("SIZE"); NULL for a switch. */
+struct cli_option {
+    char letter; /* 0: none */
+    const char *name, *value, *help;
+    /* Called for each occurrence; @text is NULL for a switch. -1 with @err filled: a usage error. */
+    int (*set)(void *context, const char *text, struct error *err);
+};
+
+/** Parse options up to "--" or the first operand (which ends them). Returns the index of the first operand in @argv,
+ * or -1 with @err (usage.unknown_option with the nearest name, usage.missing_value, or what `set` said). */
+int cli_parse(const struct cli_option *options, void *context, int argc, char **argv, struct error *err);
+
+/** The options as text for help. */
+void cli_print_options(FILE *out, const struct cli_option *options);
+
+/** Show @err on stderr (as JSON when @json) and return @status. */
+int cli_fail(const struct error *err, bool json, int status);
+
+/** True when the arguments ask for help: prints usage and options of @command. */
+bool cli_wants_help(const char *command, const struct cli_option *options, int argc, char **argv);
+
+/** Escape into a JSON string, quotes included. */
+void cli_print_json_string(FILE *out, const char *text);
+
+/** The report as one JSON object on one line. */
+void cli_print_report(FILE *out, const struct report *r);
+
+int cli_run(int argc, char **argv);
+int cli_spec(int argc, char **argv);
+int cli_profiles(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
+int cli_version(int argc, char **argv);
+int cli_help(int argc, char **argv);
+
+/** Part of doctor: what is wrong and what is ignored in a spec file. Returns an exit status. */
+int cli_doctor_spec(const char *path, bool json);
+
+/** The sandbox options that `run` and `create` share (sandbox_options.c): a table whose context begins with this. */
+struct cli_sandbox {
+    struct spec *spec;
+    bool json;
+    const char *report; /* path, or "-" */
+    const char *profile, *spec_file;
+    bool memory_swap_given;
+    uint64_t memory_swap_bytes; /* memory and swap together, as with Docker */
+};
+extern const struct cli_option cli_sandbox_options[];
+
+/** --profile and --spec come first whatever their place among the flags: read them into the spec before the others
+ * are parsed over it. */
+int cli_sandbox_base(struct cli_sandbox *s, int argc, char **argv, struct error *err);
+
+/** After parsing: what depends on several options; then the spec is validated. */
+int cli_sandbox_finish(struct cli_sandbox *s, struct error *err);
+
+#endif

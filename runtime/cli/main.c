@@ -1,0 +1,127 @@
+/* cloche: the command line. */
+#include "runtime/cli/cli.h"
+
+#include <signal.h>
+#include <string.h>
+
+const struct cli_command cli_commands[] = {
+    {"run", "[OPTIONS] [--] COMMAND [ARG...]", "one command in a fresh sandbox", cli_run},
+    {"spec", "[--profile P]", "print a complete spec to start from", cli_spec},
+    {"profiles", "", "list the profiles", cli_profiles},
+    {"doctor", "[--spec FILE] [--json]", "what this kernel and this user can do, and the fixes", cli_doctor},
+    {"version", "", "version of Cloche", cli_version},
+    {"help", "[COMMAND]", "this list, or the options of a command", cli_help},
+    {NULL, NULL, NULL, NULL},
+};
+
+int cli_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("cloche " CLOCHE_VERSION);
+    return 0;
+}
+
+static int usage(FILE *out)
+{
+    fputs("Run untrusted native code under glass.\n\n", out);
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
+        fprintf(out, "  cloche %-9s %-36s %s\n", c->name, c->arguments, c->summary);
+    fputs("\n`cloche help COMMAND` shows the options of a command.\n", out);
+    return 0;
+}
+
+int cli_help(int argc, char **argv)
+{
+    if (argc < 2)
+        return usage(stdout);
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, argv[1]) != 0)
+            continue;
+        char *help[] = {argv[1], (char *)(uintptr_t) "--help", NULL};
+        return c->run(2, help);
+    }
+    fprintf(stderr, "cloche: unknown command \"%s\"; fix: `cloche help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}
+
+bool cli_wants_help(const char *command, const struct cli_option *options, int argc, char **argv)
+{
+    if (argc < 2 || (strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0))
+        return false;
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, command) == 0)
+            printf("usage: cloche %s %s\n%s\n\n", c->name, c->arguments, c->summary);
+    }
+    cli_print_options(stdout, options);
+    return true;
+}
+
+void cli_print_json_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(out, "\\%c", *p);
+        else if (*p == '\n')
+            fputs("\\n", out);
+        else if (*p < 0x20)
+            fprintf(out, "\\u%04x", *p);
+        else
+            fputc(*p, out);
+    }
+    fputc('"', out);
+}
+
+int cli_fail(const struct error *err, bool json, int status)
+{
+    if (!json) {
+        fprintf(stderr, "cloche: %s", err->message);
+        if (err->hint[0] != '\0')
+            fprintf(stderr, "; fix: %s", err->hint);
+        fputc('\n', stderr);
+        return status;
+    }
+    const char *const fields[][2] = {
+        {"code", err->code}, {"message", err->message}, {"hint", err->hint}, {"path", err->path}};
+    fputs("{\"error\":{", stderr);
+    for (size_t i = 0; i < 4; i++) {
+        fprintf(stderr, "%s\"%s\":", i == 0 ? "" : ",", fields[i][0]);
+        if (fields[i][1] == NULL || fields[i][1][0] == '\0')
+            fputs("null", stderr);
+        else
+            cli_print_json_string(stderr, fields[i][1]);
+    }
+    fputs("}}\n", stderr);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return usage(stdout);
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c->run(argc - 1, argv + 1);
+    }
+    const char *names[64];
+    size_t count = 0;
+    while (cli_commands[count].name != NULL && count < 64) {
+        names[count] = cli_commands[count].name;
+        count++;
+    }
+    struct error err = ERROR_INIT;
+    error_set(&err, "usage.unknown_command", 0, "unknown command \"%s\"", name);
+    const char *near = spec_nearest(name, names, count);
+    if (near != NULL)
+        error_hint(&err, "did you mean `cloche %s`?", near);
+    error_hint(&err, "`cloche help` lists them");
+    return cli_fail(&err, false, EXIT_USAGE);
+}

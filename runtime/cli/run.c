@@ -1,0 +1,167 @@
+/* cloche run: one command in a fresh sandbox. Theory of operation: isolation/sandbox.h.
+ *
+ * Exit status: the program's own; 124 time limit; 125 Cloche itself failed, nothing ran; 126 found but cannot be
+ * executed; 127 not found; 128+N killed by signal N (137 for memory and every other limit that kills). */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+/** The signals that are handed to the program; the rest keep their meaning for us. */
+static const int forwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
+
+static int open_signals(struct error *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
+        sigaddset(&set, forwarded[i]);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? error_set(err, "run.signals", errno, "cannot receive signals") : fd;
+}
+
+static int wait_for_end(struct sandbox *s, int signals, struct report *r, struct error *err)
+{
+    struct pollfd fds[2] = {{.fd = sandbox_event_fd(s), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    for (;;) {
+        int rc = sandbox_dispatch(s, err);
+        if (rc < 0)
+            return -1;
+        if (rc > 0)
+            break;
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        struct signalfd_siginfo info;
+        while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
+            if (info.ssi_signo == SIGWINCH)
+                sandbox_resize(s);
+            else
+                sandbox_signal(s, (int)info.ssi_signo);
+        }
+    }
+    sandbox_report(s, r);
+    return 0;
+}
+
+static int exit_status(const struct report *r)
+{
+    if (r->verdict == VERDICT_TIME_LIMIT)
+        return 124;
+    if (r->signal != 0)
+        return 128 + r->signal;
+    return r->exit_code < 0 ? 137 : r->exit_code;
+}
+
+/** The file is opened before anything runs, so that a report that cannot be written stops the launch. */
+static int open_report(const char *path, struct error *err)
+{
+    if (strcmp(path, "-") == 0)
+        return fcntl(2, F_DUPFD_CLOEXEC, 3);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd >= 0)
+        return fd;
+    error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
+    error_path(err, path);
+    return error_hint(err, "choose a writable place for --report");
+}
+
+static int write_report(int fd, const struct report *r, const char *path, struct error *err)
+{
+    FILE *f = fdopen(fd, "w");
+    if (f == NULL)
+        return error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
+    cli_print_report(f, r);
+    bool failed = ferror(f) != 0;
+    if (fclose(f) != 0 || failed) {
+        error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
+        return error_hint(err, "free some space, or choose another place for --report");
+    }
+    return 0;
+}
+
+static int check_streams(struct error *err)
+{
+    static const char *const names[] = {"input", "output", "error"};
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        error_set(err, "run.streams", 0, "standard %s is closed", names[fd]);
+        return error_hint(err, fd == 0 ? "redirect it: </dev/null" : "redirect it: >/dev/null");
+    }
+    return 0;
+}
+
+static int status_of(const struct error *err)
+{
+    if (err->code != NULL && strcmp(err->code, "sandbox.not_found") == 0)
+        return 127;
+    if (err->code != NULL && strcmp(err->code, "sandbox.not_executable") == 0)
+        return 126;
+    return EXIT_CLOCHE;
+}
+
+int cli_run(int argc, char **argv)
+{
+    if (cli_wants_help("run", cli_sandbox_options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    _cleanup_spec_ struct spec *spec = spec_new();
+    struct cli_sandbox c = {.spec = spec};
+    if (check_streams(&err) < 0)
+        return cli_fail(&err, false, EXIT_CLOCHE);
+    if (cli_sandbox_base(&c, argc, argv, &err) < 0)
+        return cli_fail(&err, c.json, EXIT_CLOCHE);
+    int first = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
+    if (first < 0)
+        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
+    if (first < argc) {
+        spec->args = (struct strings){0};
+        for (int i = first; i < argc; i++)
+            strings_add(spec->arena, &spec->args, argv[i]);
+    }
+    if (spec->args.count == 0) {
+        error_set(&err, "usage.no_command", 0, "no command given");
+        error_hint(&err, "cloche run [OPTIONS] -- COMMAND [ARG...]");
+        return cli_fail(&err, c.json, EXIT_USAGE);
+    }
+    if (cli_sandbox_finish(&c, &err) < 0)
+        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
+    _cleanup_close_ int report_fd = c.report != NULL ? open_report(c.report, &err) : -1;
+    if (c.report != NULL && report_fd < 0)
+        return cli_fail(&err, c.json, EXIT_CLOCHE);
+
+    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
+    if (spec->output_bytes != LIMIT_NONE)
+        options.output.kind = options.error.kind = STREAM_COPY;
+    if (spec->terminal && isatty(0))
+        options.terminal_fd = 0;
+
+    _cleanup_close_ int signals = open_signals(&err);
+    if (signals < 0)
+        return cli_fail(&err, c.json, EXIT_CLOCHE);
+    _cleanup_sandbox_ struct sandbox *s = NULL;
+    struct report r = {0};
+    if (sandbox_create(&s, spec, &options, &err) < 0 || sandbox_start(s, &err) < 0 ||
+        wait_for_end(s, signals, &r, &err) < 0) {
+        sandbox_free(TAKE_PTR(s)); /* the terminal back first, then the message */
+        if (report_fd >= 0) {
+            r = (struct report){.verdict = VERDICT_SETUP_ERROR, .exit_code = -1};
+            snprintf(r.detail, sizeof r.detail, "%.255s", err.message);
+            write_report(TAKE_FD(report_fd), &r, c.report, NULL);
+        }
+        return cli_fail(&err, c.json, status_of(&err));
+    }
+    sandbox_free(TAKE_PTR(s));
+    if (report_fd >= 0 && write_report(TAKE_FD(report_fd), &r, c.report, &err) < 0)
+        return cli_fail(&err, c.json, EXIT_CLOCHE);
+    if (c.json)
+        cli_print_report(stderr, &r);
+    return exit_status(&r);
+}
