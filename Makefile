@@ -34,6 +34,10 @@ LIBS := -l:libseccomp.a -l:libcap.a -l:libnl-route-3.a -l:libnl-3.a -l:libnettle
 NLINC := $(shell pkg-config --cflags libnl-3.0 2>/dev/null || echo -I/usr/include/libnl3)
 CPPFLAGS += $(NLINC)
 
+# one short line a file; V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
+
 sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -49,26 +53,29 @@ VERSIONS_LIBS := -lsqlite3
 all: $(BUILD)/cloche
 
 $(BUILD)/cloche: $(call objects,$(CLI_SRC)) $(CORE)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(CORE): $(CORE_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(VERSIONS): $(call objects,$(call sources,versions))
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/gen
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # config/*.json, compiled in with their digests
 $(BUILD)/gen/builtin.c: $(EMBEDDED) config/embed.sh | $(BUILD)/gen
 	config/embed.sh $(EMBEDDED) > $@.new && mv $@.new $@
 $(BUILD)/obj/builtin.o: $(BUILD)/gen/builtin.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(BUILD)/gen:
 	@mkdir -p $@
 
@@ -78,7 +85,8 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
 unit-bins: $(UNIT_BIN)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(VERSIONS) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(VERSIONS_LIBS) -lcriterion
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(VERSIONS_LIBS) -lcriterion
 
 include $(wildcard tests/*/rules.mk)
 
