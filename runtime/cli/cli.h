@@ -1,10 +1,11 @@
 /**
  * The command line: one file a command, all logic in the floors below.
  *
- * Theory of operation. main.c looks the command up in one table, which is also what `cloche help` prints. A
- * command gets its own arguments, parses its options by a table (options.c), does its work through the public
- * headers of the floors, and returns the exit status. Errors are shown once, here, by cli_fail(): one line
- * on stderr, "cloche: MESSAGE; fix: HINT", or an object with --json.
+ * Theory of operation. main.c looks the command up in one table, which is also what `cloche help`
+ * prints. A command gets its own arguments, parses its options by a table (options.c), does its
+ * work through the public headers of the floors, and returns the exit status. Errors are shown
+ * once, here, by cli_fail(): one line on stderr, "cloche: MESSAGE; fix: HINT", or an object with
+ * --json.
  *
  * Exit status: management commands 0 done, 1 failed, 2 usage; `run`: see run.c.
  */
@@ -18,7 +19,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
 #define EXIT_CLOCHE 125 /* `run`: Cloche itself failed, nothing ran */
 
 struct cli_command {
@@ -32,13 +33,16 @@ extern const struct cli_command cli_commands[]; /* ends with a NULL name */
 struct cli_option {
     char letter; /* 0: none */
     const char *name, *value, *help;
-    /* Called for each occurrence; @text is NULL for a switch. -1 with @err filled: a usage error. */
+    /* Called for each occurrence; @text is NULL for a switch. -1 with @err filled: a usage error.
+     */
     int (*set)(void *context, const char *text, struct error *err);
 };
 
-/** Parse options up to "--" or the first operand (which ends them). Returns the index of the first operand in @argv,
- * or -1 with @err (usage.unknown_option with the nearest name, usage.missing_value, or what `set` said). */
-int cli_parse(const struct cli_option *options, void *context, int argc, char **argv, struct error *err);
+/** Parse options up to "--" or the first operand (which ends them). Returns the index of the first
+ * operand in @argv, or -1 with @err (usage.unknown_option with the nearest name,
+ * usage.missing_value, or what `set` said). */
+int cli_parse(const struct cli_option *options, void *context, int argc, char **argv,
+              struct error *err);
 
 /** The options as text for help. */
 void cli_print_options(FILE *out, const struct cli_option *options);
@@ -65,7 +69,8 @@ int cli_help(int argc, char **argv);
 /** Part of doctor: what is wrong and what is ignored in a spec file. Returns an exit status. */
 int cli_doctor_spec(const char *path, bool json);
 
-/** The sandbox options that `run` and `create` share (sandbox_options.c): a table whose context begins with this. */
+/** The sandbox options that `run` and `create` share (sandbox_options.c): a table whose context
+ * begins with this. */
 struct cli_sandbox {
     struct spec *spec;
     bool json;
@@ -76,8 +81,8 @@ struct cli_sandbox {
 };
 extern const struct cli_option cli_sandbox_options[];
 
-/** --profile and --spec come first whatever their place among the flags: read them into the spec before the others
- * are parsed over it. */
+/** --profile and --spec come first whatever their place among the flags: read them into the spec
+ * before the others are parsed over it. */
 int cli_sandbox_base(struct cli_sandbox *s, int argc, char **argv, struct error *err);
 
 /** After parsing: what depends on several options; then the spec is validated. */

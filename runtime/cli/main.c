@@ -6,9 +6,6 @@
 
 const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS] [--] COMMAND [ARG...]", "one command in a fresh sandbox", cli_run},
-    {"spec", "[--profile P]", "print a complete spec to start from", cli_spec},
-    {"profiles", "", "list the profiles", cli_profiles},
-    {"doctor", "[--spec FILE] [--json]", "what this kernel and this user can do, and the fixes", cli_doctor},
     {"version", "", "version of Cloche", cli_version},
     {"help", "[COMMAND]", "this list, or the options of a command", cli_help},
     {NULL, NULL, NULL, NULL},

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-static const struct cli_option *find_name(const struct cli_option *options, const char *name, size_t n)
+static const struct cli_option *find_name(const struct cli_option *options, const char *name,
+                                          size_t n)
 {
     for (const struct cli_option *o = options; o->help != NULL; o++) {
         if (o->name != NULL && strncmp(o->name, name, n) == 0 && o->name[n] == '\0')
@@ -37,14 +38,16 @@ static int unknown(const struct cli_option *options, const char *word, struct er
     return error_hint(err, "see the list with --help");
 }
 
-static int set(const struct cli_option *o, void *context, const char *shown, const char *text, struct error *err)
+static int set(const struct cli_option *o, void *context, const char *shown, const char *text,
+               struct error *err)
 {
     if (o->set(context, text, err) == 0)
         return 0;
     return error_wrap(err, "%s", shown);
 }
 
-int cli_parse(const struct cli_option *options, void *context, int argc, char **argv, struct error *err)
+int cli_parse(const struct cli_option *options, void *context, int argc, char **argv,
+              struct error *err)
 {
     int i = 1;
     while (i < argc) {
@@ -66,7 +69,8 @@ int cli_parse(const struct cli_option *options, void *context, int argc, char **
                 return error_set(err, "usage.value", 0, "option --%s takes no value", o->name);
             if (o->value != NULL && text == NULL) {
                 if (i == argc)
-                    return error_set(err, "usage.missing_value", 0, "option --%s needs a value (%s)", o->name, o->value);
+                    return error_set(err, "usage.missing_value", 0,
+                                     "option --%s needs a value (%s)", o->name, o->value);
                 text = argv[i++];
             }
             if (set(o, context, shown, text, err) < 0)
@@ -85,7 +89,8 @@ int cli_parse(const struct cli_option *options, void *context, int argc, char **
             }
             const char *text = p[1] != '\0' ? p + 1 : i < argc ? argv[i++] : NULL;
             if (text == NULL)
-                return error_set(err, "usage.missing_value", 0, "option -%c needs a value (%s)", *p, o->value);
+                return error_set(err, "usage.missing_value", 0, "option -%c needs a value (%s)", *p,
+                                 o->value);
             if (set(o, context, shown, text, err) < 0)
                 return -1;
             break;

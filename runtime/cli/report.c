@@ -12,9 +12,10 @@ void cli_print_report(FILE *out, const struct report *r)
         fprintf(out, "%d", r->signal);
     else
         fputs("null", out);
-    fprintf(out, ",\"wall_ms\":%.3f,\"cpu_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f", r->wall_ms, r->cpu_ms,
-            r->user_ms, r->system_ms);
-    fprintf(out, ",\"memory_peak_bytes\":%llu,\"processes_peak\":", (unsigned long long)r->memory_peak_bytes);
+    fprintf(out, ",\"wall_ms\":%.3f,\"cpu_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f",
+            r->wall_ms, r->cpu_ms, r->user_ms, r->system_ms);
+    fprintf(out, ",\"memory_peak_bytes\":%llu,\"processes_peak\":",
+            (unsigned long long)r->memory_peak_bytes);
     if (r->processes_peak != 0)
         fprintf(out, "%llu", (unsigned long long)r->processes_peak);
     else
@@ -26,9 +27,10 @@ void cli_print_report(FILE *out, const struct report *r)
     else
         fputs("null", out);
     fprintf(out, ",\"enforced_by\":{\"memory\":\"%s\",\"processes\":\"%s\",\"cpu\":\"%s\"}",
-            means_name(r->enforced_by.memory), means_name(r->enforced_by.processes), means_name(r->enforced_by.cpu));
-    fprintf(out, ",\"measured_by\":{\"memory\":\"%s\",\"cpu\":\"%s\"},\"detail\":", means_name(r->measured_by.memory),
-            means_name(r->measured_by.cpu));
+            means_name(r->enforced_by.memory), means_name(r->enforced_by.processes),
+            means_name(r->enforced_by.cpu));
+    fprintf(out, ",\"measured_by\":{\"memory\":\"%s\",\"cpu\":\"%s\"},\"detail\":",
+            means_name(r->measured_by.memory), means_name(r->measured_by.cpu));
     if (r->detail[0] != '\0')
         cli_print_json_string(out, r->detail);
     else

@@ -1,7 +1,8 @@
 /* cloche run: one command in a fresh sandbox. Theory of operation: isolation/sandbox.h.
  *
- * Exit status: the program's own; 124 time limit; 125 Cloche itself failed, nothing ran; 126 found but cannot be
- * executed; 127 not found; 128+N killed by signal N (137 for memory and every other limit that kills). */
+ * Exit status: the program's own; 124 time limit; 125 Cloche itself failed, nothing ran; 126 found
+ * but cannot be executed; 127 not found; 128+N killed by signal N (137 for memory and every other
+ * limit that kills). */
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
@@ -13,7 +14,8 @@
 #include <sys/signalfd.h>
 
 /** The signals that are handed to the program; the rest keep their meaning for us. */
-static const int forwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
+static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+                                SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
 static int open_signals(struct error *err)
 {
@@ -29,7 +31,8 @@ static int open_signals(struct error *err)
 
 static int wait_for_end(struct sandbox *s, int signals, struct report *r, struct error *err)
 {
-    struct pollfd fds[2] = {{.fd = sandbox_event_fd(s), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = sandbox_event_fd(s), .events = POLLIN},
+                            {.fd = signals, .events = POLLIN}};
     for (;;) {
         int rc = sandbox_dispatch(s, err);
         if (rc < 0)
@@ -59,7 +62,8 @@ static int exit_status(const struct report *r)
     return r->exit_code < 0 ? 137 : r->exit_code;
 }
 
-/** The file is opened before anything runs, so that a report that cannot be written stops the launch. */
+/** The file is opened before anything runs, so that a report that cannot be written stops the
+ * launch. */
 static int open_report(const char *path, struct error *err)
 {
     if (strcmp(path, "-") == 0)
@@ -120,7 +124,8 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     int first = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
     if (first < 0)
-        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
+        return cli_fail(&err, c.json,
+                        strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
     if (first < argc) {
         spec->args = (struct strings){0};
         for (int i = first; i < argc; i++)
@@ -132,7 +137,8 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_USAGE);
     }
     if (cli_sandbox_finish(&c, &err) < 0)
-        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
+        return cli_fail(&err, c.json,
+                        strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
     _cleanup_close_ int report_fd = c.report != NULL ? open_report(c.report, &err) : -1;
     if (c.report != NULL && report_fd < 0)
         return cli_fail(&err, c.json, EXIT_CLOCHE);

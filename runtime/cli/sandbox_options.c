@@ -1,4 +1,5 @@
-/* The options that describe a sandbox, shared by `run` and what else makes one. Each writes one field of the spec. */
+/* The options that describe a sandbox, shared by `run` and what else makes one. Each writes one
+ * field of the spec. */
 #include "runtime/cli/cli.h"
 
 #include "base/io.h"
@@ -72,14 +73,16 @@ static int set_volume(void *context, const char *text, struct error *err)
         int saved = errno;
         error_set(err, "mount.source", saved, "cannot open mount source \"%s\"", source);
         error_path(err, source);
-        return error_hint(err, saved == ENOENT ? "make it first, or correct the path" : "check that this user can reach it");
+        return error_hint(err, saved == ENOENT ? "make it first, or correct the path"
+                                               : "check that this user can reach it");
     }
     struct spec_mount *m = spec_add_mount(s, destination);
     m->kind = MOUNT_BIND;
     m->source = arena_strdup(s->arena, path);
     m->recursive = true;
     m->attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    for (char *word = words == NULL ? NULL : strtok_r(words, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *word = words == NULL ? NULL : strtok_r(words, ",", &save); word != NULL;
+         word = strtok_r(NULL, ",", &save)) {
         if (strcmp(word, "O") == 0)
             m->kind = MOUNT_OVERLAY;
         else if (strcmp(word, "rw") != 0 && spec_mount_option(s, m, word, err) < 0)
@@ -102,12 +105,14 @@ static int set_tmpfs(void *context, const char *text, struct error *err)
     m->type = "tmpfs";
     m->attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     const char *mode = "mode=1777";
-    for (char *word = words == NULL ? NULL : strtok_r(words, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *word = words == NULL ? NULL : strtok_r(words, ",", &save); word != NULL;
+         word = strtok_r(NULL, ",", &save)) {
         uint64_t bytes;
         if (word[0] >= '0' && word[0] <= '9') {
             if (spec_parse_size(word, &bytes, err) < 0)
                 return -1;
-            strings_add(s->arena, &m->data, arena_printf(s->arena, "size=%llu", (unsigned long long)bytes));
+            strings_add(s->arena, &m->data,
+                        arena_printf(s->arena, "size=%llu", (unsigned long long)bytes));
         } else {
             mode = strncmp(word, "mode=", 5) == 0 ? NULL : mode;
             if (spec_mount_option(s, m, word, err) < 0)
@@ -154,7 +159,8 @@ static int set_env_file(void *context, const char *text, struct error *err)
         return error_path(err, text);
     }
     char *save = NULL;
-    for (char *line = strtok_r(data, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(data, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save)) {
         if (line[0] != '#' && set_env(context, line, err) < 0)
             return -1;
     }
@@ -238,8 +244,8 @@ static int set_cpus(void *context, const char *text, struct error *err)
 {
     char *end;
     double cpus = strtod(text, &end);
-    if (end == text || *end != '\0' || text[strspn(text, "0123456789.")] != '\0' || !isfinite(cpus) ||
-        cpus < 0.01 || cpus > 8192) {
+    if (end == text || *end != '\0' || text[strspn(text, "0123456789.")] != '\0' ||
+        !isfinite(cpus) || cpus < 0.01 || cpus > 8192) {
         error_set(err, "usage.number", 0, "\"%s\" is not a number of CPUs", text);
         return error_hint(err, "0.01 to 8192, such as 1.5");
     }
@@ -302,14 +308,16 @@ static int set_seccomp(void *context, const char *text, struct error *err)
     char name[96];
     snprintf(name, sizeof name, "seccomp/%.64s.json", text);
     if (strchr(text, '/') == NULL && config_builtin(name, NULL) != NULL) {
-        s->seccomp = (struct spec_seccomp){.kind = SECCOMP_NAMED, .name = arena_strdup(s->arena, text)};
+        s->seccomp =
+            (struct spec_seccomp){.kind = SECCOMP_NAMED, .name = arena_strdup(s->arena, text)};
         return 0;
     }
     _cleanup_close_ int fd = open(text, O_RDONLY | O_CLOEXEC);
     _cleanup_free_ char *data = NULL;
     if (fd < 0 || io_read_to_end(fd, SPEC_MAX_BYTES, &data) < 0) {
         error_set(err, "seccomp.unreadable", errno, "cannot read syscall filter \"%s\"", text);
-        return error_hint(err, "a file with an OCI seccomp object, or default, unconfined, tight, build, wide");
+        return error_hint(
+            err, "a file with an OCI seccomp object, or default, unconfined, tight, build, wide");
     }
     s->seccomp = (struct spec_seccomp){.kind = SECCOMP_JSON, .json = arena_strdup(s->arena, data)};
     return 0;
@@ -382,7 +390,8 @@ const struct cli_option cli_sandbox_options[] = {
     {0, "profile", "NAME", "start from this profile (cloche profiles)", set_profile},
     {0, "spec", "FILE", "start from this OCI config.json", set_spec},
     {0, "rootfs", "host|empty|DIR", "what the program sees as /", set_rootfs},
-    {'v', "volume", "SRC:DST[:ro|rw|O]", "show SRC at DST; O: writes are dropped afterwards", set_volume},
+    {'v', "volume", "SRC:DST[:ro|rw|O]", "show SRC at DST; O: writes are dropped afterwards",
+     set_volume},
     {0, "tmpfs", "DST[:SIZE]", "an empty file system in memory", set_tmpfs},
     {'w', "workdir", "DIR", "working directory", set_cwd},
     {'e', "env", "KEY=VALUE", "set a variable; KEY alone passes it on", set_env},
@@ -398,7 +407,8 @@ const struct cli_option cli_sandbox_options[] = {
     {0, "timeout", "TIME", "wall time, such as 10s", set_timeout},
     {0, "output-limit", "SIZE", "bytes on stdout and stderr together", set_output},
     {0, "ulimit", "NAME=SOFT[:HARD]", "an rlimit, such as nofile=100", set_ulimit},
-    {0, "seccomp", "FILE|NAME|unconfined", "syscall filter: tight, build, wide, or an OCI object", set_seccomp},
+    {0, "seccomp", "FILE|NAME|unconfined", "syscall filter: tight, build, wide, or an OCI object",
+     set_seccomp},
     {0, "cap-add", "CAP", "keep a capability (inside its own user namespace)", add_capability},
     {0, "read-only", NULL, "root file system read-only", set_read_only},
     {'i', "interactive", NULL, "accepted; stdin always belongs to the program", skip},
@@ -411,7 +421,8 @@ const struct cli_option cli_sandbox_options[] = {
 
 int cli_sandbox_base(struct cli_sandbox *c, int argc, char **argv, struct error *err)
 {
-    /* a first pass that only looks for what the others are written over; its errors come again in the second */
+    /* a first pass that only looks for what the others are written over; its errors come again in
+     * the second */
     struct cli_option table[sizeof cli_sandbox_options / sizeof *cli_sandbox_options];
     memcpy(table, cli_sandbox_options, sizeof table);
     for (struct cli_option *o = table; o->help != NULL; o++) {
@@ -429,11 +440,13 @@ int cli_sandbox_finish(struct cli_sandbox *c, struct error *err)
     struct spec_resources *r = &c->spec->resources;
     if (c->memory_swap_given) {
         if (r->memory_bytes == LIMIT_NONE || c->memory_swap_bytes < r->memory_bytes) {
-            error_set(err, "usage.memory_swap", 0, "--memory-swap is memory and swap together, and below --memory");
+            error_set(err, "usage.memory_swap", 0,
+                      "--memory-swap is memory and swap together, and below --memory");
             return error_hint(err, "give --memory, and at least as much --memory-swap");
         }
         r->swap_set = true;
-        r->swap_bytes = c->memory_swap_bytes == LIMIT_NONE ? LIMIT_NONE : c->memory_swap_bytes - r->memory_bytes;
+        r->swap_bytes = c->memory_swap_bytes == LIMIT_NONE ? LIMIT_NONE
+                                                           : c->memory_swap_bytes - r->memory_bytes;
     }
     return spec_validate(c->spec, err);
 }
