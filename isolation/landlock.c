@@ -131,8 +131,8 @@ static int unsupported(int abi, int needed, const char *what, struct error *err)
     return error_hint(err, "leave %s out, or use a newer kernel", what);
 }
 
-static int plan_for(struct landlock_plan *ret, const struct spec *spec, int abi, struct arena *a,
-                    struct error *err)
+int landlock_plan_for(struct landlock_plan *ret, const struct spec *spec, int abi, struct arena *a,
+                      struct error *err)
 {
     const struct spec_landlock *given = &spec->landlock;
     bool paths = given->given && given->read.count + given->write.count + given->execute.count > 0;
@@ -173,7 +173,7 @@ static int plan_for(struct landlock_plan *ret, const struct spec *spec, int abi,
 int landlock_plan_make(struct landlock_plan *ret, const struct spec *spec, struct arena *a,
                        struct error *err)
 {
-    return plan_for(ret, spec, landlock_abi(), a, err);
+    return landlock_plan_for(ret, spec, landlock_abi(), a, err);
 }
 
 /* --- the program's part: no malloc, no stdio --- */

@@ -49,6 +49,10 @@ int landlock_abi(void);
 int landlock_plan_make(struct landlock_plan *ret, const struct spec *spec, struct arena *a,
                        struct error *err);
 
+/** The same for a kernel of ABI @abi; a newer kernel takes such a plan, too. */
+int landlock_plan_for(struct landlock_plan *ret, const struct spec *spec, int abi, struct arena *a,
+                      struct error *err);
+
 /** In the program's process; async-signal-safe. 0, or -1 with errno and, in *@ret_path when not
  * NULL, the path of the rule that failed (NULL: no path concerned). */
 int landlock_apply(const struct landlock_plan *plan, const char **ret_path);
