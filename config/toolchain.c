@@ -1,0 +1,395 @@
+#include "config/toolchain.h"
+
+#include "base/io.h"
+#include "config/builtin.h"
+#include "config/json.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <string.h>
+
+#define TOOLCHAIN_FILE_MAX (256 * 1024)
+
+#define F(name_, read_, member_) JSON_FIELD(name_, read_, struct toolchain, member_, .max = 0)
+
+static const struct json_field fields[] = {
+    F("name", json_read_string, name),
+    F("description", json_read_string, description),
+    F("package", json_read_string, package),
+    F("extensions", json_read_strings, extensions),
+    F("includes", json_read_strings, includes),
+    F("programs", json_read_strings, programs),
+    F("compile", json_read_strings, compile),
+    F("module", json_read_strings, module),
+    F("object", json_read_strings, object),
+    F("module_object", json_read_strings, module_object),
+    F("link", json_read_strings, link),
+    F("module_link", json_read_strings, module_link),
+    F("run", json_read_strings, run),
+    F("version", json_read_strings, version),
+    F("diagnostics", json_read_string, diagnostics),
+    F("env", json_read_strings, env),
+    F("paths", json_read_paths, paths),
+    F("identity", json_read_paths, identity),
+    F("default_flags", json_read_strings, default_flags),
+    F("flags", json_read_strings, flags),
+    F("denied_flags", json_read_strings, denied_flags),
+    F("warnings_as_errors", json_read_strings, werror),
+    F("define", json_read_string, define),
+    F("artifact_name", json_read_string, artifact_name),
+    F("source_name", json_read_string, source_name),
+    F("artifact_is_source", json_read_bool, artifact_is_source),
+    JSON_FIELD("memory_bytes", json_read_u64, struct toolchain, memory_bytes, .min = 1,
+               .max = UINT64_MAX / 2),
+    JSON_FIELD("processes", json_read_u64, struct toolchain, processes, .min = 1, .max = 1u << 22),
+};
+
+static bool plain_name(const char *name)
+{
+    return name != NULL && spec_valid_id(name);
+}
+
+static void judge(struct toolchain *tc, struct json_reader *r)
+{
+    static const char *const formats[] = {"gcc-json", "clang", "plain"};
+    if (!plain_name(tc->name))
+        problem_add(&r->problems, "name", "expected a short name, found %s",
+                    tc->name == NULL ? "nothing" : problem_quote(r->arena, tc->name));
+    const struct {
+        const char *key;
+        const struct strings *list;
+    } needed[] = {{"extensions", &tc->extensions}, {"programs", &tc->programs},
+                  {"compile", &tc->compile},       {"run", &tc->run},
+                  {"version", &tc->version},       {"paths", &tc->paths}};
+    for (size_t i = 0; i < COUNT_OF(needed); i++) {
+        if (needed[i].list->count == 0)
+            problem_add(&r->problems, needed[i].key, "expected a list that is not empty");
+    }
+    for (size_t i = 0; i < tc->extensions.count; i++) {
+        if (tc->extensions.items[i][0] != '.')
+            problem_add(&r->problems, "extensions", "expected \".ext\", found %s",
+                        problem_quote(r->arena, tc->extensions.items[i]));
+    }
+    if ((tc->object.count == 0) != (tc->link.count == 0))
+        problem_add(&r->problems, "object", "\"object\" and \"link\" need each other");
+    bool known = tc->diagnostics == NULL;
+    for (size_t i = 0; !known && i < COUNT_OF(formats); i++)
+        known = strcmp(tc->diagnostics, formats[i]) == 0;
+    if (!known)
+        problem_add(&r->problems, "diagnostics", "expected gcc-json, clang or plain, found %s",
+                    problem_quote(r->arena, tc->diagnostics));
+    if (tc->artifact_name != NULL && !plain_name(tc->artifact_name))
+        problem_add(&r->problems, "artifact_name", "expected a file name");
+    if (tc->source_name != NULL && !plain_name(tc->source_name))
+        problem_add(&r->problems, "source_name", "expected a file name");
+    for (size_t i = 0; i < tc->env.count; i++) {
+        if (strchr(tc->env.items[i], '=') == NULL)
+            problem_add(&r->problems, "env", "expected \"KEY=VALUE\", found %s",
+                        problem_quote(r->arena, tc->env.items[i]));
+    }
+}
+
+int toolchain_parse(struct toolchain **ret, const char *text, size_t size, const char *origin,
+                    struct error *err)
+{
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct toolchain *tc = arena_alloc(a, sizeof *tc);
+    tc->origin = arena_strdup(a, origin);
+    _cleanup_json_ cJSON *root = json_parse(a, text, size, err);
+    if (root == NULL) {
+        error_wrap(err, "%s", origin);
+        if (err != NULL)
+            err->code = "toolchain.invalid";
+        return -1;
+    }
+    struct json_reader r = {.arena = a, .problems = {.arena = a}};
+    if (json_is_object(&r, NULL, root))
+        json_object(&r, NULL, root, tc, fields, COUNT_OF(fields), JSON_STRICT);
+    judge(tc, &r);
+    if (problems_report(&r.problems, origin, err) < 0) {
+        if (err != NULL)
+            err->code = "toolchain.invalid";
+        return -1;
+    }
+    if (tc->description == NULL)
+        tc->description = tc->name;
+    if (tc->package == NULL)
+        tc->package = tc->programs.items[0];
+    if (tc->diagnostics == NULL)
+        tc->diagnostics = "plain";
+    if (tc->artifact_name == NULL)
+        tc->artifact_name = "program";
+    tc->arena = TAKE_PTR(a);
+    *ret = tc;
+    return 0;
+}
+
+void toolchain_free(struct toolchain *tc)
+{
+    if (tc != NULL)
+        arena_free(tc->arena);
+}
+
+/* --- where they are --------------------------------------------------------------------------- */
+
+#define DIRECTORIES 2
+
+static bool directory(size_t i, char path[PATH_MAX])
+{
+    if (i == 1) {
+        snprintf(path, PATH_MAX, "/etc/cloche/toolchains");
+        return true;
+    }
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (config != NULL && config[0] == '/')
+        n = snprintf(path, PATH_MAX, "%s/cloche/toolchains", config);
+    else if (home != NULL && home[0] == '/')
+        n = snprintf(path, PATH_MAX, "%s/.config/cloche/toolchains", home);
+    return n > 0 && n < PATH_MAX;
+}
+
+static int load_file(struct toolchain **ret, const char *path, struct error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_set(err, "toolchain.unreadable", errno, "cannot read toolchain \"%s\"", path);
+    _cleanup_free_ char *text = NULL;
+    ssize_t size = io_read_to_end(fd, TOOLCHAIN_FILE_MAX, &text);
+    if (size < 0)
+        return error_set(err, "toolchain.unreadable", errno, "cannot read toolchain \"%s\"", path);
+    return toolchain_parse(ret, text, (size_t)size, path, err);
+}
+
+int toolchain_load(struct toolchain **ret, const char *name, struct error *err)
+{
+    char path[PATH_MAX], file[PATH_MAX];
+    if (spec_valid_id(name)) {
+        for (size_t i = 0; i < DIRECTORIES; i++) {
+            if (!directory(i, path))
+                continue;
+            int n = snprintf(file, sizeof file, "%s/%s.json", path, name);
+            if (n > 0 && n < PATH_MAX && access(file, F_OK) == 0)
+                return load_file(ret, file, err);
+        }
+        size_t size;
+        snprintf(file, sizeof file, "toolchains/%s.json", name);
+        const char *text = config_builtin(file, &size);
+        if (text != NULL)
+            return toolchain_parse(ret, text, size, "built in", err);
+    }
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct strings names = {0};
+    toolchain_names(a, &names);
+    const char *list = "";
+    for (size_t i = 0; i < names.count; i++)
+        list = arena_printf(a, "%s%s%s", list, i > 0 ? ", " : "", names.items[i]);
+    error_set(err, "toolchain.unknown", 0, "there is no toolchain %s", problem_quote(a, name));
+    return error_hint(err, "one of: %s", list);
+}
+
+static int compare(const void *x, const void *y)
+{
+    return strcmp(*(char *const *)x, *(char *const *)y);
+}
+
+static void add_name(struct arena *a, struct strings *list, const char *file)
+{
+    size_t len = strlen(file);
+    if (len <= 5 || strcmp(file + len - 5, ".json") != 0)
+        return;
+    char *name = arena_strndup(a, file, len - 5);
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], name) == 0)
+            return;
+    }
+    if (spec_valid_id(name))
+        strings_add(a, list, name);
+}
+
+void toolchain_names(struct arena *a, struct strings *ret)
+{
+    for (size_t i = 0; i < DIRECTORIES; i++) {
+        char path[PATH_MAX];
+        if (!directory(i, path))
+            continue;
+        _cleanup_closedir_ DIR *dir = opendir(path);
+        for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+            add_name(a, ret, e->d_name);
+    }
+    for (const struct builtin_file *f = builtin_files; f->name != NULL; f++) {
+        if (strncmp(f->name, "toolchains/", 11) == 0)
+            add_name(a, ret, f->name + 11);
+    }
+    if (ret->count > 0)
+        qsort(ret->items, ret->count, sizeof *ret->items, compare);
+}
+
+bool toolchain_has_extension(const struct strings *extensions, const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < extensions->count; i++) {
+        size_t n = strlen(extensions->items[i]);
+        if (len > n && strcmp(path + len - n, extensions->items[i]) == 0 &&
+            path[len - n - 1] != '/')
+            return true;
+    }
+    return false;
+}
+
+/* Several toolchains may take ".c": the plainest (c before clang and tcc) is the one of that name
+ * without the dot, then the first by name. */
+int toolchain_for_file(struct toolchain **ret, const char *path, struct error *err)
+{
+    const char *slash = strrchr(path, '/'), *base = slash == NULL ? path : slash + 1;
+    const char *dot = strrchr(base, '.');
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct strings names = {0};
+    toolchain_names(a, &names);
+
+    const char *list = "";
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < names.count; i++) {
+            bool own = dot != NULL && strcmp(dot + 1, names.items[i]) == 0;
+            if (own != (pass == 0))
+                continue;
+            _cleanup_toolchain_ struct toolchain *tc = NULL;
+            if (toolchain_load(&tc, names.items[i], err) < 0)
+                return -1;
+            if (dot != NULL && toolchain_has_extension(&tc->extensions, base)) {
+                *ret = TAKE_PTR(tc);
+                return 0;
+            }
+            for (size_t k = 0; k < tc->extensions.count; k++) {
+                const char *ext = tc->extensions.items[k];
+                size_t seen = 0;
+                for (const char *p = list; (p = strstr(p, ext)) != NULL; p++)
+                    seen += p[strlen(ext)] == ' ' || p[strlen(ext)] == '\0';
+                if (seen == 0)
+                    list = arena_printf(a, "%s%s%s", list, list[0] != '\0' ? " " : "", ext);
+            }
+        }
+    }
+    error_set(err, "toolchain.unknown", 0, "no toolchain compiles %s", problem_quote(a, path));
+    return error_hint(err, "known extensions: %s; or name one with --toolchain", list);
+}
+
+const char *toolchain_find_program(struct arena *a, const char *program)
+{
+    if (program[0] == '/')
+        return access(program, X_OK) == 0 ? program : NULL;
+    if (strchr(program, '/') != NULL)
+        return NULL;
+    for (const char *p = TOOLCHAIN_PATH; *p != '\0';) {
+        size_t n = strcspn(p, ":");
+        char *path = arena_printf(a, "%.*s/%s", (int)n, p, program);
+        if (access(path, X_OK) == 0)
+            return path;
+        p += n + (p[n] == ':');
+    }
+    return NULL;
+}
+
+int toolchain_check(const struct toolchain *tc, struct error *err)
+{
+    _cleanup_arena_ struct arena *a = arena_new();
+    for (size_t i = 0; i < tc->programs.count; i++) {
+        if (toolchain_find_program(a, tc->programs.items[i]) != NULL)
+            continue;
+        error_set(err, "toolchain.missing", 0,
+                  "toolchain \"%s\" needs %s, which is not installed (looked in %s)", tc->name,
+                  tc->programs.items[i], TOOLCHAIN_PATH);
+        return error_hint(err, "apt-get install %s", tc->package);
+    }
+    return 0;
+}
+
+/* --- flags and templates ------------------------------------------------------------------------
+ */
+
+static bool matches(const struct strings *patterns, const char *text)
+{
+    for (size_t i = 0; i < patterns->count; i++) {
+        if (fnmatch(patterns->items[i], text, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+int toolchain_check_flag(const struct toolchain *tc, const char *flag, struct error *err)
+{
+    if (matches(&tc->flags, flag) && !matches(&tc->denied_flags, flag))
+        return 0;
+    _cleanup_arena_ struct arena *a = arena_new();
+    const char *list = "";
+    for (size_t i = 0; i < tc->flags.count; i++)
+        list = arena_printf(a, "%s%s%s", list, i > 0 ? " " : "", tc->flags.items[i]);
+    error_set(err, "compile.flag", 0, "toolchain \"%s\" does not allow the flag %s", tc->name,
+              problem_quote(a, flag));
+    return error_hint(err, "allowed: %s", list[0] != '\0' ? list : "none");
+}
+
+static char *replace(struct arena *a, const char *text, const struct toolchain_values *v)
+{
+    const struct {
+        const char *name, *value;
+    } scalars[] = {{"{output}", v->output},
+                   {"{source}", v->source},
+                   {"{depfile}", v->depfile},
+                   {"{program}", v->program}};
+    const char *out = "";
+    while (*text != '\0') {
+        size_t i = 0;
+        for (; i < COUNT_OF(scalars); i++) {
+            if (scalars[i].value != NULL &&
+                strncmp(text, scalars[i].name, strlen(scalars[i].name)) == 0)
+                break;
+        }
+        if (i < COUNT_OF(scalars)) {
+            out = arena_printf(a, "%s%s", out, scalars[i].value);
+            text += strlen(scalars[i].name);
+        } else {
+            size_t n = 1 + strcspn(text + 1, "{");
+            out = arena_printf(a, "%s%.*s", out, (int)n, text);
+            text += n;
+        }
+    }
+    return arena_strdup(a, out);
+}
+
+int toolchain_expand(struct arena *a, const struct strings *argv_template,
+                     const struct toolchain_values *values, struct strings *ret, struct error *err)
+{
+    const struct {
+        const char *name;
+        const struct strings *list;
+    } lists[] = {{"{sources}", values->sources},
+                 {"{objects}", values->objects},
+                 {"{flags}", values->flags},
+                 {"{libraries}", values->libraries},
+                 {"{defines}", values->defines}};
+    for (size_t i = 0; i < argv_template->count; i++) {
+        const char *word = argv_template->items[i];
+        size_t k = 0;
+        while (k < COUNT_OF(lists) && strcmp(word, lists[k].name) != 0)
+            k++;
+        if (k == COUNT_OF(lists)) {
+            strings_add(a, ret, replace(a, word, values));
+            continue;
+        }
+        for (size_t j = 0; lists[k].list != NULL && j < lists[k].list->count; j++)
+            strings_add(a, ret, lists[k].list->items[j]);
+    }
+    if (ret->count == 0)
+        return error_set(err, "toolchain.invalid", 0, "a command template is empty");
+    if (ret->items[0][0] != '/') {
+        const char *path = toolchain_find_program(a, ret->items[0]);
+        if (path == NULL)
+            return error_set(err, "toolchain.missing", 0, "%s is not installed (looked in %s)",
+                             ret->items[0], TOOLCHAIN_PATH);
+        ret->items[0] = arena_strdup(a, path);
+    }
+    return 0;
+}

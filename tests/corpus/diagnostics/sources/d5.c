@@ -1,0 +1,1 @@
+int main(void) { asm("bogus %eax"); return 0; }
