@@ -165,7 +165,7 @@ static bool verdict_to_word(enum verdict v, const char **ret)
     return false;
 }
 
-static bool line_safe(const char *text)
+static bool sum_linesafe(const char *text)
 {
     return strchr(text, '\n') == NULL;
 }
@@ -187,7 +187,7 @@ static char *entry_write(const struct cache_entry *e, size_t *ret_size)
     bool good = true;
     for (size_t i = 0; i < e->dep_count; i++) {
         const struct cache_dep *d = &e->deps[i];
-        good = good && line_safe(d->path);
+        good = good && sum_linesafe(d->path);
         if (d->digest != NULL)
             fprintf(f, "project %s %s\n", d->digest, d->path);
         else
@@ -268,8 +268,9 @@ static bool entry_read(struct arena *a, char *text, size_t size, struct cache_en
         return false;
     char sum[65];
     digest_bytes(text, size - SUM_LINE, sum);
-    if (memcmp(text + size - SUM_LINE, "sum ", 4) != 0 ||
-        memcmp(text + size - SUM_LINE + 4, sum, 64) != 0)
+    const char *sum_line = text + size - SUM_LINE;
+    if (memcmp(sum_line, "sum ", 4) != 0 || memcmp(sum_line + 4, sum, 64) != 0 ||
+        sum_line[SUM_LINE - 1] != '\n')
         return false;
 
     char *at = text, *line, word[32], digest[65];
@@ -353,14 +354,17 @@ static void poisoned(struct cache *c, const char *key)
     unlock(c);
 }
 
-/* 1 good, 0 nothing there, -1 bad */
-static int read_whole(struct cache *c, struct arena *a, const char *key, struct cache_entry *e)
+/* 1 good, 0 nothing there, -1 bad; @ret_inode says which directory was read */
+static int read_once(struct cache *c, struct arena *a, const char *key, struct cache_entry *e,
+                     ino_t *ret_inode)
 {
     _cleanup_close_ int dir = openat(c->dir, key, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return errno == ENOENT ? 0 : -1;
-    _cleanup_close_ int fd = openat(dir, "entry", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
+    if (fstat(dir, &st) == 0)
+        *ret_inode = st.st_ino;
+    _cleanup_close_ int fd = openat(dir, "entry", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return errno == ENOENT ? 0 : -1; /* being removed */
     if (!S_ISREG(st.st_mode) || st.st_size < 0 || st.st_size > CACHE_ENTRY_MAX)
@@ -385,6 +389,24 @@ static int read_whole(struct cache *c, struct arena *a, const char *key, struct 
         return -1;
     e->artifact_fd = TAKE_FD(artifact);
     return 1;
+}
+
+/* An entry that is replaced or evicted under the reader looks torn; it is bad only when it is still
+ * the one that stands there. */
+static int read_whole(struct cache *c, struct arena *a, const char *key, struct cache_entry *e)
+{
+    for (int attempt = 0; attempt < 8; attempt++) {
+        ino_t inode = 0;
+        struct stat now;
+        *e = (struct cache_entry){.artifact_fd = -1};
+        int found = read_once(c, a, key, e, &inode);
+        if (found >= 0)
+            return found;
+        if (fstatat(c->dir, key, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (inode == 0 || now.st_ino == inode))
+            return -1;
+    }
+    return 0;
 }
 
 int cache_lookup(struct cache *c, struct arena *a, const char key[65], cache_project_fn *project,

@@ -310,7 +310,7 @@ static const struct {
     {"x: /src/missing.c\n", false, 0, 0},
     {"", false, 0, 0},
     {"no rule at all", false, 0, 0},
-    {"x: \\", true, 0, 0},
+    {"x: \\", false, 0, 0},
     {"x: a\\", false, 0, 0},
     {":", true, 0, 0},
 };
