@@ -43,7 +43,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 CORE_SRC   := $(call sources,base config isolation compiler)
 CLI_SRC    := $(call sources,runtime runtime/cli)
-EMBEDDED   := $(sort $(wildcard config/profiles/*.json config/seccomp/*.json config/toolchains/*.json))
+EMBEDDED   := $(sort $(wildcard config/profiles/*.json config/seccomp/*.json config/toolchains/*.json)) $(wildcard versions/module.h)
 CORE_OBJ   := $(call objects,$(CORE_SRC)) $(BUILD)/obj/builtin.o
 CORE       := $(BUILD)/libcore.a
 # apart from the core because it brings SQLite, which `cloche run` must not load

@@ -44,6 +44,10 @@ struct cli_option {
 int cli_parse(const struct cli_option *options, void *context, int argc, char **argv,
               struct error *err);
 
+/** The same where options may follow operands, up to "--": the operands are added to @operands. */
+int cli_parse_all(const struct cli_option *options, void *context, int argc, char **argv,
+                  struct arena *a, struct strings *operands, struct error *err);
+
 /** The options as text for help. */
 void cli_print_options(FILE *out, const struct cli_option *options);
 
@@ -63,6 +67,9 @@ int cli_run(int argc, char **argv);
 int cli_spec(int argc, char **argv);
 int cli_profiles(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_compile(int argc, char **argv);
+int cli_toolchains(int argc, char **argv);
+int cli_cache(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 

@@ -6,6 +6,10 @@
 
 const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS] [--] COMMAND [ARG...]", "one command in a fresh sandbox", cli_run},
+    {"compile", "[OPTIONS] SOURCE...|DIR [-o OUT]", "compile untrusted sources in a jail",
+     cli_compile},
+    {"toolchains", "[NAME...]", "languages: version, and whether they work here", cli_toolchains},
+    {"cache", "stats|clear|verify", "the compile cache", cli_cache},
     {"version", "", "version of Cloche", cli_version},
     {"help", "[COMMAND]", "this list, or the options of a command", cli_help},
     {NULL, NULL, NULL, NULL},
