@@ -487,8 +487,8 @@ static void read_hostname(struct json_reader *r, const struct json_at *at, const
 {
     (void)field;
     if (cJSON_IsString(value) && value->valuestring[0] == '\0')
-        return;
-    if (json_get_string(r, at, value, to))
+        *(const char **)to = NULL;
+    else if (json_get_string(r, at, value, to))
         oci_reader(r)->hostname_given = true;
 }
 
@@ -637,32 +637,39 @@ static void settle_network(struct oci_reader *o)
     }
 }
 
-/* A size= of /tmp that says the same as the short name is not kept twice. */
-static void settle_tmp(struct oci_reader *o)
+/* The size of /tmp is kept in one place: limits.tmp_bytes and tmp_files. A percentage stays. */
+static void settle_tmp_word(struct oci_reader *o, struct strings *kept, const char *word)
 {
     static const struct json_at cloche_at = {NULL, "cloche", 0}, at = {&cloche_at, "limits", 0};
+    struct spec *s = o->spec;
+    bool size = strncmp(word, "size=", 5) == 0, files = strncmp(word, "nr_inodes=", 10) == 0;
+    uint64_t value;
+    if ((!size && !files) || !mount_size_bytes(strchr(word, '=') + 1, &value)) {
+        strings_add(s->arena, kept, word);
+        return;
+    }
+    uint64_t *limit = size ? &s->tmp_bytes : &s->tmp_files;
+    value = value == 0 ? LIMIT_NONE : value; /* tmpfs(5): 0 is no limit */
+    if ((size ? o->tmp_bytes_given : o->tmp_files_given) && value != *limit) {
+        struct json_at here = {&at, size ? "tmp_bytes" : "tmp_files", 0};
+        json_problem(&o->json, &here, "differs from the option \"%s\" of the mount at /tmp", word);
+    }
+    *limit = value;
+}
+
+static void settle_tmp(struct oci_reader *o)
+{
     struct spec *s = o->spec;
     if (!o->mounts_given)
         return;
     for (size_t i = 0; i < s->mount_count; i++) {
         struct spec_mount *m = &s->mounts[i];
-        if (m->kind != MOUNT_FS || strcmp(m->destination, "/tmp") != 0 || m->type == NULL ||
+        if (m->kind != MOUNT_FS || strcmp(m->destination, "/tmp") != 0 ||
             strcmp(m->type, "tmpfs") != 0)
             continue;
         struct strings kept = {0};
-        for (size_t j = 0; j < m->data.count; j++) {
-            const char *word = m->data.items[j];
-            bool size = strncmp(word, "size=", 5) == 0 && o->tmp_bytes_given;
-            bool files = strncmp(word, "nr_inodes=", 10) == 0 && o->tmp_files_given;
-            uint64_t limit = size ? s->tmp_bytes : s->tmp_files, value;
-            if (!size && !files) {
-                strings_add(s->arena, &kept, word);
-            } else if (!mount_size_bytes(strchr(word, '=') + 1, &value) || value != limit) {
-                struct json_at here = {&at, size ? "tmp_bytes" : "tmp_files", 0};
-                json_problem(&o->json, &here, "differs from the option \"%s\" of the mount at /tmp",
-                             word);
-            }
-        }
+        for (size_t j = 0; j < m->data.count; j++)
+            settle_tmp_word(o, &kept, m->data.items[j]);
         m->data = kept;
     }
 }
