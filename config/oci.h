@@ -27,9 +27,12 @@ static inline struct oci_reader *oci_reader(struct json_reader *r)
     return (struct oci_reader *)r;
 }
 
-json_read_fn oci_read_linux;  /* into struct spec */
-json_read_fn oci_read_cloche; /* into struct spec */
-json_read_fn oci_read_id_maps_uid, oci_read_id_maps_gid;
+/* Each reads one object of the file into struct spec (oci_read_resources: its resources). */
+json_read_fn oci_read_process, oci_read_mounts, oci_read_linux, oci_read_resources, oci_read_cloche;
+
+/** Known to OCI, not to be had here: an error, unless it says nothing (false, "", [] or {}; the
+ * second also takes 0 and -1). field->expect says why. */
+json_read_fn oci_refuse_property, oci_refuse_unless_idle;
 
 /** uidMappings and gidMappings, of linux and of mounts. */
 void oci_get_id_maps(struct json_reader *r, const struct json_at *at, const cJSON *value,

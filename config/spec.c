@@ -110,6 +110,14 @@ struct spec_mount *spec_add_mount(struct spec *s, const char *destination)
     return &s->mounts[s->mount_count++];
 }
 
+void spec_set_network(struct spec *s, enum spec_network network)
+{
+    s->network = network;
+    s->ns_new[NS_NETWORK] = network != NETWORK_HOST;
+    s->ns_path[NS_NETWORK] = NULL;
+    s->bridge = s->address = s->gateway = NULL;
+}
+
 int spec_set_rlimit(struct spec *s, const char *name, uint64_t soft, uint64_t hard,
                     struct error *err)
 {

@@ -69,7 +69,8 @@ struct spec_capabilities {
 
 enum spec_mount_kind {
     MOUNT_BIND,    /* source is a host path; "bind" or "rbind" among the options */
-    MOUNT_OVERLAY, /* -v SRC:DST:O: writes go to a tmpfs and are gone afterwards */
+    MOUNT_OVERLAY, /* -v SRC:DST:O, in files a bind mount with "x-overlay": writes go to a tmpfs and
+                      are gone afterwards */
     MOUNT_FS       /* a new file system of @type: tmpfs, proc, sysfs, devpts, mqueue, cgroup */
 };
 
@@ -228,8 +229,10 @@ struct spec {
 
     /* cloche */
     uint64_t cpu_time_ms, wall_ms, output_bytes;
-    uint64_t tmp_bytes, tmp_files; /* of /tmp and the overlay's upper directory */
-    bool enforce_required;         /* false: "best-effort" */
+    /* of the overlays' upper directory, and of the tmpfs at /tmp unless its mount states a size= or
+     * nr_inodes= of its own (which a file's does not: the reader moves it here) */
+    uint64_t tmp_bytes, tmp_files;
+    bool enforce_required; /* false: "best-effort" */
     enum spec_network network;
     const char *bridge, *address, *gateway; /* of NETWORK_BRIDGE: "br0", "10.0.0.2/24" */
     struct spec_landlock landlock;
@@ -266,7 +269,8 @@ int spec_apply_json(struct spec *s, const char *text, size_t size, const char *b
 int spec_apply_file(struct spec *s, const char *path, struct error *err);
 
 /** Judge the whole: absolute paths, duplicate destinations, limits against each other, what this
- * build cannot honour. spec.invalid, spec.unsupported. Must be the last step before a launch. */
+ * build cannot honour. spec.invalid, spec.unsupported. Must be the last step before a launch. A
+ * spec without args is valid: a long-lived sandbox may have none. */
 int spec_validate(const struct spec *s, struct error *err);
 
 /** The whole spec as OCI JSON, indented, NUL-terminated, to be freed by the caller. */
@@ -282,6 +286,10 @@ const char *spec_profile_description(struct arena *a, const char *name);
 
 /** Add a mount (zeroed) to the spec; a mount of the same destination is replaced in place. */
 struct spec_mount *spec_add_mount(struct spec *s, const char *destination);
+
+/** What --network does: the network and, with it, whether a namespace of its own is made. A
+ * namespace to join by path is forgotten. */
+void spec_set_network(struct spec *s, enum spec_network network);
 
 /** Interpret one OCI mount option word ("ro", "rbind", "nosuid", "rprivate", "size=1m", ...) into
  * @m. */

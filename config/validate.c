@@ -1,4 +1,5 @@
 /* Judges a whole spec, wherever its fields came from: files, profiles, flags. */
+#include "config/builtin.h"
 #include "config/names.h"
 
 #include <arpa/inet.h>
@@ -285,6 +286,31 @@ static void judge_network(struct judge *j)
               quote(j, s->gateway));
 }
 
+static void judge_seccomp(struct judge *j)
+{
+    const char *name = j->spec->seccomp.name;
+    struct arena *a = j->problems.arena;
+    if (j->spec->seccomp.kind != SECCOMP_NAMED)
+        return;
+    if (name != NULL && spec_valid_id(name) &&
+        config_builtin(arena_printf(a, "seccomp/%s.json", name), NULL) != NULL)
+        return;
+    struct strings names = {0};
+    char *all = arena_strdup(a, "\"unconfined\"");
+    for (const struct builtin_file *f = builtin_files; f->name != NULL; f++) {
+        size_t n = strlen(f->name);
+        if (strncmp(f->name, "seccomp/", 8) != 0 || n < 8 + 5)
+            continue;
+        strings_add(a, &names, arena_strndup(a, f->name + 8, n - 8 - 5));
+        all = arena_printf(a, "\"%s\", %s", names.items[names.count - 1], all);
+    }
+    const char *near =
+        name == NULL ? NULL : spec_nearest(name, (const char *const *)names.items, names.count);
+    WRONG(j, "cloche.seccomp", "expected one of %s, found %s%s%s%s", all,
+          quote(j, name == NULL ? "" : name), near == NULL ? "" : "; did you mean \"",
+          near == NULL ? "" : near, near == NULL ? "" : "\"?");
+}
+
 static void judge_paths(struct judge *j, const char *list, const struct strings *paths)
 {
     for (size_t i = 0; i < paths->count; i++)
@@ -338,6 +364,7 @@ int spec_validate(const struct spec *s, struct error *err)
     judge_resources(&j);
     judge_limits(&j);
     judge_network(&j);
+    judge_seccomp(&j);
     judge_paths(&j, "linux.maskedPaths", &s->masked_paths);
     judge_paths(&j, "linux.readonlyPaths", &s->readonly_paths);
     judge_paths(&j, "cloche.landlock.read", &s->landlock.read);
