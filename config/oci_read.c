@@ -319,27 +319,41 @@ int spec_apply_json(struct spec *s, const char *text, size_t size, const char *b
     return oci_apply(s, text, size, bundle_dir, NULL, NULL, err);
 }
 
-int spec_apply_file(struct spec *s, const char *path, struct error *err)
+int spec_read_file(struct arena *a, const char *path, const char **ret_text, size_t *ret_size,
+                   const char **ret_bundle_dir, struct error *err)
 {
     char real[PATH_MAX];
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     _cleanup_free_ char *text = NULL;
     ssize_t size = fd < 0 ? -1 : io_read_to_end(fd, SPEC_MAX_BYTES, &text);
     if (size < 0) {
-        error_set(err, "spec.unreadable", errno, "cannot read the spec %s",
-                  problem_quote(s->arena, path));
+        error_set(err, "spec.unreadable", errno, "cannot read the spec %s", problem_quote(a, path));
+        if (errno == EFBIG)
+            error_hint(err, "a spec has at most %d bytes", SPEC_MAX_BYTES);
         return error_path(err, path);
     }
-    /* the directory of the file is the bundle: relative paths in it are relative to that */
     const char *slash = strrchr(path, '/');
-    const char *dir =
-        slash == NULL ? "." : arena_strndup(s->arena, path, (size_t)(slash - path) + 1);
+    const char *dir = slash == NULL ? "." : arena_strndup(a, path, (size_t)(slash - path) + 1);
     if (realpath(dir, real) == NULL) {
         error_set(err, "spec.unreadable", errno, "cannot find the directory of the spec %s",
-                  problem_quote(s->arena, path));
+                  problem_quote(a, path));
         return error_path(err, path);
     }
-    return oci_apply(s, text, (size_t)size, real, path, NULL, err);
+    char *kept = arena_alloc(a, (size_t)size + 1); /* may hold a NUL, which parsing will refuse */
+    memcpy(kept, text, (size_t)size);
+    *ret_text = kept;
+    *ret_size = (size_t)size;
+    *ret_bundle_dir = arena_strdup(a, real);
+    return 0;
+}
+
+int spec_apply_file(struct spec *s, const char *path, struct error *err)
+{
+    const char *text, *bundle_dir;
+    size_t size;
+    if (spec_read_file(s->arena, path, &text, &size, &bundle_dir, err) < 0)
+        return -1;
+    return oci_apply(s, text, size, bundle_dir, path, NULL, err);
 }
 
 int spec_unknown_properties(struct arena *a, const char *text, size_t size, struct strings *ret,

@@ -268,6 +268,10 @@ int spec_apply_json(struct spec *s, const char *text, size_t size, const char *b
                     struct error *err);
 int spec_apply_file(struct spec *s, const char *path, struct error *err);
 
+/** The text of a spec file (at most SPEC_MAX_BYTES) and the directory it lies in, its bundle. */
+int spec_read_file(struct arena *a, const char *path, const char **ret_text, size_t *ret_size,
+                   const char **ret_bundle_dir, struct error *err);
+
 /** Judge the whole: absolute paths, duplicate destinations, limits against each other, what this
  * build cannot honour. spec.invalid, spec.unsupported. Must be the last step before a launch. A
  * spec without args is valid: a long-lived sandbox may have none. */

@@ -10,6 +10,8 @@ const struct cli_command cli_commands[] = {
      cli_compile},
     {"toolchains", "[NAME...]", "languages: version, and whether they work here", cli_toolchains},
     {"cache", "stats|clear|verify", "the compile cache", cli_cache},
+    {"spec", "[OPTIONS] [--] [COMMAND [ARG...]]", "print the spec of such a sandbox", cli_spec},
+    {"profiles", "[--json]", "list the profiles", cli_profiles},
     {"version", "", "version of Cloche", cli_version},
     {"help", "[COMMAND]", "this list, or the options of a command", cli_help},
     {NULL, NULL, NULL, NULL},
