@@ -17,9 +17,8 @@
 #define BLOCK_FIRST 1879048192U /* 0x70000000 */
 #define BLOCK_COUNT 32767U /* up to 0xefff0000, below the ids that systemd and others reserve */
 
-/** Ranges of /etc/subuid that belong to @owner: the @index-th; false when there is none. */
-static bool subid_range(const char *file, const char *owner, const char *owner_number,
-                        uint64_t need, uint64_t *ret_first, uint64_t *ret_size)
+bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
+                       uint64_t *ret_first, uint64_t *ret_size)
 {
     _cleanup_fclose_ FILE *f = fopen(file, "re");
     if (f == NULL)
@@ -85,8 +84,9 @@ static bool mapped(const struct spec_id_map *map, size_t count, uint32_t id)
 static int choose_block(struct idmap *m, struct arena *a, struct error *err)
 {
     uint64_t first = BLOCK_FIRST, size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE, gid_first, gid_size;
-    if (subid_range("/etc/subuid", "cloche", "cloche", BLOCK_SIZE, &first, &size)) {
-        if (!subid_range("/etc/subgid", "cloche", "cloche", BLOCK_SIZE, &gid_first, &gid_size) ||
+    if (idmap_subid_range("/etc/subuid", "cloche", "cloche", BLOCK_SIZE, &first, &size)) {
+        if (!idmap_subid_range("/etc/subgid", "cloche", "cloche", BLOCK_SIZE, &gid_first,
+                               &gid_size) ||
             gid_first != first) {
             error_set(err, "ids.subgid", 0,
                       "user cloche has a range in /etc/subuid but not the same in /etc/subgid");
@@ -121,8 +121,8 @@ static int choose_own(struct idmap *m, const struct spec *spec, struct arena *a,
     snprintf(number, sizeof number, "%u", (unsigned)geteuid());
     const struct passwd *pw = getpwuid(geteuid());
     uint64_t first, size;
-    if (!subid_range("/etc/subgid", pw != NULL ? pw->pw_name : number, number,
-                     spec->additional_gid_count, &first, &size)) {
+    if (!idmap_subid_range("/etc/subgid", pw != NULL ? pw->pw_name : number, number,
+                           spec->additional_gid_count, &first, &size)) {
         error_set(err, "ids.subgid", 0,
                   "user %s has no range in /etc/subgid for the additional groups", number);
         return error_hint(

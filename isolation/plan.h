@@ -192,6 +192,10 @@ int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, stru
                  struct error *err);
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
 void idmap_release(struct idmap *m);
+/** The first range of @file (/etc/subuid, /etc/subgid) that belongs to @owner, by name or number,
+ * and holds @need ids; false when there is none. */
+bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
+                       uint64_t *ret_first, uint64_t *ret_size);
 
 /** init.c: PID 1; never returns. */
 _Noreturn void init_main(const struct plan *p);

@@ -151,6 +151,19 @@ int sandbox_pidfd(const struct sandbox *s);
 /** Kill what still runs, wait until it is gone, remove every trace, free. */
 void sandbox_free(struct sandbox *s);
 
+/** One thing that the kernel or this user's rights may refuse, tried out. */
+struct sandbox_ability {
+    const char *group, *name; /* "namespace", "user"; static */
+    bool usable;
+    char detail[256]; /* which version, where, for whom; "" when there is nothing to add */
+    char fix[256];    /* when not usable */
+};
+#define SANDBOX_ABILITY_MAX 48
+
+/** What this kernel and this user can do, each found by trying it in a process that ends at once,
+ * not by reading a version. Returns how many were written, at most @max. Leaves nothing behind. */
+int sandbox_abilities(struct sandbox_ability *ret, int max);
+
 static inline void cleanup_sandbox(struct sandbox **s)
 {
     sandbox_free(*s);
