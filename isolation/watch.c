@@ -193,8 +193,12 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
         else if (tag == WATCH_MEMORY) {
             if (cgroup_memory_exceeded(s->cgroup))
                 sandbox_kill(s, VERDICT_MEMORY_LIMIT, "needed more than the memory limit");
-        } else if (tag == WATCH_LISTENER)
-            on_listener(s);
+        } else if (tag == WATCH_LISTENER) {
+            if ((events[i].events & EPOLLIN) != 0)
+                on_listener(s);
+            else /* nobody is left under the filter */
+                epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
+        }
         else
             pump_event(s, tag);
     }
