@@ -213,6 +213,7 @@ _Noreturn void init_main(const struct plan *p)
         _exit(1);
     wait_for(p, MESSAGE_START);
 
+    uint64_t start_ns = plan_now_ns();
     pid_t program = start_program(p, terminal);
     /* nothing of the host stays open here but the way up */
     if (terminal >= 0)
@@ -229,7 +230,9 @@ _Noreturn void init_main(const struct plan *p)
         step_failed(&failed, STEP_CLOSE, NULL);
         give_up(p, &failed);
     }
-    if (report(p, MESSAGE_STARTED, (int)program, -1) < 0)
+    const struct message started = {
+        .type = MESSAGE_STARTED, .value = (int)program, .time_ns = start_ns};
+    if (message_send(p->control, &started, -1) < 0)
         _exit(1);
     serve(p, program, child_events);
 }

@@ -159,7 +159,8 @@ enum message_type {
 
 struct message {
     int32_t type, step, errnum, value;
-    char text[240]; /* object of a failed step, NUL-terminated */
+    uint64_t time_ns; /* CLOCK_MONOTONIC, of MESSAGE_STARTED: just before the exec */
+    char text[240];   /* object of a failed step, NUL-terminated */
 };
 
 int message_send(int socket, const struct message *m, int fd_to_pass);
@@ -168,6 +169,9 @@ int message_receive(int socket, struct message *ret, int *ret_fd, int flags);
 
 /* --- who does what
  * ------------------------------------------------------------------------------------ */
+
+/** CLOCK_MONOTONIC. */
+uint64_t plan_now_ns(void);
 
 /** Fill @err from a failed step. Returns -1. */
 int step_error(const struct plan *p, const struct message *failed, struct error *err);

@@ -270,6 +270,22 @@ static int clone_init(struct sandbox *s, struct error *err)
     return 0;
 }
 
+int launch_failed(struct sandbox *s, struct error *err)
+{
+    if (s->failed) {
+        *err = s->failure;
+        return -1;
+    }
+    if (cgroup_memory_exceeded(s->cgroup)) {
+        error_set(err, "sandbox.memory", 0, "the memory limit is too small to start anything");
+        return error_hint(err, "give at least 4 MiB");
+    }
+    int status = s->init_status;
+    return error_set(err, "sandbox.setup", 0, "init of the sandbox died while setting up (%s %d)",
+                     WIFSIGNALED(status) ? "signal" : "status",
+                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 /** Handle messages until one of @type arrives. */
 static int expect(struct sandbox *s, int type, struct error *err)
 {
@@ -277,24 +293,15 @@ static int expect(struct sandbox *s, int type, struct error *err)
         struct message m;
         int fd, rc = message_receive(s->control, &m, &fd, 0);
         if (rc <= 0) {
-            int status = 0;
-            if (waitpid(s->pid, &status, __WALL) == s->pid)
+            if (waitpid(s->pid, &s->init_status, __WALL) == s->pid)
                 s->reaped = true;
-            if (cgroup_memory_exceeded(s->cgroup)) {
-                error_set(err, "sandbox.memory", 0,
-                          "the memory limit is too small to start anything");
-                return error_hint(err, "give at least 4 MiB");
-            }
-            return error_set(err, "sandbox.setup", 0,
-                             "init of the sandbox died while setting up (%s %d)",
-                             WIFSIGNALED(status) ? "signal" : "status",
-                             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            return launch_failed(s, err);
         }
-        if (m.type == MESSAGE_FAILED)
-            return step_error(&s->plan, &m, err);
+        watch_message(s, &m, fd);
+        if (s->failed)
+            return launch_failed(s, err);
         if (m.type == type)
             return 0;
-        watch_message(s, &m, fd);
     }
 }
 
@@ -438,8 +445,9 @@ void sandbox_resize(struct sandbox *s)
         ioctl(s->terminal, TIOCSWINSZ, &size);
 }
 
-int sandbox_create(struct sandbox **ret, const struct spec *spec,
-                   const struct sandbox_options *options, struct error *err)
+/** Everything up to the clone and "go": init is building. */
+static int launch(struct sandbox **ret, const struct spec *spec,
+                  const struct sandbox_options *options, struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -460,31 +468,58 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
     close_streams(&s->plan, own);
     if (rc < 0 || equip(s, options->id, err) < 0)
         return -1;
-    if (spec->ns_new[NS_TIME] &&
-        (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
-        return -1;
-    if (expect(s, MESSAGE_READY, err) < 0)
-        return -1;
-    rootfs_close(&s->plan);
-    if (spec->terminal && open_terminal(s, options, err) < 0)
-        return -1;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+static int watch_all(struct sandbox *s, struct error *err)
+{
     if (watch_open(s, err) < 0)
         return -1;
     for (size_t i = 0; i < s->pump_count; i++) {
         if (pump_open(s, &s->pumps[i], err) < 0)
             return -1;
     }
+    return 0;
+}
+
+int sandbox_create(struct sandbox **ret, const struct spec *spec,
+                   const struct sandbox_options *options, struct error *err)
+{
+    _cleanup_sandbox_ struct sandbox *s = NULL;
+    if (launch(&s, spec, options, err) < 0)
+        return -1;
+    if (spec->ns_new[NS_TIME] &&
+        (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
+        return -1;
+    if (expect(s, MESSAGE_READY, err) < 0)
+        return -1;
+    rootfs_close(&s->plan);
+    if ((spec->terminal && open_terminal(s, options, err) < 0) || watch_all(s, err) < 0)
+        return -1;
     *ret = TAKE_PTR(s);
     return 0;
 }
 
 int sandbox_start(struct sandbox *s, struct error *err)
 {
-    s->start_ns = sandbox_now_ns();
-    if (send_message(s, MESSAGE_START, 0, err) < 0 || expect(s, MESSAGE_STARTED, err) < 0)
+    if (send_message(s, MESSAGE_START, 0, err) < 0)
         return -1;
-    s->started = true;
-    watch_arm(s);
+    return expect(s, MESSAGE_STARTED, err);
+}
+
+int sandbox_run(struct sandbox **ret, const struct spec *spec,
+                const struct sandbox_options *options, struct error *err)
+{
+    _cleanup_sandbox_ struct sandbox *s = NULL;
+    if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
+        if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
+            return -1;
+    } else if (launch(&s, spec, options, err) < 0 || send_message(s, MESSAGE_START, 0, err) < 0 ||
+               watch_all(s, err) < 0) {
+        return -1;
+    }
+    *ret = TAKE_PTR(s);
     return 0;
 }
 

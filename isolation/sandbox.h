@@ -115,12 +115,18 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
  * sandbox.not_executable (126), or a setup failure. */
 int sandbox_start(struct sandbox *s, struct error *err);
 
+/** Both at once, without waiting for either: a failure of setting up or of the exec comes from
+ * sandbox_dispatch(). Saves the caller two changes of process. */
+int sandbox_run(struct sandbox **ret, const struct spec *spec,
+                const struct sandbox_options *options, struct error *err);
+
 /** An epoll fd that is readable when sandbox_dispatch() has something to do: for callers with a
  * loop. */
 int sandbox_event_fd(const struct sandbox *s);
 
-/** Handle what is ready. 1: the tree has ended, the report is final; 0: still running; -1: error.
- */
+/** Handle what is ready. 1: the tree has ended, the report is final; 0: still running; -1: error;
+ * after sandbox_run() also those of sandbox_create() and sandbox_start(): the program did not
+ * start. */
 int sandbox_dispatch(struct sandbox *s, struct error *err);
 
 /** Dispatch until the end, and report. */

@@ -51,15 +51,18 @@ struct sandbox {
     size_t pump_count;
     struct pump *stdout_pump, *stderr_pump;
 
-    bool started, reaped, exited, ended, verdict_set;
-    int status; /* of the program, once exited */
+    bool started, failed, reaped, exited, ended, verdict_set;
+    int init_status;      /* once reaped */
+    struct error failure; /* when failed */
+    int status;           /* of the program, once exited */
     uint64_t start_ns, end_ns;
     uint64_t wall_deadline_ns; /* 0: none */
     struct rusage usage;       /* of init and what it reaped, once reaped */
     struct report report;
 };
 
-uint64_t sandbox_now_ns(void);
+/** sandbox.c: init is gone and the program never ran: why. Returns -1. */
+int launch_failed(struct sandbox *s, struct error *err);
 
 /** watch.c */
 int watch_open(struct sandbox *s, struct error *err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* what could not be done; "%s" is the step's object (a path, mostly), and the fix where there is
@@ -96,6 +97,13 @@ int step_error(const struct plan *p, const struct message *failed, struct error 
     if (steps[step].fix[0] != '\0')
         error_hint(err, "%s", steps[step].fix);
     return -1;
+}
+
+uint64_t plan_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
 int message_send(int socket, const struct message *m, int fd_to_pass)

@@ -11,16 +11,8 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define CPU_CHECK_MIN_NS 2000000ULL
-
-uint64_t sandbox_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
-}
 
 int watch_add(struct sandbox *s, int fd, uint32_t events, uint32_t tag)
 {
@@ -52,7 +44,7 @@ int watch_open(struct sandbox *s, struct error *err)
 static void arm(struct sandbox *s)
 {
     const struct spec *spec = s->spec;
-    uint64_t next = s->wall_deadline_ns, now = sandbox_now_ns();
+    uint64_t next = s->wall_deadline_ns, now = plan_now_ns();
     if (spec->cpu_time_ms != LIMIT_NONE) {
         int64_t used = cgroup_cpu_usec(s->cgroup);
         if (used >= 0) {
@@ -87,7 +79,7 @@ static void on_timer(struct sandbox *s)
     uint64_t expirations;
     if (read(s->timer, &expirations, sizeof expirations) < 0 || s->exited)
         return;
-    if (s->wall_deadline_ns != 0 && sandbox_now_ns() >= s->wall_deadline_ns) {
+    if (s->wall_deadline_ns != 0 && plan_now_ns() >= s->wall_deadline_ns) {
         sandbox_kill(s, VERDICT_TIME_LIMIT, "ran longer than the wall time limit");
         return;
     }
@@ -101,10 +93,17 @@ static void on_timer(struct sandbox *s)
 
 void watch_message(struct sandbox *s, const struct message *m, int fd)
 {
-    if (m->type == MESSAGE_EXITED && !s->exited) {
+    if (m->type == MESSAGE_STARTED && !s->started) {
+        s->started = true;
+        s->start_ns = m->time_ns;
+        watch_arm(s);
+    } else if (m->type == MESSAGE_FAILED && !s->started) {
+        s->failed = true;
+        step_error(&s->plan, m, &s->failure);
+    } else if (m->type == MESSAGE_EXITED && !s->exited) {
         s->exited = true;
         s->status = m->value;
-        s->end_ns = sandbox_now_ns();
+        s->end_ns = plan_now_ns();
     } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
         s->listener = fd;
         fd = -1;
@@ -150,6 +149,7 @@ static void on_pidfd(struct sandbox *s)
     if (s->reaped || wait4(s->pid, &status, __WALL, &s->usage) != s->pid)
         return;
     s->reaped = true;
+    s->init_status = status;
     epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->pidfd, NULL);
     /* what init said before it went */
     struct message m;
@@ -157,7 +157,7 @@ static void on_pidfd(struct sandbox *s)
     while (message_receive(s->control, &m, &fd, MSG_DONTWAIT) == 1)
         watch_message(s, &m, fd);
     if (s->end_ns == 0)
-        s->end_ns = sandbox_now_ns();
+        s->end_ns = plan_now_ns();
 }
 
 static bool output_done(const struct sandbox *s)
@@ -198,10 +198,11 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
                 on_listener(s);
             else /* nobody is left under the filter */
                 epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
-        }
-        else
+        } else
             pump_event(s, tag);
     }
+    if (s->reaped && !s->started)
+        return launch_failed(s, err);
     if (s->reaped && output_done(s)) {
         report_finish(s);
         s->ended = true;

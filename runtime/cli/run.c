@@ -154,8 +154,7 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     _cleanup_sandbox_ struct sandbox *s = NULL;
     struct report r = {0};
-    if (sandbox_create(&s, spec, &options, &err) < 0 || sandbox_start(s, &err) < 0 ||
-        wait_for_end(s, signals, &r, &err) < 0) {
+    if (sandbox_run(&s, spec, &options, &err) < 0 || wait_for_end(s, signals, &r, &err) < 0) {
         sandbox_free(TAKE_PTR(s)); /* the terminal back first, then the message */
         if (report_fd >= 0) {
             r = (struct report){.verdict = VERDICT_SETUP_ERROR, .exit_code = -1};
