@@ -1,0 +1,182 @@
+#include "versions/state.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "config/spec.h"
+#include "versions/disk.h"
+
+#include <fcntl.h>
+#include <nettle/sha2.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static const char *const slot_names[] = {[STATE_GOOD] = "good", [STATE_PROBATION] = "probation"};
+
+static void digest_of(const struct state_header *header, const unsigned char *bytes, size_t size,
+                      uint8_t ret[STATE_DIGEST_BYTES])
+{
+    struct state_header h = *header;
+    memset(h.digest, 0, sizeof h.digest);
+    struct sha256_ctx sha;
+    sha256_init(&sha);
+    sha256_update(&sha, sizeof h, (const uint8_t *)&h);
+    sha256_update(&sha, size, bytes);
+    sha256_digest(&sha, STATE_DIGEST_BYTES, ret);
+}
+
+static int make_dir(int dir, const char *path, const char *parent)
+{
+    if (disk_mkdir(dir, path, 0700) == 0)
+        return disk_fsync_dir(dir, parent);
+    return errno == EEXIST ? 0 : -1;
+}
+
+/* state/<module> of the sandbox, made when missing and wanted */
+static int open_slots(int dir, const char *module, bool make, struct error *err)
+{
+    char path[128];
+    if (!spec_valid_id(module))
+        return error_set(err, "state.foreign", 0, "\"%s\" is not a module name", module);
+    snprintf(path, sizeof path, "state/%s", module);
+    if (make && (make_dir(dir, "state", ".") < 0 || make_dir(dir, path, "state") < 0))
+        return error_set(err, errno == ENOSPC ? "state.full" : "state.unwritable", errno,
+                         "cannot make the checkpoint directory of module \"%s\"", module);
+    int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, errno == ENOENT ? "state.none" : "state.unreadable", errno,
+                         "checkpoints of module \"%s\"", module);
+    return fd;
+}
+
+static int write_slot(int slots, const char *name, const unsigned char *data, size_t size,
+                      bool durable)
+{
+    char staged[32];
+    snprintf(staged, sizeof staged, ".%s.new", name);
+    unlinkat(slots, staged, 0);
+    if (disk_write_file(slots, staged, data, size, 0600, durable) < 0)
+        return -1;
+    if (disk_rename(slots, staged, slots, name) < 0) {
+        int errnum = errno;
+        unlinkat(slots, staged, 0);
+        errno = errnum;
+        return -1;
+    }
+    return durable ? disk_fsync_dir(slots, ".") : 0;
+}
+
+int state_save(int dir, enum state_slot slot, int snapshot, const struct state_expect *expect,
+               bool durable, struct error *err)
+{
+    struct state_reader r;
+    if (state_reader_open(&r, snapshot, expect, err) < 0)
+        return -1;
+    _cleanup_free_ unsigned char *data = malloc(r.map_bytes);
+    if (data == NULL) {
+        state_reader_close(&r);
+        return error_set(err, "state.unwritable", ENOMEM, "checkpoint of module \"%s\"",
+                         expect->module);
+    }
+    struct state_header h = r.header;
+    size_t size = r.map_bytes, length = r.map_bytes - sizeof h;
+    memcpy(data + sizeof h, r.map + sizeof h, length);
+    state_reader_close(&r);
+    h.has_digest = 1;
+    digest_of(&h, data + sizeof h, length, h.digest);
+    memcpy(data, &h, sizeof h);
+
+    _cleanup_close_ int slots = open_slots(dir, expect->module, true, err);
+    if (slots < 0)
+        return -1;
+    if (write_slot(slots, slot_names[slot], data, size, durable) < 0)
+        return error_set(
+            err, errno == ENOSPC || errno == EDQUOT ? "state.full" : "state.unwritable", errno,
+            "cannot write the %s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+    return 0;
+}
+
+/* a sealed copy, so that what is loaded is judged by the same rules as what is handed over */
+static int to_snapshot(const void *data, size_t size, struct error *err)
+{
+    _cleanup_close_ int fd = memfd_create("cloche-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || io_write_all(fd, data, size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return error_set(err, "state.memfd", errno, "cannot hold a checkpoint in memory");
+    return TAKE_FD(fd);
+}
+
+int state_load(int dir, enum state_slot slot, const struct state_expect *expect, int *ret_fd,
+               struct state_header *ret, struct error *err)
+{
+    _cleanup_close_ int slots = open_slots(dir, expect->module, false, err);
+    if (slots < 0)
+        return -1;
+    _cleanup_close_ int file = openat(slots, slot_names[slot], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0)
+        return error_set(err, errno == ENOENT ? "state.none" : "state.unreadable", errno,
+                         "%s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+
+    uint64_t cap = expect->cap_bytes != 0 ? expect->cap_bytes : STATE_DEFAULT_CAP;
+    _cleanup_free_ char *data = NULL;
+    ssize_t size = io_read_to_end(file, (size_t)cap + sizeof *ret, &data);
+    if (size < 0)
+        return error_set(err, errno == EFBIG ? "state.too_large" : "state.unreadable", errno,
+                         "%s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+    _cleanup_close_ int fd = to_snapshot(data, (size_t)size, err);
+    struct state_header h;
+    if (fd < 0 || state_check(fd, expect, &h, err) < 0)
+        return -1;
+
+    uint8_t digest[STATE_DIGEST_BYTES];
+    digest_of(&h, (const unsigned char *)data + sizeof h, (size_t)size - sizeof h, digest);
+    if (h.has_digest != 1 || memcmp(digest, h.digest, sizeof digest) != 0)
+        return error_set(err, "state.digest", 0, "the %s checkpoint of module \"%s\" is damaged",
+                         slot_names[slot], expect->module);
+    *ret = h;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int change_slots(int dir, const char *module, bool promote, enum state_slot slot,
+                        struct error *err)
+{
+    struct error e = ERROR_INIT;
+    _cleanup_close_ int slots = open_slots(dir, module, false, &e);
+    if (slots < 0) {
+        if (strcmp(e.code, "state.none") == 0)
+            return 0;
+        if (err != NULL)
+            *err = e;
+        return -1;
+    }
+    int r = promote ? disk_rename(slots, slot_names[STATE_PROBATION], slots, slot_names[STATE_GOOD])
+                    : disk_unlink(slots, slot_names[slot]);
+    if ((r < 0 && errno != ENOENT) || (r == 0 && disk_fsync_dir(slots, ".") < 0))
+        return error_set(err, "state.unwritable", errno, "cannot %s a checkpoint of module \"%s\"",
+                         promote ? "promote" : "drop", module);
+    return 0;
+}
+
+int state_promote(int dir, const char *module, struct error *err)
+{
+    return change_slots(dir, module, true, STATE_GOOD, err);
+}
+
+int state_drop(int dir, const char *module, enum state_slot slot, struct error *err)
+{
+    return change_slots(dir, module, false, slot, err);
+}
+
+int state_recover(int dir, const char *module, uint32_t good, struct error *err)
+{
+    const struct state_expect any = {
+        .module = module, .version = good, .any_schema = true, .cap_bytes = SIZE_MAX / 2};
+    struct state_header h;
+    int fd = -1;
+    if (good != 0 && state_load(dir, STATE_PROBATION, &any, &fd, &h, NULL) == 0) {
+        close(fd);
+        return state_promote(dir, module, err);
+    }
+    return state_drop(dir, module, STATE_PROBATION, err);
+}
