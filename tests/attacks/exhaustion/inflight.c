@@ -23,6 +23,8 @@ int main(int argc, char **argv)
             many[i] = pair[i % 2];
         memset(control, 0, sizeof(control));
         head = CMSG_FIRSTHDR(&message);
+        if (head == NULL)
+            break;
         head->cmsg_level = SOL_SOCKET;
         head->cmsg_type = SCM_RIGHTS;
         head->cmsg_len = CMSG_LEN(sizeof(many));

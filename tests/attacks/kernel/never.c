@@ -1,6 +1,7 @@
 /* Calls that take over the kernel or the machine. One of them (argv[1]) is made, with arguments
  * that do nothing should it go through; the report has to name it. */
 #include "tests/attacks/attack.h"
+#include "tests/attacks/kernel/calls.h"
 
 struct call {
     const char *name;
@@ -11,9 +12,7 @@ static char scratch[4096];
 
 static const struct call calls[] = {
     {"acct", SYS_acct, {(long)"/nonexistent"}},
-    {"adjtimex", SYS_adjtimex, {0}},
     {"bpf", SYS_bpf, {0, (long)scratch, 8}},
-    {"clock_adjtime", SYS_clock_adjtime, {0, 0}},
     {"clock_settime", SYS_clock_settime, {0, 0}},
     {"create_module", SYS_create_module, {(long)"x", 0}},
     {"delete_module", SYS_delete_module, {(long)"no_such_module", O_NONBLOCK}},
@@ -27,16 +26,19 @@ static const struct call calls[] = {
     {"lookup_dcookie", SYS_lookup_dcookie, {0, 0, 0}},
     {"nfsservctl", SYS_nfsservctl, {0, 0, 0}},
     {"perf_event_open", SYS_perf_event_open, {(long)scratch, 0, -1, -1, 0}},
-    {"ptrace", SYS_ptrace, {16, 1, 0, 0}},
+    {"ptrace", SYS_ptrace, {0x4206, 1, 0, 0}}, /* PTRACE_SEIZE of PID 1 */
+    {"process_vm_readv", SYS_process_vm_readv, {1, 0, 0, 0, 0}},
+    {"process_vm_writev", SYS_process_vm_writev, {1, 0, 0, 0, 0}},
     {"query_module", SYS_query_module, {0, 0, 0, 0, 0}},
     {"quotactl", SYS_quotactl, {0, 0, 0, 0}},
+    {"quotactl_fd", SYS_quotactl_fd, {-1, 0, 0, 0}},
     {"reboot", SYS_reboot, {0, 0, 0, 0}}, /* no magic, no reboot */
     {"setdomainname", SYS_setdomainname, {(long)"x", 1}},
     {"sethostname", SYS_sethostname, {(long)"x", 1}},
     {"settimeofday", SYS_settimeofday, {0, 0}},
     {"swapoff", SYS_swapoff, {(long)"/nonexistent"}},
     {"swapon", SYS_swapon, {(long)"/nonexistent", 0}},
-    {"syslog", SYS_syslog, {10, 0, 0}},
+    {"userfaultfd", SYS_userfaultfd, {1}},
     {"vhangup", SYS_vhangup, {0}},
 };
 

@@ -1,6 +1,6 @@
 /* The filter's never tier is answered by the runtime over a notification descriptor. A program may
  * stack filters of its own; a listener of its own, or an answer of its own, must not come before
- * the runtime's: the call (ptrace) must not reach the kernel. */
+ * the runtime's: the call (ptrace of PID 1) must not reach the kernel, and is reported. */
 #include "tests/attacks/attack.h"
 
 #include <linux/filter.h>
@@ -27,7 +27,7 @@ int main(void)
         struct seccomp_notif_resp answer;
 
         if (pid == 0) {
-            long result = syscall(SYS_ptrace, 0, 0, 0, 0); /* PTRACE_TRACEME */
+            long result = syscall(SYS_ptrace, 0x4206, 1, 0, 0); /* PTRACE_SEIZE */
 
             _exit(result == 0 ? STATUS_BREACH : 0);
         }
@@ -43,6 +43,7 @@ int main(void)
             if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_BREACH)
                 breach("answered the runtime's notification myself");
         }
+        close((int)listener); /* or the next call would wait for an answer */
     } else {
         note("no listener of my own: %s", strerror(errno));
     }
@@ -50,7 +51,7 @@ int main(void)
     /* an allowing filter on top must not win over the refusing one below */
     code[2].k = SECCOMP_RET_ALLOW;
     syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
-    if (syscall(SYS_ptrace, 0, 0, 0, 0) == 0)
+    if (syscall(SYS_ptrace, 0x4206, 1, 0, 0) == 0)
         breach("an allowing filter won");
     return verdict();
 }

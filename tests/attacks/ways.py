@@ -1,0 +1,465 @@
+"""The ways in which a row of the table is run: its second column names a function here.
+
+Each takes the bench of one test and returns a list of problems; none means that the attack bounced.
+"""
+
+import fcntl
+import json
+import os
+import pty
+import shutil
+import socket
+import stat
+import subprocess
+import termios
+import time
+
+from harness import STATUS_SKIP, Running, Skip, terminal_queue
+
+REPORT_KEYS = {
+    "verdict",
+    "exit_code",
+    "signal",
+    "wall_ms",
+    "cpu_ms",
+    "user_ms",
+    "system_ms",
+    "memory_peak_bytes",
+    "processes_peak",
+    "stdout_bytes",
+    "stderr_bytes",
+    "blocked_syscall",
+    "enforced_by",
+    "measured_by",
+    "detail",
+}
+
+
+def fill(bench, words, extra=None):
+    """Put what only this run knows in the place of @names."""
+    values = {
+        "@attacks": bench.settings.attacks,
+        "@marker": str(bench.marker),
+        "@host": str(bench.host),
+        "@vol": str(bench.volume),
+        "@work": str(bench.work),
+        "@dir": str(bench.dir),
+        "@secret": bench.settings.secret[1:],
+        "@hostname": os.uname().nodename,
+        **(extra or {}),
+    }
+    filled = []
+    for word in words:
+        if word == "@users":
+            filled += host_users()
+            continue
+        if "@bystander" in word:
+            values["@bystander"] = str(bench.start_bystander())
+        for name in sorted(values, key=len, reverse=True):
+            word = word.replace(name, values[name])
+        filled.append(word)
+    return filled
+
+
+def host_users():
+    """Accounts that no invented /etc/passwd would have."""
+    with open("/etc/passwd") as f:
+        rows = [line.split(":") for line in f]
+    return [row[0] for row in rows if len(row) > 2 and 1000 <= int(row[2]) < 65534][:20]
+
+
+def judge(finished, row, slow, said=("contained",)):
+    """Compare one run with its row."""
+    problems = [finished.problem] if finished.problem else []
+    problems += finished.breaches()
+    if finished.status == STATUS_SKIP and not problems:
+        reasons = [line[6:] for line in finished.said() if line.startswith("skip: ")]
+        raise Skip(reasons[0] if reasons else "the program gave no reason")
+    if finished.verdict not in row.verdicts:
+        problems.append(f"verdict {finished.verdict}, expected {' or '.join(sorted(row.verdicts))}")
+    if row.exits is not None and finished.status not in row.exits:
+        problems.append(f"status {finished.status}, expected {sorted(row.exits)}")
+    report = finished.report
+    if report is not None:
+        if missing := REPORT_KEYS - report.keys():
+            problems.append(f"the report lacks {sorted(missing)}")
+        if report.get("blocked_syscall") != row.blocked and finished.verdict != "setup_error":
+            problems.append(
+                f"blocked_syscall {report.get('blocked_syscall')}, expected {row.blocked}"
+            )
+    elif finished.verdict != "setup_error":
+        problems.append("no report")
+    if finished.status == 0 and finished.said() != list(said):
+        problems.append(f"printed {finished.said()[:5]}, expected {list(said)}")
+    if finished.wall_ms > row.bound_ms * slow:
+        problems.append(f"took {finished.wall_ms:.0f} ms, at most {row.bound_ms * slow:.0f}")
+    if problems:
+        tail = finished.stderr.decode(errors="replace").strip().splitlines()[-3:]
+        notes = [line for line in finished.lines() if line.startswith(("note: ", "skip: "))][:5]
+        problems += [f"  {line}" for line in notes + tail]
+    return problems
+
+
+def checked(bench, options=None, program=None, **kw):
+    row = bench.test
+    extra = kw.pop("extra", None)
+    finished = bench.run(
+        fill(bench, row.options if options is None else options, extra),
+        fill(bench, row.program if program is None else program, extra),
+        **kw,
+    )
+    return judge(finished, row, bench.settings.slow)
+
+
+def once(bench):
+    return checked(bench)
+
+
+def repeat(bench):
+    """A race needs many tries; the first problem ends it. The bound holds for each."""
+    for _ in range(int(bench.test.way_argument)):
+        problems = checked(bench)
+        if problems:
+            return problems
+    return []
+
+
+def leak_fds(bench):
+    """The caller has descriptors open that are not close-on-exec."""
+    fds = [os.open(path, os.O_RDONLY) for path in ("/", bench.host, bench.marker)]
+    try:
+        return checked(bench, pass_fds=fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def host_only(bench):
+    """A program outside of the sandbox's root, for names that lead there."""
+    copy = bench.host / "host-only"
+    shutil.copy(f"{bench.settings.attacks}/fds/host-only", copy)
+    bench.baseline()
+    return checked(bench)
+
+
+def listener(bench):
+    """The host listens: on 127.0.0.1 and on an abstract socket."""
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        name = f"cloche-attack-{os.getpid()}"
+        unix.bind("\0" + name)
+        unix.listen()
+        extra = {"@port": str(tcp.getsockname()[1]), "@abstract": name}
+        return checked(bench, extra=extra)
+
+
+def setid_file(bench):
+    """A program with the set-id bits of whoever runs the tests."""
+    path = bench.volume / "setid"
+    shutil.copy(f"{bench.settings.attacks}/entering/setuid-file", path)
+    bench.own(path)
+    os.chmod(path, 0o6755)
+    return checked(bench)
+
+
+# --- hostile roots ---------------------------------------------------------------------------------
+
+
+def hostile_root(bench, kind):
+    """A directory that somebody else filled, to be used as a root. Returns its path."""
+    root = bench.make_dir("root", 0o777)
+    (root / "attacks").mkdir()
+    up = "../" * 40 + str(bench.host)[1:]
+    links = {
+        "dev": "dev",
+        "proc": "proc",
+        "sys": "sys",
+        "etc": "etc",
+        "tmp": "tmp",
+        "run": "run",
+        "attacks": "attacks",
+    }
+    what, _, detail = kind.partition("-")
+    if what in links:
+        path = root / what
+        if path.is_dir():
+            path.rmdir()
+        targets = {"": str(bench.host), "up": up, "loop": what, "file": str(bench.marker)}
+        os.symlink(targets[detail], path)
+    elif what in ("null", "pts", "shm", "ptmx", "console", "fd"):
+        (root / "dev").mkdir()
+        targets = {
+            "": str(bench.marker if what in ("null", "console") else bench.host),
+            "core": "/proc/sys/kernel/core_pattern",
+            "up": up + "/marker",
+        }
+        os.symlink(targets[detail], root / "dev" / what)
+    elif what == "passwd":
+        (root / "etc").mkdir()
+        for name in ("passwd", "group", "resolv.conf", "hosts", "hostname"):
+            os.symlink(bench.marker, root / "etc" / name)
+    elif what == "interpreter":
+        # overwrite/interpreter.c tells the story
+        for directory in ("lib64", "proc", "dev", "tmp"):
+            (root / directory).mkdir()
+        shutil.copy(
+            f"{bench.settings.attacks}/overwrite/interpreter", root / "lib64/ld-linux-x86-64.so.2"
+        )
+        script = root / "script"
+        script.write_text("#!/proc/self/exe\n")
+        os.chmod(script, 0o755)
+    elif what in ("fifo", "file", "socket", "missing", "link"):
+        shutil.rmtree(root)
+        make_special(root, what, bench)
+    elif what != "empty":
+        raise ValueError(f"no such root: {kind}")
+    for where, directories, files in os.walk(root):
+        for name in [".", *directories, *files]:
+            bench.own(os.path.join(where, name))
+    return root
+
+
+def make_special(path, what, bench):
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "file":
+        path.write_text("")
+    elif what == "link":
+        os.symlink("/nonexistent/target", path)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as s:
+            here = os.getcwd()
+            os.chdir(path.parent)
+            s.bind(path.name)
+            os.chdir(here)
+    elif what == "sparse":
+        with open(path, "wb") as f:
+            f.truncate(1 << 40)
+    if what != "missing":
+        bench.own(path)
+
+
+def rootfs(bench):
+    root = hostile_root(bench, bench.test.way_argument)
+    return checked(
+        bench,
+        options=["--rootfs", str(root), *bench.test.options],
+        extra={"@root": str(root)},
+    )
+
+
+def rootfs_repeat(bench):
+    """Many starts in the same hostile root, two at a time, so that one may meet the other's file busy."""
+    kind, _, count = bench.test.way_argument.rpartition(":")
+    root = hostile_root(bench, kind)
+    options = ["--rootfs", str(root), *fill(bench, bench.test.options)]
+    for _ in range(int(count) // 2):
+        pair = [bench.start(options, fill(bench, bench.test.program)) for _ in range(2)]
+        for running in pair:
+            finished = running.wait()
+            try:
+                problems = judge(finished, bench.test, bench.settings.slow)
+            except Skip:
+                problems = []  # the hand-over itself was refused: the best answer
+            if problems:
+                pair[1].wait()
+                return problems
+    return []
+
+
+def flip(bench):
+    """One sandbox exchanges a directory and a symlink on a volume, another one mounts into it."""
+    tries = int(bench.test.way_argument)
+    (bench.volume / "a" / "x").mkdir(parents=True)
+    os.symlink(bench.host / "directory", bench.volume / "b")
+    for path in (bench.volume / "a", bench.volume / "a/x"):
+        os.chmod(path, 0o777)
+        bench.own(path)
+    bench.own(bench.volume / "b")
+    shared = ["-v", f"{bench.volume}:/vol"]
+    flipper = bench.start(
+        [*shared, "--timeout", "60s", "--cpu-time", "60s"],
+        ["/attacks/rootfs/flip", "/vol/a", "/vol/b"],
+        stdin=subprocess.PIPE,
+        bound_ms=60000,
+    )
+    problems = []
+    if not flipper.out.wait_for(b"flipping", 5 * bench.settings.slow):
+        problems.append("the flipper did not start")
+    started = 0
+    while not problems and tries > 0:
+        tries -= 1
+        finished = bench.run([*shared, *fill(bench, bench.test.options)], fill(bench, bench.test.program))
+        started += finished.status == 0
+        problems = judge(finished, bench.test, bench.settings.slow)
+    flipper.process.stdin.close()
+    problems += flipper.wait().breaches()
+    if not problems and started == 0:
+        problems.append("the mounting sandbox never came up, so nothing was proved")
+    return problems
+
+
+# --- terminals -------------------------------------------------------------------------------------
+
+
+def terminal(bench):
+    """Run on a pseudo terminal of the runner's; afterwards its queue is empty, its settings the same."""
+    primary, secondary = pty.openpty()
+    try:
+        settings = termios.tcgetattr(secondary)
+        settings[3] &= ~(termios.ICANON | termios.ECHO)  # so that the queue can be counted
+        termios.tcsetattr(secondary, termios.TCSANOW, settings)
+        before = termios.tcgetattr(secondary)
+
+        def control():
+            fcntl.ioctl(secondary, termios.TIOCSCTTY, 0)
+
+        options = fill(bench, bench.test.options)
+        report = bench.work / "report-terminal.json"
+        running = bench.start(
+            options,
+            fill(bench, bench.test.program),
+            stdin=secondary,
+            stdout=secondary,
+            stderr=subprocess.PIPE if "-t" not in options else secondary,
+            preexec_fn=control,
+        )
+        running.out = TerminalDrain(primary, secondary)
+        finished = running.wait()
+        report.unlink(missing_ok=True)
+        problems = judge(finished, bench.test, bench.settings.slow)
+        if termios.tcgetattr(secondary) != before:
+            problems.append("the caller's terminal settings were changed")
+        if queued := terminal_queue(secondary):
+            problems.append(f"{queued} bytes were pushed into the caller's terminal")
+        return problems
+    finally:
+        os.close(primary)
+        os.close(secondary)
+
+
+class TerminalDrain:
+    """What Running expects of a drain, over the runner's side of a terminal."""
+
+    def __init__(self, primary, secondary):
+        self._primary, self._secondary = primary, secondary
+
+    def finish(self, _seconds):
+        os.set_blocking(self._primary, False)
+        kept = b""
+        try:
+            while chunk := os.read(self._primary, 65536):
+                kept += chunk
+        except (BlockingIOError, OSError):
+            pass
+        return kept.replace(b"\r\n", b"\n"), True
+
+
+# --- neighbours ------------------------------------------------------------------------------------
+
+
+def neighbours(bench):
+    """`leave` in one sandbox, `find` in another: "at-once", or "in-turn" after the first has ended."""
+    row, slow = bench.test, bench.settings.slow
+    options, program = fill(bench, row.options), fill(bench, row.program)
+    leaver = bench.start(
+        options, [program[0], "leave", *program[1:]], stdin=subprocess.PIPE
+    )
+    problems = []
+    ready = leaver.out.wait_for(b"ready\n", 5 * slow)
+
+    def end_leaver():
+        leaver.process.stdin.close()
+        finished = leaver.wait()
+        finished.wall_ms = 0  # it waited for the other one
+        return judge(finished, row, slow, said=("ready", "contained"))
+
+    if not ready or row.way_argument == "in-turn":
+        problems += end_leaver()
+    if not problems:
+        problems += judge(bench.run(options, [program[0], "find", *program[1:]]), row, slow)
+        if row.way_argument == "at-once":
+            problems += end_leaver()
+    elif row.way_argument == "at-once" and leaver.process.poll() is None:
+        end_leaver()
+    return problems
+
+
+# --- what must be refused --------------------------------------------------------------------------
+
+
+def judge_refusal(bench, finished):
+    """One clear error, nothing started."""
+    problems = [finished.problem] if finished.problem else []
+    problems += finished.breaches()
+    if finished.status not in bench.test.exits:
+        problems.append(f"status {finished.status}, expected {sorted(bench.test.exits)}")
+    text = finished.stderr.decode(errors="replace")
+    if not text.startswith("cloche: "):
+        problems.append(f"no error of Cloche's, but: {text[:200]!r}")
+    if finished.stdout:
+        problems.append(f"printed {finished.stdout[:100]!r}")
+    if finished.wall_ms > bench.test.bound_ms * bench.settings.slow:
+        problems.append(f"took {finished.wall_ms:.0f} ms")
+    return problems
+
+
+def refused(bench):
+    """Every one of the options, given alone beside what it needs, is an error."""
+    extra = {}
+    for what in ("fifo", "socket", "sparse", "link"):
+        make_special(bench.dir / what, what, bench)
+        extra[f"@{what}"] = str(bench.dir / what)
+    (bench.dir / "deep.json").write_text("[" * 100000)
+    extra["@deep"] = str(bench.dir / "deep.json")
+    bench.baseline()
+    finished = bench.run(
+        fill(bench, bench.test.options, extra), fill(bench, bench.test.program, extra)
+    )
+    return judge_refusal(bench, finished)
+
+
+def refused_spec(bench):
+    """A spec with one bad value, written over the one that `cloche spec` prints."""
+    made = bench.popen([bench.settings.cloche, "spec", "--profile", "student"])
+    printed = Running(made, None, 5000, bench.settings).wait()
+    if printed.status != 0:
+        return [f"cloche spec: status {printed.status}: {printed.stderr[:200]!r}"]
+    spec = json.loads(printed.stdout)
+    patch = " ".join(bench.test.options)
+    merge(spec, json.loads(fill(bench, [patch])[0]))
+    path = bench.dir / "bad.json"
+    path.write_text(json.dumps(spec))
+    bench.own(path)
+    bench.baseline()
+    finished = bench.run(["--spec", str(path)], fill(bench, bench.test.program))
+    return judge_refusal(bench, finished)
+
+
+def merge(into, patch):
+    """JSON merge patch (RFC 7396)."""
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        elif value is None:
+            into.pop(key, None)
+        else:
+            into[key] = value
+
+
+WAYS = {
+    "once": once,
+    "repeat": repeat,
+    "leak-fds": leak_fds,
+    "host-only": host_only,
+    "listener": listener,
+    "setid": setid_file,
+    "rootfs": rootfs,
+    "rootfs-repeat": rootfs_repeat,
+    "flip": flip,
+    "terminal": terminal,
+    "neighbours": neighbours,
+    "refused": refused,
+    "refused-spec": refused_spec,
+}
