@@ -68,6 +68,8 @@ static int place_fds(const struct plan *p, int terminal, int *ret_control)
     return sys_close_range((unsigned)above, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
+#define DEFAULT_PENDING_SIGNALS 4096
+
 static const char *rlimit_text(int resource)
 {
     static const char *const names[] = {
@@ -90,16 +92,23 @@ static int limit(int resource, uint64_t soft, uint64_t hard, struct message *fai
 static int set_rlimits(const struct plan *p, struct message *failed)
 {
     const struct spec *spec = p->spec;
-    bool core = false;
+    bool core = false, pending = false;
     for (size_t i = 0; i < spec->rlimit_count; i++) {
         const struct spec_rlimit *r = &spec->rlimits[i];
         core = core || r->resource == RLIMIT_CORE;
+        pending = pending || r->resource == RLIMIT_SIGPENDING;
         if (limit(r->resource, r->soft, r->hard, failed) < 0)
             return -1;
     }
     /* 1 and not 0: that is what also keeps a core_pattern pipe of the host from being run (core(5),
      * fs/coredump.c) */
     if (!core && limit(RLIMIT_CORE, 1, 1, failed) < 0)
+        return -1;
+    /* queued signals and timers: kernel memory that the kernel bounds by the machine's size */
+    struct rlimit now;
+    if (!pending && getrlimit(RLIMIT_SIGPENDING, &now) == 0 &&
+        now.rlim_max > DEFAULT_PENDING_SIGNALS &&
+        limit(RLIMIT_SIGPENDING, DEFAULT_PENDING_SIGNALS, DEFAULT_PENDING_SIGNALS, failed) < 0)
         return -1;
     if (p->rlimit_fallback_memory &&
         limit(RLIMIT_AS, spec->resources.memory_bytes, spec->resources.memory_bytes, failed) < 0)

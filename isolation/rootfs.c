@@ -49,6 +49,34 @@ static struct spec_mount *new_fs(struct plan *p, const char *target, const char 
     return s;
 }
 
+static bool has_option(const struct spec_mount *s, const char *prefix)
+{
+    for (size_t i = 0; i < s->data.count; i++) {
+        if (strncmp(s->data.items[i], prefix, strlen(prefix)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/** A tmpfs that names no bounds of its own gets those of the spec: without them it takes half of
+ * the machine's memory and any number of files. */
+static const struct spec_mount *bounded_tmpfs(struct plan *p, const struct spec_mount *s)
+{
+    struct spec_mount *copy = arena_alloc(p->arena, sizeof *copy);
+    *copy = *s;
+    copy->data = (struct strings){0};
+    for (size_t i = 0; i < s->data.count; i++)
+        strings_add(p->arena, &copy->data, s->data.items[i]);
+    if (p->spec->tmp_bytes != LIMIT_NONE && !has_option(s, "size=") && !has_option(s, "nr_blocks="))
+        strings_add(p->arena, &copy->data,
+                    arena_printf(p->arena, "size=%llu", (unsigned long long)p->spec->tmp_bytes));
+    if (p->spec->tmp_files != LIMIT_NONE && !has_option(s, "nr_inodes="))
+        strings_add(
+            p->arena, &copy->data,
+            arena_printf(p->arena, "nr_inodes=%llu", (unsigned long long)p->spec->tmp_files));
+    return copy;
+}
+
 /** Open a source, as a tree where that is allowed. */
 static int open_source(const struct plan *p, const char *path, bool recursive,
                        struct stat *ret_stat, bool *ret_detached, struct error *err)
@@ -191,18 +219,14 @@ static void plan_dev(struct plan *p)
             new_fs(p, "/dev/pts", "devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
         strings_add(p->arena, &pts->data, "ptmxmode=0666");
         strings_add(p->arena, &pts->data, "mode=0620");
+        /* all sandboxes draw on one pool, kernel.pty.max */
+        strings_add(p->arena, &pts->data, "max=64");
     }
     if (mounted_by_spec(spec, "/dev/shm") == NULL) {
         struct spec_mount *shm = new_fs(p, "/dev/shm", "tmpfs",
                                         MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
         strings_add(p->arena, &shm->data, "mode=1777");
-        if (spec->tmp_bytes != LIMIT_NONE)
-            strings_add(p->arena, &shm->data,
-                        arena_printf(p->arena, "size=%llu", (unsigned long long)spec->tmp_bytes));
-        if (spec->tmp_files != LIMIT_NONE)
-            strings_add(
-                p->arena, &shm->data,
-                arena_printf(p->arena, "nr_inodes=%llu", (unsigned long long)spec->tmp_files));
+        *shm = *bounded_tmpfs(p, shm);
     }
 }
 
@@ -254,7 +278,7 @@ int rootfs_plan(struct plan *p, struct error *err)
             continue;
         }
         struct plan_mount *m = add(p, OP_FS, s->destination);
-        m->spec = s;
+        m->spec = strcmp(s->type, "tmpfs") == 0 ? bounded_tmpfs(p, s) : s;
         m->directory = true;
         if (strcmp(s->type, "sysfs") == 0 && !spec->ns_new[NS_NETWORK]) {
             /* only the owner of the network namespace may make one: show the host's, read-only */
