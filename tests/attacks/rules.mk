@@ -8,11 +8,13 @@ attack-bins: $(ATTACK_BIN)
 
 $(BUILD)/tests/attacks/%: tests/attacks/%.c tests/attacks/attack.h
 	@mkdir -p $(@D)
-	$(CC) $(ATTACK_CFLAGS) -static -s -o $@ $< -lpthread
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ATTACK_CFLAGS) -static -s -o $@ $< -lpthread
 
 # Stands in for the dynamic linker of a hostile rootfs, where there is no libc yet to be set up.
 $(BUILD)/tests/attacks/overwrite/interpreter: tests/attacks/overwrite/interpreter.c
 	@mkdir -p $(@D)
-	$(CC) $(ATTACK_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -static -s -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ATTACK_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -static -s -o $@ $<
 
 .PHONY: attack-bins

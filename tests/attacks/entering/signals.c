@@ -16,7 +16,7 @@ int main(void)
     for (pid_t pid = 2; pid < 70000; pid++)
         if (pid != getpid() && kill(pid, SIGKILL) == 0)
             breach("killed process %d", pid);
-    if (kill(0, 0) < 0 || kill(1, 0) < 0)
+    if (kill(1, 0) < 0 && errno == ESRCH)
         breach("PID 1 is gone and I am not: %s", strerror(errno));
     return verdict();
 }

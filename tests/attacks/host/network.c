@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <sys/un.h>
 
@@ -19,7 +20,13 @@ static void try_inet(const char *address, int port, int type)
     inet_pton(AF_INET, address, &to.sin_addr);
     int result = connect(fd, (struct sockaddr *)&to, sizeof(to));
 
-    if (type == SOCK_STREAM && (result == 0 || errno == EINPROGRESS))
+    int error = result == 0 ? 0 : errno;
+    socklen_t size = sizeof(error);
+
+    /* a refusal may come a moment later; no answer at all means that packets leave */
+    if (error == EINPROGRESS && poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 1000) == 1)
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (type == SOCK_STREAM && (error == 0 || error == EINPROGRESS))
         breach("connected to %s:%d", address, port);
     else if (type == SOCK_DGRAM && result == 0)
         breach("there is a route to %s", address);
