@@ -192,9 +192,20 @@ static _Noreturn void serve(const struct plan *p, pid_t program, int child_event
     }
 }
 
+/** The command line that init was copied with names files of the host. */
+static void rename_self(const struct plan *p)
+{
+    static const char name[] = "cloche-init";
+    if (p->arguments == NULL || p->arguments_bytes < sizeof name)
+        return;
+    memset(p->arguments, 0, p->arguments_bytes);
+    memcpy(p->arguments, name, sizeof name);
+}
+
 _Noreturn void init_main(const struct plan *p)
 {
     struct message failed = {0};
+    rename_self(p);
     if (build(p, &failed) < 0)
         give_up(p, &failed);
     int terminal = p->spec->terminal ? make_terminal(p, &failed) : -1;

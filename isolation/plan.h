@@ -135,6 +135,8 @@ struct plan {
     int stdio[3]; /* fds that become 0, 1, 2; -1: the terminal */
     const int *pass_fds;
     size_t pass_fd_count;
+    char *arguments; /* of the caller; init overwrites its copy */
+    size_t arguments_bytes;
     bool rlimit_fallback_memory, rlimit_fallback_processes, rlimit_fallback_cpu;
     const char *path_env; /* PATH of the program, for the search */
 };

@@ -387,6 +387,8 @@ static int open_streams(struct sandbox *s, const struct sandbox_options *o, bool
     }
     p->pass_fds = o->pass_fds;
     p->pass_fd_count = o->pass_fd_count;
+    p->arguments = o->arguments;
+    p->arguments_bytes = o->arguments_bytes;
     return 0;
 }
 

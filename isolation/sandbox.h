@@ -95,6 +95,10 @@ struct sandbox_options {
     int terminal_fd;     /* the caller's terminal of a spec with `terminal`, or -1 */
     const int *pass_fds; /* further fds for the program, as 3, 4, ... (borrowed) */
     size_t pass_fd_count;
+    /* the caller's own arguments, from argv[0] to the end of the last: init, a copy of the caller,
+     * overwrites its copy, since /proc/1/cmdline is for all inside to read; NULL: they are left */
+    char *arguments;
+    size_t arguments_bytes;
 };
 
 #define SANDBOX_OPTIONS_INIT                                                                       \

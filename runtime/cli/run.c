@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -148,6 +149,9 @@ int cli_run(int argc, char **argv)
         options.output.kind = options.error.kind = STREAM_COPY;
     if (spec->terminal && isatty(0))
         options.terminal_fd = 0;
+    options.arguments = program_invocation_name; /* glibc's name for the real argv[0] */
+    options.arguments_bytes =
+        (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - program_invocation_name);
 
     _cleanup_close_ int signals = open_signals(&err);
     if (signals < 0)
