@@ -13,7 +13,7 @@ import pty
 import termios
 
 from harness import STATUS_BREACH, STATUS_SKIP, Running, Skip
-from ways import TerminalDrain, fill
+from ways import TerminalDrain, fill, listening
 
 # Root prepares the mounts; the attack then runs as nobody. A descriptor (7) and a process of the
 # same user are there to be found.
@@ -78,8 +78,13 @@ def outside(bench):
         raise Skip("needs root")
     program = bench.test.program
     name = program[0].removeprefix("/attacks/")
-    extra = {"@marker": "/etc/passwd", "@host": "/etc", "@port": "1", "@abstract": "cloche-attack-proof"}
-    words = [f"/mnt/{name}", *fill(bench, program[1:], extra)]
+    with listening() as extra:
+        extra |= {"@marker": "/etc/passwd", "@host": "/etc"}
+        return outside_of(bench, name, fill(bench, program[1:], extra))
+
+
+def outside_of(bench, name, arguments):
+    words = [f"/mnt/{name}", *arguments]
     words = [w.replace("/attacks/", "/mnt/") for w in words]
     script = NEIGHBOURS if bench.test.way == "neighbours" else ATTACK
     argv = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]

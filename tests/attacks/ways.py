@@ -3,6 +3,7 @@
 Each takes the bench of one test and returns a list of problems; none means that the attack bounced.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -142,7 +143,8 @@ def host_only(bench):
     return checked(bench)
 
 
-def listener(bench):
+@contextlib.contextmanager
+def listening():
     """The host listens: on 127.0.0.1 and on an abstract socket."""
     with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
         tcp.bind(("127.0.0.1", 0))
@@ -150,7 +152,11 @@ def listener(bench):
         name = f"cloche-attack-{os.getpid()}"
         unix.bind("\0" + name)
         unix.listen()
-        extra = {"@port": str(tcp.getsockname()[1]), "@abstract": name}
+        yield {"@port": str(tcp.getsockname()[1]), "@abstract": name}
+
+
+def listener(bench):
+    with listening() as extra:
         return checked(bench, extra=extra)
 
 

@@ -22,9 +22,9 @@ static void try_read(const char *name)
 
 int main(void)
 {
-    static const char *const readable[] = {
-        "mem",     "environ", "auxv", "maps",  "smaps",       "numa_maps", "pagemap",
-        "syscall", "stack",   "io",   "wchan", "personality", "cmdline",   "patch_state"};
+    static const char *const readable[] = {"mem",   "environ",   "auxv",        "maps",
+                                           "smaps", "numa_maps", "pagemap",     "syscall",
+                                           "stack", "io",        "personality", "patch_state"};
     static const char *const links[] = {"exe",    "cwd",    "root",       "ns/user", "ns/mnt",
                                         "ns/net", "ns/pid", "fd/0",       "fd/1",    "fd/3",
                                         "fd/4",   "fd/5",   "map_files/x"};
@@ -39,11 +39,18 @@ int main(void)
         skip("no /proc here");
     for (size_t i = 0; i < sizeof(readable) / sizeof(readable[0]); i++)
         try_read(readable[i]);
+    int fd = open("/proc/1/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, target, sizeof(target)) : -1;
+
+    if (n > 0 && memchr(target, '/', (size_t)n) != NULL)
+        breach("/proc/1/cmdline has paths of the host");
+    if (fd >= 0)
+        close(fd);
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
         snprintf(path, sizeof(path), "/proc/1/%s", links[i]);
         if (readlink(path, target, sizeof(target)) >= 0)
             breach("%s can be read", path);
-        int fd = open(path, O_PATH | O_CLOEXEC);
+        fd = open(path, O_PATH | O_CLOEXEC);
 
         if (fd >= 0) {
             breach("%s can be held", path);
@@ -52,7 +59,7 @@ int main(void)
     }
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         snprintf(path, sizeof(path), "/proc/1/%s", settings[i]);
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
 
         if (fd >= 0 && (i == 0 || write(fd, "1\n", 2) > 0))
             breach("%s can be written", path); /* some open for all and ask when written */

@@ -9,7 +9,7 @@ int main(int argc, char **argv)
 
     only_inside();
     memset(block, 1, sizeof(block));
-    for (int files = 0; files < 64; files++) {
+    for (int files = 0; files < 64 && held <= allowed; files++) {
         int fd = (int)syscall(SYS_memfd_create, "x", 0U);
 
         if (fd < 0)
