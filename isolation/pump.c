@@ -92,6 +92,8 @@ static size_t within_limit(struct sandbox *s, struct pump *p, size_t n)
     for (size_t i = 0; i < s->pump_count; i++)
         before += s->pumps[i].counted ? s->pumps[i].bytes : 0;
     p->bytes += n;
+    if (!p->terminal_input)
+        watch_program_seen(s);
     if (!p->counted || limit == LIMIT_NONE || before + n <= limit)
         return n;
     sandbox_kill(s, VERDICT_OUTPUT_LIMIT, "wrote more than the output limit");

@@ -69,6 +69,10 @@ int watch_open(struct sandbox *s, struct error *err);
 int watch_add(struct sandbox *s, int fd, uint32_t events, uint32_t tag);
 /** After the start: arm the timers. */
 void watch_arm(struct sandbox *s);
+/** The program has done something (a notification, output): it runs, although init may not have
+ * said so yet. Without this a program that is ended at once would look like one that never started.
+ */
+void watch_program_seen(struct sandbox *s);
 /** A message of init, from wherever it was read. */
 void watch_message(struct sandbox *s, const struct message *m, int fd);
 

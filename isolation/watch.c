@@ -91,6 +91,15 @@ static void on_timer(struct sandbox *s)
     arm(s);
 }
 
+void watch_program_seen(struct sandbox *s)
+{
+    if (s->started)
+        return;
+    s->started = true;
+    s->start_ns = plan_now_ns();
+    watch_arm(s);
+}
+
 void watch_message(struct sandbox *s, const struct message *m, int fd)
 {
     if (m->type == MESSAGE_STARTED && !s->started) {
@@ -136,6 +145,7 @@ static void on_listener(struct sandbox *s)
             epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
         return;
     }
+    watch_program_seen(s);
     if (s->report.blocked_syscall == NULL)
         s->report.blocked_syscall = name;
     char detail[96];
