@@ -262,7 +262,21 @@ int seccomp_filter_load(const struct seccomp_filter *f)
     return sys_seccomp(SECCOMP_SET_MODE_FILTER, f->flags, &program);
 }
 
-int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid)
+static int notification_sizes_fit(size_t request, size_t response)
+{
+    struct seccomp_notif_sizes sizes;
+
+    if (sys_seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
+        return -1;
+    if (sizes.seccomp_notif > request || sizes.seccomp_notif_resp > response) {
+        errno = EOVERFLOW;
+        return -1;
+    }
+    return 0;
+}
+
+int seccomp_receive_notification(int listener, const char **ret_name, int *ret_pid,
+                                 uint64_t *ret_id)
 {
     static char number[32];
     /* the kernel's structures may have grown since these headers */
@@ -270,19 +284,10 @@ int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid)
         struct seccomp_notif n;
         char room[512];
     } request;
-    union {
-        struct seccomp_notif_resp r;
-        char room[512];
-    } response;
-    struct seccomp_notif_sizes sizes;
     struct pollfd ready = {.fd = listener, .events = POLLIN};
 
-    if (sys_seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
+    if (notification_sizes_fit(sizeof request, sizeof request) < 0)
         return -1;
-    if (sizes.seccomp_notif > sizeof request || sizes.seccomp_notif_resp > sizeof response) {
-        errno = EOVERFLOW;
-        return -1;
-    }
     int events = poll(&ready, 1, 0);
     if (events < 0)
         return -1;
@@ -291,7 +296,6 @@ int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid)
         return -1;
     }
     memset(&request, 0, sizeof request); /* the kernel wants zeroes */
-    memset(&response, 0, sizeof response);
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
         return -1;
 
@@ -301,7 +305,22 @@ int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid)
         snprintf(number, sizeof number, "syscall_%d", request.n.data.nr);
         *ret_name = number;
     }
-    response.r.id = request.n.id;
+    *ret_id = request.n.id;
+    return 0;
+}
+
+int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid)
+{
+    union {
+        struct seccomp_notif_resp r;
+        char room[512];
+    } response;
+
+    memset(&response, 0, sizeof response);
+    uint64_t id;
+    if (seccomp_receive_notification(listener, ret_name, ret_pid, &id) < 0)
+        return -1;
+    response.r.id = id;
     response.r.error = -EPERM;
     return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response) < 0 ? -1 : 0;
 }

@@ -34,8 +34,12 @@ void seccomp_filter_free(struct seccomp_filter *f);
 int seccomp_filter_load(const struct seccomp_filter *f);
 
 /** Take one notification from @listener: the name (static; "syscall_NNN" buffers inside) and pid of
- * the caller; answers it with EPERM. Never waits. 0, or -1 with errno (ENOENT: the caller is gone
- * already; EAGAIN: there is none). */
+ * the caller, which stands still until it is answered or killed. Never waits. 0, or -1 with errno
+ * (ENOENT: the caller is gone already; EAGAIN: there is none). */
+int seccomp_receive_notification(int listener, const char **ret_name, int *ret_pid,
+                                 uint64_t *ret_id);
+
+/** The same, and answer it with EPERM. */
 int seccomp_take_notification(int listener, const char **ret_name, int *ret_pid);
 
 /** Build time and size, for the bench and doctor. */

@@ -140,7 +140,10 @@ static void on_listener(struct sandbox *s)
 {
     const char *name;
     int pid;
-    if (seccomp_take_notification(s->listener, &name, &pid) < 0) {
+    uint64_t id;
+    /* never answered: the caller stands still until it is killed, and does not go on to some end of
+     * its own meanwhile */
+    if (seccomp_receive_notification(s->listener, &name, &pid, &id) < 0) {
         if (errno != ENOENT && errno != EAGAIN && errno != EINTR)
             epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
         return;
