@@ -42,7 +42,7 @@ sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 CORE_SRC   := $(call sources,base config isolation compiler)
-CLI_SRC    := $(call sources,runtime runtime/cli)
+CLI_SRC    := $(call sources,runtime runtime/cli runtime/judge)
 EMBEDDED   := $(sort $(wildcard config/profiles/*.json config/seccomp/*.json config/toolchains/*.json)) $(wildcard versions/module.h)
 CORE_OBJ   := $(call objects,$(CORE_SRC)) $(BUILD)/obj/builtin.o
 CORE       := $(BUILD)/libcore.a

@@ -124,6 +124,7 @@ struct compile_result {
     const char *toolchain;     /* its name, of the arena */
     const char *artifact_name; /* what the artifact wants to be called: "program", "main.py" */
     struct strings run;        /* argv template of the toolchain: {program} */
+    struct strings paths;      /* what of the host the toolchain needs to be seen */
     double wall_ms, cpu_ms;
     uint64_t memory_peak_bytes;
     bool cache_hit;            /* nothing was compiled */

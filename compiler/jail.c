@@ -101,8 +101,7 @@ int jail_start(struct jail **ret, const struct jail_run *run, struct error *err)
     options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = JAIL_LOG_MAX};
     options.pass_fds = fds;
     options.pass_fd_count = run->output_fd < 0 ? 0 : run->depfile_fd < 0 ? 1 : 2;
-    if (sandbox_create(&j->sandbox, j->spec, &options, err) < 0 ||
-        sandbox_start(j->sandbox, err) < 0)
+    if (sandbox_run(&j->sandbox, j->spec, &options, err) < 0)
         return -1;
     *ret = TAKE_PTR(j);
     return 0;

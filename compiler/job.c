@@ -629,6 +629,8 @@ int compile_finish(struct compile *c, struct compile_result *ret, struct error *
     r.artifact_name = arena_strdup(r.arena, c->tc->artifact_name);
     for (size_t i = 0; i < c->tc->run.count; i++)
         strings_add(r.arena, &r.run, c->tc->run.items[i]);
+    for (size_t i = 0; i < c->tc->paths.count; i++)
+        strings_add(r.arena, &r.paths, c->tc->paths.items[i]);
     struct step *last = &c->steps[c->step_count - 1];
     if (r.verdict == VERDICT_OK) {
         lseek(last->entry.artifact_fd, 0, SEEK_SET);

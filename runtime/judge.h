@@ -34,7 +34,7 @@ struct cJSON;
 enum checker_kind {
     CHECKER_TOKENS, /* words, whatever blanks stand between them */
     CHECKER_EXACT,
-    CHECKER_FLOAT, /* as tokens; numbers within @absolute or @relative of the answer */
+    CHECKER_FLOAT,     /* as tokens; numbers within @absolute or @relative of the answer */
     CHECKER_UNORDERED, /* lines in any order, blanks at their ends ignored */
     CHECKER_PROGRAM
 };
@@ -84,7 +84,7 @@ bool checker_compare(const struct checker *c, const char *answer, size_t answer_
 bool checker_parse(const char *name, enum checker_kind *ret);
 
 struct judge_row {
-    bool skipped; /* after a failure, with stop_at_first */
+    bool skipped;         /* after a failure, with stop_at_first */
     struct report report; /* its verdict is the test's */
     double points;
     const char *message; /* the checker's, or the end of the program's stderr; "" for none */
@@ -105,9 +105,9 @@ struct judge_job {
     const struct judge_tests *tests;
     const struct compile_source *submissions; /* each one a program: file or directory */
     size_t submission_count;
-    struct compile_job compile;  /* toolchain, flags, headers; its sources are ignored */
-    const char *profile;         /* NULL: student */
-    struct judge_limits limits;  /* over those of the tests */
+    struct compile_job compile;    /* toolchain, flags, headers; its sources are ignored */
+    const char *profile;           /* NULL: student */
+    struct judge_limits limits;    /* over those of the tests */
     const struct checker *checker; /* instead of that of the tests, or NULL */
     bool stop_at_first;
     unsigned jobs; /* 0: as many as processors */

@@ -68,6 +68,7 @@ int cli_spec(int argc, char **argv);
 int cli_profiles(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_compile(int argc, char **argv);
+int cli_judge(int argc, char **argv);
 int cli_toolchains(int argc, char **argv);
 int cli_cache(int argc, char **argv);
 int cli_version(int argc, char **argv);

@@ -8,6 +8,8 @@ const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS] [--] COMMAND [ARG...]", "one command in a fresh sandbox", cli_run},
     {"compile", "[OPTIONS] SOURCE...|DIR [-o OUT]", "compile untrusted sources in a jail",
      cli_compile},
+    {"judge", "[OPTIONS] SUBMISSION... --tests DIR", "grade: compile once, run every test",
+     cli_judge},
     {"toolchains", "[NAME...]", "languages: version, and whether they work here", cli_toolchains},
     {"cache", "stats|clear|verify", "the compile cache", cli_cache},
     {"spec", "[OPTIONS] [--] [COMMAND [ARG...]]", "print the spec of such a sandbox", cli_spec},

@@ -28,7 +28,8 @@ struct loader {
     const cJSON *list;
 };
 
-/* --- tests.json ------------------------------------------------------------------------------------- */
+/* --- tests.json
+ * ------------------------------------------------------------------------------------- */
 
 static void read_real(struct json_reader *r, const struct json_at *at, const cJSON *value, void *to,
                       const struct json_field *field)
@@ -47,7 +48,8 @@ static const struct json_field limit_fields[] = {
                .max = UINT64_MAX / 2),
     JSON_FIELD("output_bytes", json_read_u64, struct judge_limits, output_bytes, .min = 1,
                .max = 1U << 30),
-    JSON_FIELD("processes", json_read_u64, struct judge_limits, processes, .min = 1, .max = 1 << 22),
+    JSON_FIELD("processes", json_read_u64, struct judge_limits, processes, .min = 1,
+               .max = 1 << 22),
 };
 
 static void read_limits(struct json_reader *r, const struct json_at *at, const cJSON *value,
@@ -109,7 +111,8 @@ static const struct json_field test_fields[] = {
     JSON_FIELD("limits", read_limits, struct judge_test, limits, .max = 0),
 };
 
-/* --- the directory ------------------------------------------------------------------------------------ */
+/* --- the directory
+ * ------------------------------------------------------------------------------------ */
 
 static struct judge_test *add_test(struct loader *l, const char *name)
 {
@@ -161,8 +164,7 @@ static void scan_tests(struct loader *l)
             test->answer_path = answer_of(l, stem);
         }
         size_t n = ends_with(name, ".out") || ends_with(name, ".ans") ? 4 : 0;
-        if (n > 0 &&
-            !has_file(l, arena_printf(l->a, "%.*s.in", (int)(strlen(name) - n), name)))
+        if (n > 0 && !has_file(l, arena_printf(l->a, "%.*s.in", (int)(strlen(name) - n), name)))
             problem_add(&l->reader.problems, name, "an answer without a test: there is no %.*s.in",
                         (int)(strlen(name) - n), name);
     }
@@ -179,15 +181,16 @@ static void listed_tests(struct loader *l)
         json_object(&l->reader, &at, item, test, test_fields, COUNT_OF(test_fields), JSON_STRICT);
         if (test->input_path != NULL && ends_with(test->input_path, ".in") &&
             test->answer_path == NULL)
-            test->answer_path = answer_of(
-                l, arena_strndup(l->a, test->input_path, strlen(test->input_path) - 3));
+            test->answer_path =
+                answer_of(l, arena_strndup(l->a, test->input_path, strlen(test->input_path) - 3));
         if (test->name == NULL)
             test->name = test->input_path != NULL ? test->input_path
                                                   : arena_printf(l->a, "%zu", l->t->count);
     }
 }
 
-/* --- contents ------------------------------------------------------------------------------------------ */
+/* --- contents
+ * ------------------------------------------------------------------------------------------ */
 
 static int open_file(struct loader *l, const char *name, uint64_t max, uint64_t *ret_size)
 {
@@ -302,8 +305,9 @@ static void judge_all(struct loader *l)
         if (test->answer_path != NULL)
             load_answer(l, test);
         else if (answers_needed)
-            problem_add(&l->reader.problems, test->name, "a test without an answer: there is no "
-                                                         "NAME.out or NAME.ans beside it");
+            problem_add(&l->reader.problems, test->name,
+                        "a test without an answer: there is no "
+                        "NAME.out or NAME.ans beside it");
     }
 }
 

@@ -1,0 +1,280 @@
+/* A graded class for people, for programs (JSON) and for CI servers (JUnit XML). */
+#include "runtime/judge.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+
+static const char *verdict_color(enum verdict v)
+{
+    return v == VERDICT_OK ? "\033[32m" : v == VERDICT_SETUP_ERROR ? "\033[33m" : "\033[31m";
+}
+
+static int name_width(const struct judge_result *r)
+{
+    size_t width = 10;
+    for (size_t i = 0; i < r->count; i++) {
+        size_t n = strlen(r->submissions[i].name);
+        width = n > width ? n : width;
+    }
+    return width > 40 ? 40 : (int)width;
+}
+
+static void print_verdict(FILE *out, enum verdict v, bool color)
+{
+    fprintf(out, "%s%-15s%s", color ? verdict_color(v) : "", verdict_name(v),
+            color ? "\033[0m" : "");
+}
+
+/* The most that any test of the submission took. */
+static void costs(const struct judge_result *r, const struct judge_submission *s, double *ret_ms,
+                  uint64_t *ret_bytes)
+{
+    *ret_ms = 0;
+    *ret_bytes = 0;
+    for (size_t i = 0; i < r->tests->count; i++) {
+        const struct report *row = &s->rows[i].report;
+        if (s->rows[i].skipped)
+            continue;
+        *ret_ms = row->cpu_ms > *ret_ms ? row->cpu_ms : *ret_ms;
+        *ret_bytes = row->memory_peak_bytes > *ret_bytes ? row->memory_peak_bytes : *ret_bytes;
+    }
+}
+
+static const char *why(const struct judge_row *row)
+{
+    if (row->message[0] != '\0' && row->report.verdict == VERDICT_WRONG_ANSWER)
+        return row->message;
+    return row->report.detail[0] != '\0' ? row->report.detail : row->message;
+}
+
+static void print_clean(FILE *out, const char *text, size_t max)
+{
+    for (size_t i = 0; text[i] != '\0' && i < max; i++)
+        fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+}
+
+static void print_remark(const struct judge_result *r, const struct judge_submission *s, FILE *out)
+{
+    if (s->verdict == VERDICT_OK)
+        return;
+    for (size_t i = 0; i < r->tests->count; i++) {
+        const struct judge_row *row = &s->rows[i];
+        if (row->skipped || row->report.verdict == VERDICT_OK)
+            continue;
+        fprintf(out, "test %s: ", r->tests->items[i].name);
+        print_clean(out, why(row), 100);
+        return;
+    }
+    print_clean(out, s->detail, 100);
+}
+
+static void print_rows(const struct judge_result *r, const struct judge_submission *s, FILE *out,
+                       bool color)
+{
+    for (size_t i = 0; i < r->tests->count; i++) {
+        const struct judge_row *row = &s->rows[i];
+        fprintf(out, "    %-16s ", r->tests->items[i].name);
+        if (row->skipped) {
+            fprintf(out, "skipped\n");
+            continue;
+        }
+        print_verdict(out, row->report.verdict, color);
+        fprintf(out, " %6g/%-4g %8.1f ms %8.1f MiB  ", row->points, r->tests->items[i].points,
+                row->report.cpu_ms, (double)row->report.memory_peak_bytes / 1048576);
+        if (row->report.verdict != VERDICT_OK) {
+            print_clean(out, why(row), 100);
+            if (row->message[0] != '\0' && why(row) != row->message) {
+                fputs(": ", out);
+                print_clean(out, row->message, 100);
+            }
+        }
+        fputc('\n', out);
+    }
+}
+
+void judge_print_table(const struct judge_result *r, FILE *out, bool details, bool color)
+{
+    int width = name_width(r);
+    size_t passed = 0;
+    fprintf(out, "%-*s  %-15s %6s %11s %11s %12s\n", width, "submission", "verdict", "tests",
+            "points", "time", "memory");
+    for (size_t i = 0; i < r->count; i++) {
+        const struct judge_submission *s = &r->submissions[i];
+        double ms;
+        uint64_t bytes;
+        costs(r, s, &ms, &bytes);
+        passed += s->verdict == VERDICT_OK;
+        fprintf(out, "%-*.*s  ", width, 40, s->name);
+        print_verdict(out, s->verdict, color);
+        fprintf(out, " %3zu/%-2zu %6g/%-4g %8.1f ms %8.1f MiB  ", s->passed, r->tests->count,
+                s->points, r->tests->max_points, ms, (double)bytes / 1048576);
+        print_remark(r, s, out);
+        fputc('\n', out);
+        if (details)
+            print_rows(r, s, out, color);
+    }
+    fprintf(out, "%zu of %zu passed, %zu tests each, in %.2f s\n", passed, r->count,
+            r->tests->count, r->wall_ms / 1e3);
+}
+
+/* --- JSON
+ * ------------------------------------------------------------------------------------------- */
+
+static cJSON *row_to_json(const struct judge_test *t, const struct judge_row *row)
+{
+    cJSON *o = cJSON_CreateObject();
+    const struct report *p = &row->report;
+    cJSON_AddStringToObject(o, "name", t->name);
+    cJSON_AddStringToObject(o, "verdict", row->skipped ? "skipped" : verdict_name(p->verdict));
+    cJSON_AddNumberToObject(o, "points", row->points);
+    cJSON_AddNumberToObject(o, "max_points", t->points);
+    if (row->skipped)
+        return o;
+    cJSON_AddItemToObject(
+        o, "exit_code", p->exit_code >= 0 ? cJSON_CreateNumber(p->exit_code) : cJSON_CreateNull());
+    cJSON_AddItemToObject(o, "signal",
+                          p->signal != 0 ? cJSON_CreateNumber(p->signal) : cJSON_CreateNull());
+    cJSON_AddNumberToObject(o, "wall_ms", p->wall_ms);
+    cJSON_AddNumberToObject(o, "cpu_ms", p->cpu_ms);
+    cJSON_AddNumberToObject(o, "user_ms", p->user_ms);
+    cJSON_AddNumberToObject(o, "system_ms", p->system_ms);
+    cJSON_AddNumberToObject(o, "memory_peak_bytes", (double)p->memory_peak_bytes);
+    cJSON_AddNumberToObject(o, "processes_peak", (double)p->processes_peak);
+    cJSON_AddNumberToObject(o, "stdout_bytes", (double)p->stdout_bytes);
+    cJSON_AddNumberToObject(o, "stderr_bytes", (double)p->stderr_bytes);
+    cJSON_AddItemToObject(o, "blocked_syscall",
+                          p->blocked_syscall != NULL ? cJSON_CreateString(p->blocked_syscall)
+                                                     : cJSON_CreateNull());
+    cJSON *enforced = cJSON_AddObjectToObject(o, "enforced_by");
+    cJSON_AddStringToObject(enforced, "memory", means_name(p->enforced_by.memory));
+    cJSON_AddStringToObject(enforced, "processes", means_name(p->enforced_by.processes));
+    cJSON_AddStringToObject(enforced, "cpu", means_name(p->enforced_by.cpu));
+    cJSON *measured = cJSON_AddObjectToObject(o, "measured_by");
+    cJSON_AddStringToObject(measured, "memory", means_name(p->measured_by.memory));
+    cJSON_AddStringToObject(measured, "cpu", means_name(p->measured_by.cpu));
+    cJSON_AddItemToObject(
+        o, "detail", p->detail[0] != '\0' ? cJSON_CreateString(p->detail) : cJSON_CreateNull());
+    cJSON_AddItemToObject(o, "message",
+                          row->message[0] != '\0' ? cJSON_CreateString(row->message)
+                                                  : cJSON_CreateNull());
+    return o;
+}
+
+cJSON *judge_to_json(const struct judge_result *r)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddBoolToObject(root, "all_passed", r->all_passed);
+    cJSON_AddNumberToObject(root, "wall_ms", r->wall_ms);
+    cJSON *list = cJSON_AddArrayToObject(root, "submissions");
+    for (size_t i = 0; i < r->count; i++) {
+        const struct judge_submission *s = &r->submissions[i];
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", s->name);
+        cJSON_AddStringToObject(o, "verdict", verdict_name(s->verdict));
+        cJSON_AddItemToObject(
+            o, "detail", s->detail[0] != '\0' ? cJSON_CreateString(s->detail) : cJSON_CreateNull());
+        cJSON_AddNumberToObject(o, "points", s->points);
+        cJSON_AddNumberToObject(o, "max_points", r->tests->max_points);
+        cJSON_AddNumberToObject(o, "passed", (double)s->passed);
+        cJSON_AddNumberToObject(o, "failed", (double)s->failed);
+        cJSON_AddNumberToObject(o, "skipped", (double)s->skipped);
+        if (s->compiled) {
+            cJSON *c = cJSON_AddObjectToObject(o, "compile");
+            cJSON_AddStringToObject(c, "verdict", verdict_name(s->compile.verdict));
+            cJSON_AddStringToObject(c, "toolchain", s->compile.toolchain);
+            cJSON_AddBoolToObject(c, "cache_hit", s->compile.cache_hit);
+            cJSON_AddNumberToObject(c, "wall_ms", s->compile.wall_ms);
+            cJSON_AddNumberToObject(c, "cpu_ms", s->compile.cpu_ms);
+            cJSON_AddItemToObject(c, "diagnostics", diagnostics_to_json(s->compile.diagnostics));
+        } else {
+            cJSON_AddNullToObject(o, "compile");
+        }
+        cJSON *tests = cJSON_AddArrayToObject(o, "tests");
+        for (size_t k = 0; k < r->tests->count; k++)
+            cJSON_AddItemToArray(tests, row_to_json(&r->tests->items[k], &s->rows[k]));
+        cJSON_AddItemToArray(list, o);
+    }
+    return root;
+}
+
+/* --- JUnit XML
+ * -------------------------------------------------------------------------------------- */
+
+/* XML 1.0 has no way to write most control characters, and non-ASCII bytes may be broken UTF-8. */
+static void xml(FILE *out, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        switch (*p) {
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        default:
+            fputc(*p < 0x20 || *p >= 0x7f ? '?' : *p, out);
+        }
+    }
+}
+
+static void junit_case(const struct judge_result *r, const struct judge_submission *s, size_t k,
+                       FILE *out)
+{
+    const struct judge_row *row = &s->rows[k];
+    fputs("    <testcase classname=\"", out);
+    xml(out, s->name);
+    fputs("\" name=\"", out);
+    xml(out, r->tests->items[k].name);
+    fprintf(out, "\" time=\"%.3f\"", row->skipped ? 0 : row->report.wall_ms / 1e3);
+    if (!row->skipped && row->report.verdict == VERDICT_OK) {
+        fputs("/>\n", out);
+        return;
+    }
+    if (row->skipped) {
+        fputs("><skipped/></testcase>\n", out);
+        return;
+    }
+    const char *element = row->report.verdict == VERDICT_SETUP_ERROR ? "error" : "failure";
+    fprintf(out, "><%s type=\"%s\" message=\"", element, verdict_name(row->report.verdict));
+    xml(out, why(row));
+    fputs("\"/></testcase>\n", out);
+}
+
+void judge_write_junit(const struct judge_result *r, FILE *out)
+{
+    fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n", out);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct judge_submission *s = &r->submissions[i];
+        bool uncompiled = s->passed + s->failed == 0 && s->verdict != VERDICT_OK;
+        double seconds = 0;
+        size_t errors = 0;
+        for (size_t k = 0; k < r->tests->count; k++) {
+            seconds += s->rows[k].skipped ? 0 : s->rows[k].report.wall_ms / 1e3;
+            errors += !s->rows[k].skipped && s->rows[k].report.verdict == VERDICT_SETUP_ERROR;
+        }
+        fputs("  <testsuite name=\"", out);
+        xml(out, s->name);
+        fprintf(out,
+                "\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.3f\">\n",
+                r->tests->count + uncompiled, s->failed - errors, errors + uncompiled, s->skipped,
+                seconds);
+        if (uncompiled) {
+            fputs("    <testcase classname=\"", out);
+            xml(out, s->name);
+            fprintf(out, "\" name=\"compile\" time=\"%.3f\"><error type=\"%s\" message=\"",
+                    s->compiled ? s->compile.wall_ms / 1e3 : 0, verdict_name(s->verdict));
+            xml(out, s->detail);
+            fputs("\"/></testcase>\n", out);
+        }
+        for (size_t k = 0; k < r->tests->count; k++)
+            junit_case(r, s, k, out);
+        fputs("  </testsuite>\n", out);
+    }
+    fputs("</testsuites>\n", out);
+}

@@ -1,0 +1,629 @@
+/* judge_run(): the loop over compiles, runs and checks. */
+#include "runtime/judge/engine.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum phase { PHASE_WAITING, PHASE_COMPILING, PHASE_RUNNING, PHASE_DONE };
+
+struct submission {
+    struct judge_submission *result;
+    enum phase phase;
+    struct program program;
+    char directory[32];
+    size_t next, finished; /* tests started, tests with a verdict */
+    unsigned busy;         /* slots at work for it */
+};
+
+enum slot_kind { SLOT_FREE, SLOT_COMPILE, SLOT_RUN, SLOT_CHECK, SLOT_INTERACT };
+
+/* One thing under way. Of an interactive test the submission is box 0, the interactor box 1. */
+struct slot {
+    enum slot_kind kind;
+    struct submission *submission;
+    size_t test;
+    struct compile *compile;
+    struct spec spec[2]; /* the program's, with the test's limits */
+    struct sandbox *box[2];
+    bool ended[2];
+    struct report report[2];
+    char *output; /* of the run, for its checker */
+    size_t output_size;
+};
+
+struct judge {
+    const struct judge_job *job;
+    const struct judge_tests *tests;
+    struct judge_result *result;
+    struct arena *arena;
+    struct workdir workdir;
+    struct checker checker;
+    struct program checker_program, interactor;
+    struct submission *submissions;
+    size_t count, next, emitted;
+    struct slot *slots;
+    size_t slot_count, busy;
+    int epoll;
+};
+
+/* What an epoll event says: which slot, which of its boxes. */
+static uint64_t event_of(const struct judge *j, const struct slot *s, int box)
+{
+    return (uint64_t)(s - j->slots) << 1 | (uint64_t)box;
+}
+
+static int watch(struct judge *j, const struct slot *s, int box, int fd, struct error *err)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = event_of(j, s, box)};
+    if (epoll_ctl(j->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return error_set(err, "judge.loop", errno, "cannot watch a sandbox");
+    return 0;
+}
+
+static void drop_box(struct slot *s, int box)
+{
+    /* its event fd leaves the epoll with it */
+    sandbox_free(TAKE_PTR(s->box[box]));
+}
+
+static void release(struct judge *j, struct slot *s)
+{
+    drop_box(s, 0);
+    drop_box(s, 1);
+    compile_free(s->compile);
+    free(s->output);
+    s->submission->busy--;
+    *s = (struct slot){0};
+    j->busy--;
+}
+
+static struct slot *take_slot(struct judge *j, struct submission *sub, enum slot_kind kind)
+{
+    struct slot *s = j->slots;
+    while (s->kind != SLOT_FREE)
+        s++;
+    s->kind = kind;
+    s->submission = sub;
+    sub->busy++;
+    j->busy++;
+    return s;
+}
+
+/* --- a submission's course
+ * -------------------------------------------------------------------------- */
+
+static void finish_submission(struct judge *j, struct submission *sub)
+{
+    struct judge_submission *r = sub->result;
+    r->verdict = VERDICT_OK;
+    for (size_t i = 0; i < j->tests->count; i++) {
+        struct judge_row *row = &r->rows[i];
+        /* what ran beside the first failure counts as if it had not: how far the others came is a
+         * matter of luck */
+        if (j->job->stop_at_first && r->verdict != VERDICT_OK)
+            *row = (struct judge_row){.skipped = true, .message = ""};
+        r->skipped += row->skipped;
+        if (row->skipped)
+            continue;
+        bool ok = row->report.verdict == VERDICT_OK;
+        r->passed += ok;
+        r->failed += !ok;
+        r->points += row->points;
+        if (!ok && r->verdict == VERDICT_OK) {
+            r->verdict = row->report.verdict;
+            r->detail = row->report.detail;
+        }
+    }
+    sub->phase = PHASE_DONE;
+    program_free(&sub->program);
+}
+
+static void refuse_submission(struct judge *j, struct submission *sub, enum verdict verdict,
+                              const char *detail)
+{
+    struct judge_submission *r = sub->result;
+    r->verdict = verdict;
+    r->detail = arena_strdup(j->arena, detail);
+    r->skipped = j->tests->count;
+    for (size_t i = 0; i < j->tests->count; i++)
+        r->rows[i].skipped = true;
+    sub->phase = PHASE_DONE;
+}
+
+static void finish_test(struct judge *j, struct submission *sub, size_t test)
+{
+    const struct judge_row *row = &sub->result->rows[test];
+    sub->finished++;
+    if (row->report.verdict != VERDICT_OK && j->job->stop_at_first) {
+        for (; sub->next < j->tests->count; sub->next++, sub->finished++)
+            sub->result->rows[sub->next].skipped = true;
+    }
+    if (sub->finished == j->tests->count)
+        finish_submission(j, sub);
+}
+
+static void broken_test(struct judge *j, struct slot *s, const struct error *err)
+{
+    struct judge_row *row = &s->submission->result->rows[s->test];
+    bool unrunnable = err->code != NULL && (strcmp(err->code, "sandbox.not_executable") == 0 ||
+                                            strcmp(err->code, "sandbox.not_found") == 0);
+    row->report = (struct report){.exit_code = -1};
+    row->report.verdict = unrunnable ? VERDICT_RUNTIME_ERROR : VERDICT_SETUP_ERROR;
+    snprintf(row->report.detail, sizeof row->report.detail, "%.250s", err->message);
+    row->message = "";
+    struct submission *sub = s->submission;
+    size_t test = s->test;
+    release(j, s);
+    finish_test(j, sub, test);
+}
+
+/* --- compiling
+ * ------------------------------------------------------------------------------------------ */
+
+static void compiled(struct judge *j, struct slot *s)
+{
+    struct submission *sub = s->submission;
+    struct compile_result *r = &sub->result->compile;
+    struct error err = ERROR_INIT;
+    if (compile_finish(s->compile, r, &err) < 0) {
+        refuse_submission(j, sub, VERDICT_SETUP_ERROR, err.message);
+    } else {
+        sub->result->compiled = true;
+        snprintf(sub->directory, sizeof sub->directory, "%zu", (size_t)(sub - j->submissions));
+        const char *profile = j->job->profile != NULL ? j->job->profile : "student";
+        if (r->verdict != VERDICT_OK)
+            refuse_submission(
+                j, sub,
+                r->verdict == VERDICT_SETUP_ERROR ? VERDICT_SETUP_ERROR : VERDICT_COMPILE_ERROR,
+                r->verdict == VERDICT_COMPILE_ERROR && r->diagnostics->count > 0
+                    ? r->diagnostics->items[0].message
+                    : arena_printf(j->arena, "%s: %s", verdict_name(r->verdict), r->detail));
+        else if (program_prepare(&sub->program, &j->workdir, sub->directory, profile, r, &err) < 0)
+            refuse_submission(j, sub, VERDICT_SETUP_ERROR, err.message);
+        else
+            sub->phase = PHASE_RUNNING;
+        if (r->artifact_fd >= 0)
+            close(r->artifact_fd);
+        r->artifact_fd = -1;
+    }
+    release(j, s);
+}
+
+static void start_compile(struct judge *j, struct submission *sub)
+{
+    const struct judge_job *job = j->job;
+    struct slot *s = take_slot(j, sub, SLOT_COMPILE);
+    struct compile_job c = job->compile;
+    struct error err = ERROR_INIT;
+    c.sources = &job->submissions[sub - j->submissions];
+    c.source_count = 1;
+    c.jobs = 1;
+    c.kind = COMPILE_PROGRAM;
+    sub->phase = PHASE_COMPILING;
+    int state = compile_begin(&s->compile, &c, &err);
+    if (state == 0)
+        state = watch(j, s, 0, compile_event_fd(s->compile), &err);
+    if (state < 0) {
+        /* no source, no such language: the submission's doing; the rest is ours */
+        bool theirs = err.code != NULL && (strcmp(err.code, "compile.source") == 0 ||
+                                           strcmp(err.code, "toolchain.unknown") == 0);
+        refuse_submission(j, sub, theirs ? VERDICT_COMPILE_ERROR : VERDICT_SETUP_ERROR,
+                          err.message);
+        release(j, s);
+    } else if (state > 0) {
+        compiled(j, s);
+    }
+}
+
+/* --- running
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int fresh_input(const struct judge_test *t, struct stream *ret, struct error *err)
+{
+    if (t->input_fd < 0) {
+        *ret = (struct stream){.kind = STREAM_NULL};
+        return -1;
+    }
+    /* an opening of its own: offsets are not shared between runs, and it cannot be written */
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", t->input_fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *ret = (struct stream){.kind = STREAM_FD, .fd = fd};
+    if (fd < 0)
+        error_set(err, "judge.input", errno, "cannot open the input of test %s", t->name);
+    return fd;
+}
+
+static const struct spec *test_spec(struct judge *j, struct slot *s, const struct program *p)
+{
+    const struct judge_test *t = &j->tests->items[s->test];
+    struct spec *spec = &s->spec[0];
+    *spec = *p->spec;
+    if (t->arguments.count > 0) {
+        spec->args = (struct strings){0};
+        for (size_t i = 0; i < p->spec->args.count; i++)
+            strings_add(j->arena, &spec->args, p->spec->args.items[i]);
+        for (size_t i = 0; i < t->arguments.count; i++)
+            strings_add(j->arena, &spec->args, t->arguments.items[i]);
+    }
+    limits_apply(spec, &t->limits);
+    limits_apply(spec, &j->job->limits);
+    return spec;
+}
+
+static int launch(struct judge *j, struct slot *s, int box, const struct spec *spec,
+                  const struct sandbox_options *options, struct error *err)
+{
+    if (sandbox_run(&s->box[box], spec, options, err) < 0)
+        return -1;
+    return watch(j, s, box, sandbox_event_fd(s->box[box]), err);
+}
+
+static int start_run(struct judge *j, struct slot *s, struct error *err)
+{
+    const struct judge_test *t = &j->tests->items[s->test];
+    const struct spec *spec = test_spec(j, s, &s->submission->program);
+    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
+    _cleanup_close_ int input = fresh_input(t, &options.input, err);
+    if (input < 0 && t->input_fd >= 0)
+        return -1;
+    options.output =
+        (struct stream){.kind = STREAM_CAPTURE, .max_bytes = (size_t)spec->output_bytes};
+    options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
+    return launch(j, s, 0, spec, &options, err);
+}
+
+static int memory_file(const char *name, const void *data, size_t size, bool writable,
+                       struct error *err)
+{
+    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || io_write_all(fd, data, size) < 0 || fchmod(fd, writable ? 0666 : 0444) < 0 ||
+        lseek(fd, 0, SEEK_SET) < 0)
+        return error_set(err, "judge.memory", errno, "cannot make a memory file");
+    if (!writable)
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    return TAKE_FD(fd);
+}
+
+/* A checker or interactor: input, output and answer are its fds 3, 4 and 5, named on its command
+ * line. */
+static int start_referee(struct judge *j, struct slot *s, int box, const struct program *p,
+                         struct sandbox_options *options, struct error *err)
+{
+    const struct judge_test *t = &j->tests->items[s->test];
+    struct spec *spec = &s->spec[box];
+    *spec = *p->spec;
+    spec->args = (struct strings){0};
+    for (size_t i = 0; i < p->spec->args.count; i++)
+        strings_add(j->arena, &spec->args, p->spec->args.items[i]);
+    static const char *const files[] = {"/proc/self/fd/3", "/proc/self/fd/4", "/proc/self/fd/5"};
+    for (size_t i = 0; i < 3; i++)
+        strings_add(j->arena, &spec->args, files[i]);
+    const struct judge_limits limits = {.cpu_ms = CHECKER_CPU,
+                                        .wall_ms = box == 1 ? s->spec[0].wall_ms + CHECKER_WALL
+                                                            : CHECKER_WALL,
+                                        .memory_bytes = CHECKER_BYTES};
+    limits_apply(spec, &limits);
+    struct stream stream;
+    _cleanup_close_ int input = fresh_input(t, &stream, err);
+    if (input < 0 && (input = memory_file("input", "", 0, false, err)) < 0)
+        return -1;
+    _cleanup_close_ int output = memory_file("output", s->output, s->output_size, box == 1, err);
+    _cleanup_close_ int answer =
+        output < 0 ? -1 : memory_file("answer", t->answer, t->answer_size, false, err);
+    if (answer < 0)
+        return -1;
+    int fds[3] = {input, output, answer};
+    options->pass_fds = fds;
+    options->pass_fd_count = 3;
+    options->error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
+    return launch(j, s, box, spec, options, err);
+}
+
+static int start_check(struct judge *j, struct slot *s, struct error *err)
+{
+    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
+    options.input.kind = STREAM_NULL;
+    options.output = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
+    s->kind = SLOT_CHECK;
+    s->ended[0] = false;
+    return start_referee(j, s, 0, &j->checker_program, &options, err);
+}
+
+static int start_interactive(struct judge *j, struct slot *s, struct error *err)
+{
+    int to_program[2], to_interactor[2];
+    if (pipe2(to_program, O_CLOEXEC) < 0)
+        return error_set(err, "judge.pipe", errno, "cannot make a pipe");
+    _cleanup_close_ int program_in = to_program[0], interactor_out = to_program[1];
+    if (pipe2(to_interactor, O_CLOEXEC) < 0)
+        return error_set(err, "judge.pipe", errno, "cannot make a pipe");
+    _cleanup_close_ int interactor_in = to_interactor[0], program_out = to_interactor[1];
+
+    const struct spec *spec = test_spec(j, s, &s->submission->program);
+    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
+    options.input.fd = interactor_in;
+    options.output.fd = interactor_out;
+    if (start_referee(j, s, 1, &j->interactor, &options, err) < 0)
+        return -1;
+    options = (struct sandbox_options)SANDBOX_OPTIONS_INIT;
+    options.input.fd = program_in;
+    options.output.fd = program_out;
+    options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
+    return launch(j, s, 0, spec, &options, err);
+}
+
+static void start_test(struct judge *j, struct submission *sub)
+{
+    bool interactive = j->tests->interactor != NULL;
+    struct slot *s = take_slot(j, sub, interactive ? SLOT_INTERACT : SLOT_RUN);
+    struct error err = ERROR_INIT;
+    s->test = sub->next++;
+    sub->result->rows[s->test].message = "";
+    if ((interactive ? start_interactive(j, s, &err) : start_run(j, s, &err)) < 0)
+        broken_test(j, s, &err);
+}
+
+/* --- verdicts
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* A program that was killed for time gets the time it was allowed, not the time until it was dead.
+ */
+static void clamp(struct report *r, const struct spec *s)
+{
+    if (r->verdict != VERDICT_TIME_LIMIT)
+        return;
+    if (s->cpu_time_ms != LIMIT_NONE && r->cpu_ms > (double)s->cpu_time_ms)
+        r->cpu_ms = (double)s->cpu_time_ms;
+    if (s->wall_ms != LIMIT_NONE && r->wall_ms > (double)s->wall_ms)
+        r->wall_ms = (double)s->wall_ms;
+}
+
+static void take_report(struct judge *j, struct slot *s)
+{
+    struct judge_row *row = &s->submission->result->rows[s->test];
+    row->report = s->report[0];
+    clamp(&row->report, &s->spec[0]);
+    size_t size = 0;
+    const char *text = sandbox_captured(s->box[0], 2, &size);
+    if (row->report.verdict != VERDICT_OK && size > 0) {
+        /* the last line says most: a traceback's message */
+        while (size > 0 && text[size - 1] == '\n')
+            size--;
+        size_t from = size;
+        while (from > 0 && text[from - 1] != '\n')
+            from--;
+        row->message = first_line(j->arena, text + from, size - from);
+    }
+}
+
+static int end_run(struct judge *j, struct slot *s, struct error *err)
+{
+    const struct judge_test *t = &j->tests->items[s->test];
+    struct judge_row *row = &s->submission->result->rows[s->test];
+    take_report(j, s);
+    if (row->report.verdict != VERDICT_OK)
+        return 1;
+    size_t size = 0;
+    const char *output = sandbox_captured(s->box[0], 1, &size);
+    if (j->checker.kind == CHECKER_PROGRAM) {
+        s->output = malloc(size + 1);
+        if (s->output == NULL)
+            return error_set(err, "judge.memory", ENOMEM, "cannot keep the output");
+        if (size > 0)
+            memcpy(s->output, output, size);
+        s->output_size = size;
+        drop_box(s, 0);
+        return start_check(j, s, err) < 0 ? -1 : 0;
+    }
+    char why[256];
+    if (checker_compare(&j->checker, t->answer, t->answer_size, output, size, why, sizeof why)) {
+        row->points = t->points;
+    } else {
+        row->report.verdict = VERDICT_WRONG_ANSWER;
+        row->message = arena_strdup(j->arena, why);
+    }
+    return 1;
+}
+
+static int end_referee(struct judge *j, struct slot *s)
+{
+    int box = s->kind == SLOT_INTERACT ? 1 : 0;
+    struct judge_row *row = &s->submission->result->rows[s->test];
+    double points = j->tests->items[s->test].points;
+    size_t size = 0;
+    const char *text = sandbox_captured(s->box[box], 2, &size);
+    if (box == 1) {
+        take_report(j, s);
+        interactor_verdict(j->arena, &s->report[1], text, size, points, row);
+    } else {
+        checker_verdict(j->arena, &s->report[0], text, size, points, row);
+    }
+    return 1;
+}
+
+/* 1: the slot's work is done. */
+static int dispatch_box(struct judge *j, struct slot *s, int box, struct error *err)
+{
+    int ended = s->box[box] == NULL ? 0 : sandbox_dispatch(s->box[box], err);
+    if (ended <= 0)
+        return ended;
+    sandbox_report(s->box[box], &s->report[box]);
+    s->ended[box] = true;
+    epoll_ctl(j->epoll, EPOLL_CTL_DEL, sandbox_event_fd(s->box[box]), NULL);
+    if (s->kind == SLOT_INTERACT && !(s->ended[0] && s->ended[1]))
+        return 0;
+    return s->kind == SLOT_RUN ? end_run(j, s, err) : end_referee(j, s);
+}
+
+static void dispatch(struct judge *j, struct slot *s, int box)
+{
+    struct error err = ERROR_INIT;
+    if (s->kind == SLOT_FREE)
+        return;
+    if (s->kind == SLOT_COMPILE) {
+        int state = compile_dispatch(s->compile, &err);
+        if (state > 0) {
+            compiled(j, s);
+        } else if (state < 0) {
+            refuse_submission(j, s->submission, VERDICT_SETUP_ERROR, err.message);
+            release(j, s);
+        }
+        return;
+    }
+    int state = dispatch_box(j, s, box, &err);
+    if (state < 0) {
+        broken_test(j, s, &err);
+    } else if (state > 0) {
+        struct submission *sub = s->submission;
+        size_t test = s->test;
+        release(j, s);
+        finish_test(j, sub, test);
+    }
+}
+
+/* --- the loop
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void emit(struct judge *j)
+{
+    while (j->emitted < j->count && j->submissions[j->emitted].phase == PHASE_DONE &&
+           j->submissions[j->emitted].busy == 0) {
+        if (j->job->graded != NULL)
+            j->job->graded(j->job->context, j->submissions[j->emitted].result);
+        j->emitted++;
+    }
+}
+
+/* Tests of what is compiled come before new compiles; the earliest submission first. */
+static bool start_something(struct judge *j)
+{
+    for (size_t i = j->emitted; i < j->next; i++) {
+        struct submission *sub = &j->submissions[i];
+        if (sub->phase == PHASE_RUNNING && sub->next < j->tests->count) {
+            start_test(j, sub);
+            return true;
+        }
+    }
+    if (j->next == j->count)
+        return false;
+    start_compile(j, &j->submissions[j->next++]);
+    return true;
+}
+
+static int loop(struct judge *j, struct error *err)
+{
+    while (j->emitted < j->count) {
+        while (j->busy < j->slot_count && start_something(j))
+            ;
+        emit(j);
+        if (j->busy == 0)
+            continue;
+        struct epoll_event events[64];
+        int n = epoll_wait(j->epoll, events, 64, -1);
+        if (n < 0 && errno != EINTR)
+            return error_set(err, "judge.loop", errno, "cannot wait for the sandboxes");
+        for (int i = 0; i < n; i++)
+            dispatch(j, &j->slots[events[i].data.u64 >> 1], (int)(events[i].data.u64 & 1));
+        emit(j);
+    }
+    return 0;
+}
+
+static int open_judge(struct judge *j, struct error *err)
+{
+    const struct judge_job *job = j->job;
+    j->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (j->epoll < 0)
+        return error_set(err, "judge.loop", errno, "cannot make an event loop");
+    if (workdir_make(&j->workdir, "judge", err) < 0)
+        return -1;
+    j->checker = job->checker != NULL ? *job->checker : j->tests->checker;
+    if (j->tests->interactor != NULL) {
+        if (program_compile(&j->interactor, &j->workdir, "interactor", j->tests->interactor,
+                            &job->compile, err) < 0)
+            return -1;
+    } else if (j->checker.kind == CHECKER_PROGRAM &&
+               program_compile(&j->checker_program, &j->workdir, "checker", j->checker.program,
+                               &job->compile, err) < 0) {
+        return -1;
+    }
+    if (j->checker.kind != CHECKER_PROGRAM && j->tests->interactor == NULL) {
+        for (size_t i = 0; i < j->tests->count; i++) {
+            if (j->tests->items[i].answer == NULL)
+                return error_set(err, "judge.tests", 0, "test %s has no answer to compare with",
+                                 j->tests->items[i].name);
+        }
+    }
+    j->count = job->submission_count;
+    j->submissions = arena_alloc(j->arena, (j->count + 1) * sizeof *j->submissions);
+    j->result->submissions = arena_alloc(j->arena, (j->count + 1) * sizeof *j->result->submissions);
+    j->result->count = j->count;
+    for (size_t i = 0; i < j->count; i++) {
+        struct judge_submission *r = &j->result->submissions[i];
+        r->name = arena_strdup(j->arena, job->submissions[i].path);
+        r->detail = "";
+        r->rows = arena_alloc(j->arena, (j->tests->count + 1) * sizeof *r->rows);
+        for (size_t k = 0; k < j->tests->count; k++)
+            r->rows[k].message = "";
+        j->submissions[i].result = r;
+    }
+    j->slot_count = job->jobs > 0 ? job->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    j->slots = arena_alloc(j->arena, j->slot_count * sizeof *j->slots);
+    return 0;
+}
+
+int judge_run(const struct judge_job *job, struct judge_result *ret, struct error *err)
+{
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    *ret = (struct judge_result){.arena = arena_new(), .tests = job->tests, .all_passed = true};
+    struct judge j = {.job = job,
+                      .tests = job->tests,
+                      .result = ret,
+                      .arena = ret->arena,
+                      .workdir = WORKDIR_INIT,
+                      .epoll = -1};
+    int result = open_judge(&j, err);
+    if (result == 0)
+        result = loop(&j, err);
+    for (size_t i = 0; i < j.slot_count && result < 0; i++) {
+        if (j.slots != NULL && j.slots[i].kind != SLOT_FREE)
+            release(&j, &j.slots[i]);
+    }
+    for (size_t i = 0; j.submissions != NULL && i < j.count; i++)
+        program_free(&j.submissions[i].program);
+    program_free(&j.checker_program);
+    program_free(&j.interactor);
+    workdir_remove(&j.workdir);
+    if (j.epoll >= 0)
+        close(j.epoll);
+    for (size_t i = 0; i < ret->count; i++)
+        ret->all_passed = ret->all_passed && ret->submissions[i].verdict == VERDICT_OK;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ret->wall_ms =
+        (double)(now.tv_sec - began.tv_sec) * 1e3 + (double)(now.tv_nsec - began.tv_nsec) / 1e6;
+    if (result < 0)
+        judge_result_free(ret);
+    return result;
+}
+
+void judge_result_free(struct judge_result *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->submissions[i].compiled)
+            compile_result_free(&r->submissions[i].compile);
+    }
+    arena_free(r->arena);
+    *r = (struct judge_result){0};
+}
