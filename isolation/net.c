@@ -11,6 +11,7 @@
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,6 +141,16 @@ static int parse_address(struct nl_addr **ret, const char *text, const char *wha
     return 0;
 }
 
+static bool is_neighbour(struct nl_addr *gateway, struct nl_addr *local)
+{
+    static const unsigned char link_local[2] = {0xfe, 0x80};
+    int family = nl_addr_get_family(local);
+    if (nl_addr_get_family(gateway) != family)
+        return false;
+    return nl_addr_cmp_prefix(gateway, local) == 0 ||
+           (family == AF_INET6 && memcmp(nl_addr_get_binary_addr(gateway), link_local, 2) == 0);
+}
+
 static int set_up(struct nl_sock *s, const char *name, int *ret_index, struct error *err)
 {
     _cleanup_with_(cleanup_link) struct rtnl_link *link = NULL;
@@ -184,11 +195,7 @@ static int add_default_route(struct nl_sock *s, int index, struct nl_addr *gatew
     rtnl_route_set_dst(route, everything);
     rtnl_route_add_nexthop(route, hop); /* the route owns it now */
     int rc = rtnl_route_add(s, route, NLM_F_CREATE | NLM_F_EXCL);
-    if (rc < 0) {
-        failed(err, rc, "set gateway of", INSIDE_NAME);
-        return error_hint(err, "the gateway must lie in the network of the address");
-    }
-    return 0;
+    return rc < 0 ? failed(err, rc, "set gateway of", INSIDE_NAME) : 0;
 }
 
 /* In the sandbox's namespace already. */
@@ -211,11 +218,11 @@ int net_bridge_attach(const struct spec *spec, pid_t init, const char *name, str
         (spec->gateway != NULL &&
          parse_address(&gateway, spec->gateway, "the address of a gateway", err) < 0))
         return -1;
-    if (gateway != NULL && nl_addr_get_family(gateway) != nl_addr_get_family(local))
-        return error_set(err, "network.address", 0,
-                         "address \"%s\" and gateway \"%s\" are of "
-                         "different families",
-                         spec->address, spec->gateway);
+    if (gateway != NULL && !is_neighbour(gateway, local)) {
+        error_set(err, "network.address", 0, "gateway \"%s\" is not in the network of \"%s\"",
+                  spec->gateway, spec->address);
+        return error_hint(err, "such as 10.0.0.2/24 with gateway 10.0.0.1");
+    }
 
     _cleanup_with_(cleanup_socket) struct nl_sock *s = open_socket(err);
     if (s == NULL)
