@@ -288,7 +288,8 @@ static void read_devices_of(struct json_reader *r, const struct json_at *at, con
         struct throttle_entry e = {0};
         size_t before = r->problems.count;
         json_object(r, &element, item, &e, fields, count, JSON_TOLERANT);
-        for (size_t i = 0; r->problems.count == before && i < needed; i++) {
+        bool fine = r->problems.count == before;
+        for (size_t i = 0; fine && i < needed; i++) {
             if (!json_has(item, fields[i].name))
                 json_problem(r, &element, "has no \"%s\"", fields[i].name);
         }
@@ -390,7 +391,8 @@ static void read_hugepages(struct json_reader *r, const struct json_at *at, cons
         struct spec_hugepage h = {0};
         size_t before = r->problems.count;
         json_object(r, &element, item, &h, fields, COUNT_OF(fields), JSON_TOLERANT);
-        for (size_t i = 0; r->problems.count == before && i < COUNT_OF(fields); i++) {
+        bool fine = r->problems.count == before;
+        for (size_t i = 0; fine && i < COUNT_OF(fields); i++) {
             if (!json_has(item, fields[i].name))
                 json_problem(r, &element, "has no \"%s\"", fields[i].name);
         }
