@@ -7,6 +7,7 @@
 #define CLOCHE_BASE_SYSCALLS_H
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/landlock.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>

@@ -84,7 +84,7 @@ static const char *rlimit_text(int resource)
 static int limit(int resource, uint64_t soft, uint64_t hard, struct message *failed)
 {
     struct rlimit want = {.rlim_cur = soft, .rlim_max = hard};
-    if (setrlimit((__rlimit_resource_t)resource, &want) == 0)
+    if (syscall(SYS_prlimit64, 0, resource, &want, NULL) == 0)
         return 0;
     return step_failed(failed, STEP_RLIMIT, rlimit_text(resource));
 }
