@@ -334,3 +334,8 @@ uint64_t cgroup_weight_of_shares(uint64_t shares)
     uint64_t low = at_power[power], high = at_power[power + 1];
     return low + ((high - low) * (shares - (1ULL << power)) >> power);
 }
+
+bool cgroup_systemd_running(void)
+{
+    return access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
+}

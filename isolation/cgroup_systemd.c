@@ -34,11 +34,6 @@ struct systemd {
 #define OBJECT    "/org/freedesktop/systemd1"
 #define INTERFACE "org.freedesktop.systemd1.Manager"
 
-bool cgroup_systemd_running(void)
-{
-    return access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
-}
-
 static int load(struct systemd *s, struct error *err)
 {
     s->library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);

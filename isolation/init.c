@@ -220,7 +220,7 @@ _Noreturn void init_main(const struct plan *p)
         step_failed(&failed, STEP_START_PROGRAM, NULL);
         give_up(p, &failed);
     }
-    if (report(p, MESSAGE_READY, 0, -1) < 0)
+    if (!p->quiet && report(p, MESSAGE_READY, 0, -1) < 0)
         _exit(1);
     wait_for(p, MESSAGE_START);
 
@@ -243,7 +243,7 @@ _Noreturn void init_main(const struct plan *p)
     }
     const struct message started = {
         .type = MESSAGE_STARTED, .value = (int)program, .time_ns = start_ns};
-    if (message_send(p->control, &started, -1) < 0)
+    if (!(p->quiet && p->filter.notifies) && message_send(p->control, &started, -1) < 0)
         _exit(1);
     serve(p, program, child_events);
 }

@@ -28,6 +28,9 @@ int net_loopback_up(void);
  * network.address, network.exists, network.failed. */
 int net_bridge_attach(const struct spec *spec, pid_t init, const char *name, struct error *err);
 
+/** Before anything runs: the bridge is there. The same errors. */
+int net_bridge_check(const struct spec *spec, struct error *err);
+
 /** The name of the host's end, "clo-" and ten digits of a hash over @name. */
 void net_bridge_peer_name(char ret[IFNAMSIZ], const char *name);
 

@@ -132,6 +132,7 @@ struct plan {
     struct landlock_plan landlock;
 
     int control;  /* init's end */
+    bool quiet;   /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
     int stdio[3]; /* fds that become 0, 1, 2; -1: the terminal */
     const int *pass_fds;
     size_t pass_fd_count;
@@ -152,7 +153,7 @@ enum message_type {
     /* up */
     MESSAGE_FAILED,   /* step, errnum, text */
     MESSAGE_READY,    /* built */
-    MESSAGE_LISTENER, /* with the notify fd */
+    MESSAGE_LISTENER, /* with the notify fd, just before the exec */
     MESSAGE_TERMINAL, /* with the pty's outer end */
     MESSAGE_STARTED,  /* value: pid inside */
     MESSAGE_EXITED,   /* value: wait status */
@@ -161,8 +162,9 @@ enum message_type {
 
 struct message {
     int32_t type, step, errnum, value;
-    uint64_t time_ns; /* CLOCK_MONOTONIC, of MESSAGE_STARTED: just before the exec */
-    char text[240];   /* object of a failed step, NUL-terminated */
+    uint64_t
+        time_ns;    /* CLOCK_MONOTONIC, of MESSAGE_STARTED and MESSAGE_LISTENER: before the exec */
+    char text[240]; /* object of a failed step, NUL-terminated */
 };
 
 int message_send(int socket, const struct message *m, int fd_to_pass);

@@ -123,8 +123,7 @@ void report_finish(struct sandbox *s)
         set(r, VERDICT_BLOCKED_SYSCALL, "made a system call that the filter kills for");
     } else if (r->signal != 0) {
         char text[64];
-        snprintf(text, sizeof text, "killed by signal %d (%s)", r->signal,
-                 sigabbrev_np(r->signal) != NULL ? sigabbrev_np(r->signal) : "?");
+        snprintf(text, sizeof text, "killed by signal %d (%s)", r->signal, strsignal(r->signal));
         set(r, VERDICT_RUNTIME_ERROR, text);
     } else if (r->exit_code != 0) {
         char text[64];

@@ -181,6 +181,8 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
         landlock_plan_make(&p->landlock, spec, p->arena, err) < 0 || rootfs_plan(p, err) < 0 ||
         seccomp_filter_get(&p->filter, spec, err) < 0)
         return -1;
+    if (spec->network == NETWORK_BRIDGE && net_bridge_check(spec, err) < 0)
+        return -1;
     if (id == NULL) {
         snprintf(name, sizeof name, "run-%d-%u", (int)getpid(),
                  __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED));
@@ -449,12 +451,13 @@ void sandbox_resize(struct sandbox *s)
 
 /** Everything up to the clone and "go": init is building. */
 static int launch(struct sandbox **ret, const struct spec *spec,
-                  const struct sandbox_options *options, struct error *err)
+                  const struct sandbox_options *options, bool quiet, struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = calloc(1, sizeof *s);
     if (s == NULL)
         return error_set(err, "sandbox.memory", ENOMEM, "cannot make a sandbox");
     s->spec = s->plan.spec = spec;
+    s->plan.quiet = quiet;
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = -1;
     for (int i = 0; i < NS_COUNT; i++)
@@ -489,7 +492,7 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
                    const struct sandbox_options *options, struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = NULL;
-    if (launch(&s, spec, options, err) < 0)
+    if (launch(&s, spec, options, false, err) < 0)
         return -1;
     if (spec->ns_new[NS_TIME] &&
         (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
@@ -517,8 +520,8 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
     if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
         if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
-    } else if (launch(&s, spec, options, err) < 0 || send_message(s, MESSAGE_START, 0, err) < 0 ||
-               watch_all(s, err) < 0) {
+    } else if (launch(&s, spec, options, true, err) < 0 ||
+               send_message(s, MESSAGE_START, 0, err) < 0 || watch_all(s, err) < 0) {
         return -1;
     }
     *ret = TAKE_PTR(s);

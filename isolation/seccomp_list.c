@@ -106,53 +106,12 @@ static const struct word *find_word(const struct word *words, const char *name)
     return NULL;
 }
 
-/* Numbers younger than Debian 12's libseccomp; from 424 up they are the same on every architecture
- * (Documentation: scripts/syscall.tbl). */
-static const struct {
-    const char *name;
-    int nr;
-} young[] = {
-    {"cachestat", 451},         {"fchmodat2", 452},        {"map_shadow_stack", 453},
-    {"futex_wake", 454},        {"futex_wait", 455},       {"futex_requeue", 456},
-    {"statmount", 457},         {"listmount", 458},        {"lsm_get_self_attr", 459},
-    {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461}, {"mseal", 462},
-    {"setxattrat", 463},        {"getxattrat", 464},       {"listxattrat", 465},
-    {"removexattrat", 466},     {"open_tree_attr", 467},   {"file_getattr", 468},
-    {"file_setattr", 469},      {"listns", 470},
-};
-
 int seccomp_syscall_number(const char *name)
 {
     int nr = seccomp_syscall_resolve_name(name);
     if (nr >= 0)
         return nr < SECCOMP_MAX_NUMBER ? nr : -1;
-    for (size_t i = 0; i < sizeof young / sizeof young[0]; i++) {
-        if (strcmp(young[i].name, name) == 0)
-            return young[i].nr;
-    }
-    return -1;
-}
-
-const char *seccomp_syscall_name(int nr)
-{
-    static char *names[SECCOMP_MAX_NUMBER]; /* resolved once, kept */
-    if (nr < 0 || nr >= SECCOMP_MAX_NUMBER)
-        return NULL;
-    for (size_t i = 0; i < sizeof young / sizeof young[0]; i++) {
-        if (young[i].nr == nr)
-            return young[i].name;
-    }
-    char *name = __atomic_load_n(&names[nr], __ATOMIC_ACQUIRE);
-    if (name != NULL)
-        return name;
-    char *fresh = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
-    if (fresh == NULL)
-        return NULL;
-    if (__atomic_compare_exchange_n(&names[nr], &name, fresh, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
-        return fresh;
-    free(fresh);
-    return name;
+    return seccomp_young_number(name);
 }
 
 uint32_t seccomp_native_arch(void)

@@ -39,4 +39,7 @@ uint32_t seccomp_native_arch(void);
 /** Number of a syscall by name on the native architecture, or -1. */
 int seccomp_syscall_number(const char *name);
 
+/** The same for those that libseccomp does not know yet. */
+int seccomp_young_number(const char *name);
+
 #endif

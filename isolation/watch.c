@@ -91,31 +91,37 @@ static void on_timer(struct sandbox *s)
     arm(s);
 }
 
+/** The program runs from here on: its clocks start. */
+static void begin(struct sandbox *s, uint64_t time_ns)
+{
+    if (s->start_ns != 0)
+        return;
+    s->start_ns = time_ns;
+    watch_arm(s);
+}
+
 void watch_program_seen(struct sandbox *s)
 {
-    if (s->started)
-        return;
     s->started = true;
-    s->start_ns = plan_now_ns();
-    watch_arm(s);
+    begin(s, plan_now_ns());
 }
 
 void watch_message(struct sandbox *s, const struct message *m, int fd)
 {
     if (m->type == MESSAGE_STARTED && !s->started) {
         s->started = true;
-        s->start_ns = m->time_ns;
-        watch_arm(s);
+        begin(s, m->time_ns);
     } else if (m->type == MESSAGE_FAILED && !s->started) {
         s->failed = true;
         step_error(&s->plan, m, &s->failure);
     } else if (m->type == MESSAGE_EXITED && !s->exited) {
-        s->exited = true;
+        s->started = s->exited = true;
         s->status = m->value;
         s->end_ns = plan_now_ns();
     } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
         s->listener = fd;
         fd = -1;
+        begin(s, m->time_ns);
         watch_add(s, s->listener, EPOLLIN, WATCH_LISTENER);
     } else if (m->type == MESSAGE_TERMINAL && fd >= 0 && s->terminal < 0) {
         s->terminal = fd;
@@ -214,7 +220,7 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
         } else
             pump_event(s, tag);
     }
-    if (s->reaped && !s->started)
+    if (s->reaped && (s->failed || s->start_ns == 0))
         return launch_failed(s, err);
     if (s->reaped && output_done(s)) {
         report_finish(s);
