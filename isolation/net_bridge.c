@@ -186,7 +186,7 @@ static int add_default_route(struct nl_sock *s, int index, struct nl_addr *gatew
 /* In the sandbox's namespace already. */
 static int configure_inside(struct nl_addr *local, struct nl_addr *gateway, struct error *err)
 {
-    int loopback, index;
+    int loopback = 0, index = 0;
     _cleanup_with_(cleanup_socket) struct nl_sock *s = open_socket(err);
     if (s == NULL || set_up(s, "lo", &loopback, err) < 0 ||
         set_up(s, INSIDE_NAME, &index, err) < 0 || add_address(s, index, local, err) < 0)

@@ -50,7 +50,7 @@ static void cache_key(char ret[KEY_SIZE + 1], const char *text_digest, struct se
 #elif defined __aarch64__
                      "aarch64",
 #else
-#error "name this architecture"
+                     "other",
 #endif
                      SCMP_VER_MAJOR, SCMP_VER_MINOR, SCMP_VER_MICRO, can.notify);
     struct sha256_ctx ctx;

@@ -11,7 +11,7 @@
  */
 #include "isolation/seccomp_private.h"
 
-#include "base/cleanup.h"
+#include "base/arena.h"
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -269,13 +269,12 @@ static bool compact(struct pass *p, const struct seccomp_program *in, uint32_t *
 
 bool seccomp_compact(struct seccomp_program *ret, const struct seccomp_program *in, uint32_t arch)
 {
-    _cleanup_free_ struct writer *w = calloc(1, sizeof *w);
-    _cleanup_free_ bool *reached = calloc(in->count, sizeof *reached);
-    _cleanup_free_ uint32_t *placed = calloc(in->count, sizeof *placed);
-    _cleanup_free_ uint32_t *at = calloc(2 * in->count + 1, sizeof *at);
-    _cleanup_free_ struct range *ranges = calloc(2 * in->count + 1, sizeof *ranges);
-    if (w == NULL || reached == NULL || placed == NULL || at == NULL || ranges == NULL)
-        return false;
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct writer *w = arena_alloc(a, sizeof *w);
+    bool *reached = arena_alloc(a, in->count * sizeof *reached);
+    uint32_t *placed = arena_alloc(a, in->count * sizeof *placed);
+    uint32_t *at = arena_alloc(a, (2 * in->count + 1) * sizeof *at);
+    struct range *ranges = arena_alloc(a, (2 * in->count + 1) * sizeof *ranges);
 
     struct pass p = {in->instructions, in->count, arch, false, w, reached, placed};
     if (!compact(&p, in, at, ranges))

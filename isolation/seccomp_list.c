@@ -204,7 +204,7 @@ static const struct word *get_word(struct parse *p, const cJSON *j, const char *
     if (w == NULL) {
         const char *names[32];
         size_t n = 0;
-        while (words[n].name != NULL && n < 32) {
+        while (n < 32 && words[n].name != NULL) {
             names[n] = words[n].name;
             n++;
         }
@@ -429,7 +429,10 @@ static void parse_list(struct parse *p, const cJSON *json)
     const cJSON *calls = get(json, "syscalls"), *entry;
     if (calls != NULL && !cJSON_IsArray(calls))
         problem(p, INVALID, "syscalls: expected an array, found %s", found(calls));
-    cJSON_ArrayForEach(entry, calls) parse_entry(p, entry, n++, errno_default);
+    cJSON_ArrayForEach(entry, calls)
+    {
+        parse_entry(p, entry, n++, errno_default);
+    }
 }
 
 /* The process that loads a filter with a listener still has to hand the listener over and to exec:
