@@ -64,8 +64,11 @@ static int place_fds(const struct plan *p, int terminal, int *ret_control)
         if (dup2(passed[i], 3 + (int)i) < 0)
             return -1;
     }
-    *ret_control = control;
-    return sys_close_range((unsigned)above, ~0U, CLOSE_RANGE_CLOEXEC);
+    /* the rest is closed, not only marked: a low RLIMIT_NOFILE must leave room for what follows */
+    if (control != above && dup3(control, above, O_CLOEXEC) < 0)
+        return -1;
+    *ret_control = above;
+    return sys_close_range((unsigned)above + 1, ~0U, 0);
 }
 
 #define DEFAULT_PENDING_SIGNALS 4096
@@ -193,8 +196,6 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
         step_failed(failed, STEP_STREAMS, NULL);
         return;
     }
-    if (set_rlimits(p, failed) < 0)
-        return;
     if (spec->personality != UINT32_MAX && personality(spec->personality) < 0) {
         step_failed(failed, STEP_PERSONALITY, NULL);
         return;
@@ -206,9 +207,11 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
     }
     const char *rule = NULL;
     if (landlock_apply(&p->landlock, &rule) < 0) {
-        step_failed(failed, STEP_LANDLOCK, rule);
+        step_failed(failed, STEP_LANDLOCK, rule != NULL ? rule : "(rule set)");
         return;
     }
+    if (set_rlimits(p, failed) < 0) /* after Landlock, which opens files */
+        return;
     if (caps_before_identity(&p->caps) < 0) {
         step_failed(failed, STEP_CAPS_BOUNDING, NULL);
         return;
