@@ -1,8 +1,8 @@
 /* Who is who inside: a block of ids of one's own for root, one's own id for an ordinary user.
  *
- * Blocks are handed out by byte locks on <run>/ids: byte N locked means that block N is in use. A
- * lock belongs to the open file description, so it ends with the sandbox's parent, however that
- * dies. */
+ * Blocks are handed out by byte locks on <run>/ids.lock: byte N locked means that block N is in
+ * use. A lock belongs to the open file description, so it ends with the sandbox's parent, however
+ * that dies. */
 #include "base/io.h"
 #include "base/state.h"
 #include "isolation/plan.h"
@@ -41,10 +41,11 @@ static int lock_block(uint64_t blocks, uint64_t *ret_index, struct error *err)
     _cleanup_close_ int dir = state_open_run_dir(NULL, err);
     if (dir < 0)
         return -1;
-    _cleanup_close_ int fd = openat(dir, "ids", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd =
+        openat(dir, "ids.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_set(err, "ids.lock", errno,
-                         "cannot open the id lock file \"ids\" of the run directory");
+                         "cannot open the file \"ids.lock\" of the run directory");
 
     /* neighbours start at different places, so that the first try mostly succeeds */
     uint64_t start = (uint64_t)getpid() * 7 % blocks;
