@@ -58,6 +58,9 @@ static int exit_status(const struct report *r)
 {
     if (r->verdict == VERDICT_TIME_LIMIT)
         return 124;
+    /* also when only a part of the tree was killed for it and the program itself ended well */
+    if (r->verdict == VERDICT_MEMORY_LIMIT || r->verdict == VERDICT_OUTPUT_LIMIT)
+        return 137;
     if (r->signal != 0)
         return 128 + r->signal;
     return r->exit_code < 0 ? 137 : r->exit_code;
@@ -112,6 +115,12 @@ static int status_of(const struct error *err)
     return EXIT_CLOCHE;
 }
 
+/** A bad value is a mistake in the command; a system call that failed on a good one is not. */
+static int status_of_options(const struct error *err)
+{
+    return err->errnum == 0 || strncmp(err->code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE;
+}
+
 int cli_run(int argc, char **argv)
 {
     if (cli_wants_help("run", cli_sandbox_options, argc, argv))
@@ -125,8 +134,7 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     int first = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
     if (first < 0)
-        return cli_fail(&err, c.json,
-                        strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
+        return cli_fail(&err, c.json, status_of_options(&err));
     if (first < argc) {
         spec->args = (struct strings){0};
         for (int i = first; i < argc; i++)
