@@ -13,7 +13,7 @@
 #   expect_report FIELD VALUE [FILE]
 #   expect_error CODE                       $output or $stderr is the --json error object with this code
 #   wait_until SECONDS COMMAND...           polls; fails when the time is over (longer in the virtual machine)
-#   need_root | need_user | need_subuid | need_cgroups | need_cgroup2 | need_program NAME   skip with a reason
+#   need_root | need_user | need_subuid | need_cgroups | need_no_cgroups | need_cgroup2 | need_program NAME   skip with a reason
 bats_require_minimum_version 1.5.0
 
 CHECKOUT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
@@ -121,6 +121,11 @@ cgroups_usable() {
     [ "$(id -u)" -ne 0 ] || return 0
     group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
     [ -w "$group/cgroup.procs" ] && grep -qw memory "$group/cgroup.controllers"
+}
+
+# Where no limit can be enforced by a control group.
+need_no_cgroups() {
+    ! cgroups_usable || skip "this user has cgroup controllers"
 }
 
 need_cgroup2() {
