@@ -70,25 +70,22 @@ int state_save(int dir, enum state_slot slot, int snapshot, const struct state_e
                bool durable, struct error *err)
 {
     struct state_reader r;
-    if (state_reader_open(&r, snapshot, expect, err) < 0)
+    _cleanup_close_ int slots = open_slots(dir, expect->module, true, err);
+    if (slots < 0 || state_reader_open(&r, snapshot, expect, err) < 0)
         return -1;
-    _cleanup_free_ unsigned char *data = malloc(r.map_bytes);
-    if (data == NULL) {
-        state_reader_close(&r);
-        return error_set(err, "state.unwritable", ENOMEM, "checkpoint of module \"%s\"",
-                         expect->module);
-    }
     struct state_header h = r.header;
     size_t size = r.map_bytes, length = r.map_bytes - sizeof h;
-    memcpy(data + sizeof h, r.map + sizeof h, length);
+    _cleanup_free_ unsigned char *data = malloc(size);
+    if (data != NULL)
+        memcpy(data + sizeof h, r.map + sizeof h, length);
     state_reader_close(&r);
+    if (data == NULL)
+        return error_set(err, "state.unwritable", ENOMEM, "checkpoint of module \"%s\"",
+                         expect->module);
     h.has_digest = 1;
     digest_of(&h, data + sizeof h, length, h.digest);
     memcpy(data, &h, sizeof h);
 
-    _cleanup_close_ int slots = open_slots(dir, expect->module, true, err);
-    if (slots < 0)
-        return -1;
     if (write_slot(slots, slot_names[slot], data, size, durable) < 0)
         return error_set(
             err, errno == ENOSPC || errno == EDQUOT ? "state.full" : "state.unwritable", errno,

@@ -318,7 +318,8 @@ int elf_inspect(struct arena *a, const void *data, size_t size, struct elf_info 
         find_module(&m, err) < 0 || read_abi(&m, &ret->abi, err) < 0)
         return -1;
 
-    _cleanup_free_ unsigned char *imported = calloc(1, size / sizeof(Elf64_Sym) + 1);
+    size_t symbols = size / sizeof(Elf64_Sym) + 1;
+    _cleanup_free_ unsigned char *imported = calloc(symbols, 1);
     if (imported == NULL)
         return error_set(err, "verify.unreadable", ENOMEM, "cannot inspect %zu bytes", size);
     m.imported = imported;

@@ -99,7 +99,7 @@ static int read_header(struct elf_image *e, Elf64_Ehdr *h, struct error *err)
     if (e->size < sizeof *h)
         return error_set(err, "verify.truncated", 0, "the file ends within its ELF header");
     memcpy(h, e->data, sizeof *h);
-    if (h->e_machine != ELF_HOST_MACHINE)
+    if (h->e_machine != ELF_HOST_MACHINE || ELF_HOST_MACHINE == EM_NONE)
         return error_set(err, "verify.machine", 0,
                          "compiled for another machine (ELF machine %u; this is %s, %u)",
                          h->e_machine, ELF_MACHINE_NAMED, (unsigned)ELF_HOST_MACHINE);
@@ -278,7 +278,7 @@ static int read_symbols(struct elf_image *e, struct error *err)
 int elf_image_open(struct elf_image *e, const void *data, size_t size, struct error *err)
 {
     *e = (struct elf_image){.data = data, .size = size};
-    Elf64_Ehdr header;
+    Elf64_Ehdr header = {0};
     Elf64_Phdr dynamic = {0};
     if (read_header(e, &header, err) < 0 || read_segments(e, &header, &dynamic, err) < 0 ||
         read_dynamic(e, &dynamic, err) < 0 || read_symbols(e, err) < 0)

@@ -390,7 +390,7 @@ static int find_kept(struct versions *v, struct arena *a, const char *module, ui
 int store_open(struct versions *v, const char *module, uint32_t number, struct error *err)
 {
     _cleanup_arena_ struct arena *a = arena_new();
-    struct version row;
+    struct version row = {0};
     char path[STORE_PATH_BYTES], file[STORE_PATH_BYTES + 16];
     if (find_kept(v, a, module, number, &row, err) < 0)
         return -1;
@@ -405,14 +405,14 @@ int store_open(struct versions *v, const char *module, uint32_t number, struct e
 int store_check(struct versions *v, const char *module, uint32_t number, struct error *err)
 {
     _cleanup_arena_ struct arena *a = arena_new();
-    struct version row;
+    struct version row = {.sha256 = ""};
     if (find_kept(v, a, module, number, &row, err) < 0)
         return -1;
     _cleanup_close_ int fd = store_open(v, module, number, err);
     if (fd < 0)
         return -1;
     _cleanup_free_ char *data = NULL;
-    char sha256[DIGEST_HEX_BYTES];
+    char sha256[DIGEST_HEX_BYTES] = "";
     ssize_t size = io_read_to_end(fd, (size_t)row.size_bytes, &data);
     if (size >= 0)
         store_digest(data, (size_t)size, sha256);
@@ -443,7 +443,7 @@ int store_pin(struct versions *v, const char *module, uint32_t number, bool pinn
               struct error *err)
 {
     _cleanup_arena_ struct arena *a = arena_new();
-    struct version row;
+    struct version row = {0};
     if (find_kept(v, a, module, number, &row, err) < 0)
         return -1;
     return db_run(v, err, "UPDATE version SET pinned = ? WHERE module = ? AND number = ?", "isi",
