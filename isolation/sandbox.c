@@ -357,6 +357,26 @@ static int equip(struct sandbox *s, const char *id, struct error *err)
     return send_message(s, MESSAGE_GO, 0, err);
 }
 
+/** Programs open their streams again by name (/dev/stderr): a pipe of ours belongs to the program.
+ * Where that may not be, it is written through its descriptor only. */
+static void give_pipes(const struct sandbox *s, const bool *own)
+{
+    const struct idmap *m = &s->plan.idmap;
+    const uint32_t inside = s->spec->uid;
+    for (int i = 1; i < 3; i++) {
+        struct stat st;
+        if (!own[i] || fstat(s->plan.stdio[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+            continue;
+        for (size_t k = 0; k < m->uid_count; k++) {
+            const struct spec_id_map *range = &m->uid[k];
+            if (inside >= range->container_id && inside - range->container_id < range->size &&
+                fchown(s->plan.stdio[i], range->host_id + (inside - range->container_id),
+                       (gid_t)-1) < 0)
+                return;
+        }
+    }
+}
+
 static int write_time_offsets(struct sandbox *s, struct error *err)
 {
     const struct spec *spec = s->spec;
@@ -468,6 +488,8 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     int rc = open_streams(s, options, own, err);
     if (rc == 0)
         rc = prepare(s, options->id, err);
+    if (rc == 0)
+        give_pipes(s, own);
     if (rc == 0)
         rc = clone_init(s, err);
     close_streams(&s->plan, own);
