@@ -425,9 +425,12 @@ int cgroup_remove(struct cgroup *g, struct error *err)
     int result = cgroup_remove_dirs(g->dirs, g->dir_count, g->name, false, err);
     for (int i = g->dir_count - 1; i >= 0; i--) {
         struct cgroup_dir *d = &g->dirs[i];
-        for (char *slash; (slash = strrchr(g->name, '/')) != NULL;) {
+        /* what make_path() made on the way, unless others are there */
+        char above[PATH_MAX];
+        snprintf(above, sizeof above, "%s", g->name);
+        for (char *slash; (slash = strrchr(above, '/')) != NULL;) {
             *slash = '\0';
-            if (unlinkat(d->slice_fd, g->name, AT_REMOVEDIR) < 0)
+            if (unlinkat(d->slice_fd, above, AT_REMOVEDIR) < 0)
                 break;
         }
         if (d->slice_is_ours)

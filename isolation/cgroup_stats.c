@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 uint64_t cgroup_read_u64(int dirfd, const char *file)
 {
@@ -149,32 +148,47 @@ int cgroup_memory_event_fd(const struct cgroup *g, uint32_t *ret_epoll_events)
     return g->oom_fd;
 }
 
-bool cgroup_memory_exceeded(struct cgroup *g)
+/* v1: true when @usage is at @limit but for what the kernel may hold ready for the CPUs. */
+static bool is_at_limit(int dirfd, uint64_t usage, const char *limit_file)
 {
-    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_MEMORY);
-    char text[2048];
-    if (d == NULL || g->oom_seen)
-        return g->oom_seen;
-    if (d->version == 2) {
-        uint64_t kills = 0;
-        ssize_t n = g->oom_fd >= 0 ? pread(g->oom_fd, text, sizeof text - 1, 0) : -1;
-        if (n >= 0) {
-            text[n] = '\0';
-            cgroup_parse_key(text, "oom_kill", &kills);
-        }
-        g->oom_seen = kills > 0;
-        return g->oom_seen;
-    }
+    const uint64_t slack = 64 * 4096;
+    uint64_t limit = cgroup_read_u64(dirfd, limit_file);
+    return limit != 0 && usage + slack >= limit;
+}
+
+/* The notice comes before the kill, on a busy machine long before, and comes for an OOM of a group
+ * above as well. The kill counts; before it, a group that stands at its limit does. Usage is read
+ * first: if it fell because of a kill, the kill is counted by then. memory.failcnt alone would say
+ * only that something was reclaimed. */
+static bool v1_exceeded(const struct cgroup *g, int dirfd)
+{
     uint64_t notices = 0;
     if (g->oom_fd >= 0 && read(g->oom_fd, &notices, sizeof notices) < 0)
         notices = 0;
-    /* The notice comes just before the kill, and also for an OOM of a group above: only the kill
-     * counts. It follows within microseconds, or not at all. */
-    for (int round = 0; round < 50; round++) {
-        g->oom_seen = cgroup_read_key(d->fd, "memory.oom_control", "oom_kill") > 0;
-        if (g->oom_seen || notices == 0 || cgroup_read_u64(d->fd, "memory.failcnt") == 0)
-            break;
-        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    uint64_t memory = 0, sum = 0;
+    if (notices > 0) {
+        memory = cgroup_read_u64(dirfd, "memory.usage_in_bytes");
+        sum = cgroup_read_u64(dirfd, "memory.memsw.usage_in_bytes");
+    }
+    if (cgroup_read_key(dirfd, "memory.oom_control", "oom_kill") > 0)
+        return true;
+    return notices > 0 && (is_at_limit(dirfd, memory, "memory.limit_in_bytes") ||
+                           is_at_limit(dirfd, sum, "memory.memsw.limit_in_bytes"));
+}
+
+bool cgroup_memory_exceeded(struct cgroup *g)
+{
+    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_MEMORY);
+    if (d == NULL || g->oom_seen)
+        return g->oom_seen;
+    if (d->version == 1) {
+        g->oom_seen = v1_exceeded(g, d->fd);
+    } else if (g->oom_fd >= 0) {
+        char text[2048];
+        uint64_t kills = 0;
+        ssize_t n = pread(g->oom_fd, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        g->oom_seen = cgroup_parse_key(text, "oom_kill", &kills) && kills > 0;
     }
     return g->oom_seen;
 }
