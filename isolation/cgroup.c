@@ -119,17 +119,22 @@ static void group_free(struct cgroup *g)
     free(g);
 }
 
-/* mkdir -p of @name below the slice. The last component must be new. */
-static int make_path(int slice_fd, char *name)
+/* mkdir -p of @name in the slice; on v2 every level on the way hands the controllers down. The last
+ * component must be new. */
+static int make_path(const struct cgroup_dir *d, char *name)
 {
     for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        int r = mkdirat(slice_fd, name, 0755);
+        int r = mkdirat(d->slice_fd, name, 0755);
+        if (r < 0 && errno == EEXIST)
+            r = 0;
+        if (r == 0 && d->version == 2)
+            r = cgroup_v2_hand_down(d->slice_fd, name, d->controllers);
         *slash = '/';
-        if (r < 0 && errno != EEXIST)
+        if (r < 0)
             return -1;
     }
-    return mkdirat(slice_fd, name, 0755);
+    return mkdirat(d->slice_fd, name, 0755);
 }
 
 /* A group of this name is there. It may go when nobody holds its lock; what still runs in it is
@@ -156,7 +161,7 @@ static int clear_old(const struct cgroup_dir *d, const char *name, bool chosen_b
 /* Make the group's directory in the slice @d and take it over into @g. */
 static int add_dir(struct cgroup *g, struct cgroup_dir *d, bool chosen_by_spec, struct error *err)
 {
-    for (int round = 0; make_path(d->slice_fd, g->name) < 0; round++) {
+    for (int round = 0; make_path(d, g->name) < 0; round++) {
         if (errno == EEXIST && round < 4) {
             if (clear_old(d, g->name, chosen_by_spec, err) < 0)
                 return -1;

@@ -179,6 +179,9 @@ int cgroup_v2_oom_fd(const struct cgroup_dir *d);
 int cgroup_v2_open_slice(struct cgroup_layout *l, unsigned want, unsigned like, bool create,
                          struct cgroup_dir *ret, struct error *err);
 
+/** v2: enable @controllers for what is made in the group @below of a slice. -1 with errno. */
+int cgroup_v2_hand_down(int slice_fd, const char *below, unsigned controllers);
+
 /** Ask systemd to put this process into a scope of its own with Delegate=yes. The caller reads the
  * layout anew. cgroup.systemd. */
 int cgroup_systemd_scope(struct error *err);

@@ -45,6 +45,15 @@ static int enable_controllers(int dirfd, unsigned bits)
     return used == 0 ? 0 : io_write_file_at(dirfd, "cgroup.subtree_control", text);
 }
 
+int cgroup_v2_hand_down(int slice_fd, const char *below, unsigned controllers)
+{
+    if (controllers == 0)
+        return 0;
+    _cleanup_close_ int fd =
+        openat(slice_fd, below, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -1 : enable_controllers(fd, controllers);
+}
+
 enum occupants { NOBODY, ONLY_ME, OTHERS };
 
 static enum occupants occupants_of(int dirfd)
