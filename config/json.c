@@ -418,7 +418,8 @@ void json_object(struct json_reader *r, const struct json_at *at, const cJSON *o
         return;
     for (size_t i = 0; i < count; i++) {
         const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, fields[i].name);
-        if (value == NULL || (cJSON_IsNull(value) && !fields[i].null_means_value))
+        if (value == NULL ||
+            (cJSON_IsNull(value) && !fields[i].null_means_value && unknown == JSON_TOLERANT))
             continue;
         struct json_at here = {at, fields[i].name, 0};
         fields[i].read(r, &here, value, (char *)to + fields[i].offset, &fields[i]);

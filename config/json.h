@@ -8,7 +8,7 @@
  *
  * What a file may say is data: tables of `struct json_field` that name a property, the function
  * that reads it, where it goes and its range. A reader collects every problem of a file with its
- * JSON path instead of stopping at the first. A JSON null counts as "not given".
+ * JSON path instead of stopping at the first. In OCI's objects a JSON null counts as "not given".
  */
 #ifndef CLOCHE_CONFIG_JSON_H
 #define CLOCHE_CONFIG_JSON_H
@@ -79,8 +79,9 @@ struct json_field {
 
 enum json_unknown { JSON_TOLERANT, JSON_STRICT };
 
-/** Read an object by its table, in the table's order. Unknown properties are noted (JSON_TOLERANT)
- * or problems of their own (JSON_STRICT). */
+/** Read an object by its table, in the table's order. JSON_TOLERANT, for OCI's objects: unknown
+ * properties are noted, null counts as not given. JSON_STRICT, for ours: both are problems, but for
+ * a null that means something. */
 void json_object(struct json_reader *r, const struct json_at *at, const cJSON *object, void *to,
                  const struct json_field *fields, size_t count, enum json_unknown unknown);
 

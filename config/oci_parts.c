@@ -98,8 +98,8 @@ static void check_string(struct json_reader *r, const struct json_at *at, const 
                          void *to, const struct json_field *field)
 {
     (void)to, (void)field;
-    if (!cJSON_IsString(value))
-        json_wrong(r, at, value, "a string");
+    if (!cJSON_IsString(value) || value->valuestring[0] == '\0')
+        json_wrong(r, at, value, "a string that is not empty");
 }
 
 static void check_strings(struct json_reader *r, const struct json_at *at, const cJSON *value,
@@ -260,6 +260,15 @@ static void check_nested(struct json_reader *r, const struct json_at *at, const 
     children_check(r, at, value);
 }
 
+static void check_command(struct json_reader *r, const struct json_at *at, const cJSON *value,
+                          void *to, const struct json_field *field)
+{
+    (void)to, (void)field;
+    struct strings list;
+    if (json_get_strings(r, at, value, &list) && list.count == 0)
+        json_wrong(r, at, value, "an array with at least the program's name");
+}
+
 static const char *text_of(const cJSON *object, const char *name)
 {
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -272,7 +281,7 @@ static void check_child(struct json_reader *r, const struct json_at *at, const c
         {.name = "id", .read = check_id},
         {.name = "kind", .read = check_kind},
         {.name = "module", .read = check_id},
-        {.name = "args", .read = check_strings},
+        {.name = "args", .read = check_command},
         {.name = "restart", .read = check_restart},
         {.name = "shutdown_ms", .read = check_number, .max = 86400000},
         {.name = "on_reload", .read = check_on_reload},
