@@ -422,7 +422,9 @@ void json_object(struct json_reader *r, const struct json_at *at, const cJSON *o
             (cJSON_IsNull(value) && !fields[i].null_means_value && unknown == JSON_TOLERANT))
             continue;
         struct json_at here = {at, fields[i].name, 0};
-        fields[i].read(r, &here, value, (char *)to + fields[i].offset, &fields[i]);
+        /* tables that only check have no target */
+        fields[i].read(r, &here, value, to == NULL ? NULL : (char *)to + fields[i].offset,
+                       &fields[i]);
     }
     for (const cJSON *c = object->child; c != NULL; c = c->next) {
         size_t i = 0;

@@ -117,9 +117,8 @@ static void set_rlimit(struct json_reader *r, const struct json_at *at, const cJ
     size_t i = 0;
     while (i < s->rlimit_count && s->rlimits[i].resource != resource)
         i++;
-    if (given) {
-        if (!agrees(r, at, true, s->rlimits[i].soft, limit, "process.rlimits"))
-            return;
+    if (given && i < s->rlimit_count) {
+        agrees(r, at, true, s->rlimits[i].soft, limit, "process.rlimits");
         return;
     }
     if (limit != LIMIT_NONE) {

@@ -186,9 +186,12 @@ static void read_rlimits(struct json_reader *r, const struct json_at *at, const 
                 json_problem(r, &element, "%s stands there twice", rlimit_name(e.resource));
         }
         struct error why;
-        if (r->problems.count == before &&
-            spec_set_rlimit(s, rlimit_name(e.resource), e.soft, e.hard, &why) < 0)
+        if (r->problems.count != before)
+            continue;
+        if (spec_set_rlimit(s, rlimit_name(e.resource), e.soft, e.hard, &why) < 0) {
             json_problem(r, &element, "%s", why.message);
+            continue;
+        }
         oci_reader(r)->open_files_given |= e.resource == RLIMIT_NOFILE;
         oci_reader(r)->file_size_given |= e.resource == RLIMIT_FSIZE;
     }

@@ -220,6 +220,9 @@ static const struct {
     {"{'process':{'rlimits':[{'type':'RLIMIT_NOFILE','soft':5,'hard':5}]},"
      "'cloche':{'limits':{'open_files':6}}}",
      "cloche.limits.open_files: differs from process.rlimits: give one of them, or the same value"},
+    {"{'process':{'rlimits':[{'type':'RLIMIT_NOFILE','soft':6,'hard':5}]},"
+     "'cloche':{'limits':{'open_files':5}}}",
+     "process.rlimits[0]: resource limit RLIMIT_NOFILE: the soft limit is above the hard limit"},
     {"{'mounts':[{'destination':'/tmp','type':'tmpfs','options':['size=1m']}],"
      "'cloche':{'limits':{'tmp_bytes':5}}}",
      "cloche.limits.tmp_bytes: differs from the option \"size=1m\" of the mount at /tmp"},
