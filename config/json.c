@@ -42,11 +42,11 @@ static const char *duplicate_key(struct arena *a, const cJSON *object)
         }
         return NULL;
     }
-    const cJSON **sorted = arena_alloc(a, count * sizeof *sorted);
+    const cJSON **sorted = arena_alloc(a, count * sizeof(void *));
     size_t i = 0;
     for (const cJSON *c = object->child; c != NULL; c = c->next)
         sorted[i++] = c;
-    qsort(sorted, count, sizeof *sorted, compare_keys);
+    qsort(sorted, count, sizeof(void *), compare_keys);
     for (i = 1; i < count; i++) {
         if (strcmp(sorted[i - 1]->string, sorted[i]->string) == 0)
             return sorted[i]->string;

@@ -61,7 +61,7 @@ static void read_swap_bytes(struct json_reader *r, const struct json_at *at, con
         return;
     if (o->swap_given) {
         /* theirs is the sum; memory_bytes stands before swap_bytes in the table */
-        uint64_t sum;
+        uint64_t sum = 0;
         bool same = o->swap_total == LIMIT_NONE
                         ? limit == LIMIT_NONE
                         : !__builtin_add_overflow(limit, s->resources.memory_bytes, &sum) &&

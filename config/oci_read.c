@@ -10,24 +10,25 @@
 #include <string.h>
 
 #define OF(member) offsetof(struct spec, member)
+#define DIGITS     "0123456789"
 
 /* --- root ------------------------------------------------------------------------------------ */
+
+struct root_entry {
+    const char *path;
+    bool readonly;
+};
 
 static void read_root(struct json_reader *r, const struct json_at *at, const cJSON *value, void *to,
                       const struct json_field *field)
 {
     (void)field;
-    struct oci_reader *o = oci_reader(r);
-    struct {
-        const char *path;
-        bool readonly;
-    } root = {0};
-    const struct json_field fields[] = {
-        {.name = "path", .read = json_read_string, .offset = 0},
-        {.name = "readonly",
-         .read = json_read_bool,
-         .offset = (size_t)((char *)&root.readonly - (char *)&root)},
+    static const struct json_field fields[] = {
+        JSON_FIELD("path", json_read_string, struct root_entry, path),
+        JSON_FIELD("readonly", json_read_bool, struct root_entry, readonly),
     };
+    struct oci_reader *o = oci_reader(r);
+    struct root_entry root = {0};
     json_object(r, at, value, &root, fields, COUNT_OF(fields), JSON_TOLERANT);
     struct spec *s = to;
     s->rootfs_readonly = root.readonly;
@@ -41,10 +42,15 @@ static void read_version(struct json_reader *r, const struct json_at *at, const 
                          void *to, const struct json_field *field)
 {
     (void)field;
-    unsigned major, minor, used = 0;
-    if (cJSON_IsString(value) && strlen(value->valuestring) < 64 &&
-        sscanf(value->valuestring, "%u.%u.%n", &major, &minor, (int *)&used) == 2 && used > 0) {
-        if (major == 1)
+    /* MAJOR.MINOR.PATCH, perhaps with a suffix like "-dev" */
+    const char *text = cJSON_IsString(value) ? value->valuestring : "";
+    size_t major = strspn(text, DIGITS);
+    size_t minor = major > 0 && text[major] == '.' ? strspn(text + major + 1, DIGITS) : 0;
+    size_t patch = minor > 0 && text[major + 1 + minor] == '.'
+                       ? strspn(text + major + 1 + minor + 1, DIGITS)
+                       : 0;
+    if (patch > 0 && strlen(text) < 64) {
+        if (major == 1 && text[0] == '1')
             *(const char **)to = arena_strdup(r->arena, value->valuestring);
         else
             json_unsupported(r, at, "version %s is not supported, 1.x is",
@@ -349,8 +355,8 @@ int spec_read_file(struct arena *a, const char *path, const char **ret_text, siz
 
 int spec_apply_file(struct spec *s, const char *path, struct error *err)
 {
-    const char *text, *bundle_dir;
-    size_t size;
+    const char *text = NULL, *bundle_dir = NULL;
+    size_t size = 0;
     if (spec_read_file(s->arena, path, &text, &size, &bundle_dir, err) < 0)
         return -1;
     return oci_apply(s, text, size, bundle_dir, path, NULL, err);

@@ -73,7 +73,7 @@ const char *problem_quote(struct arena *a, const char *text)
     char *out = arena_alloc(a, MAX_QUOTED * 4 + 8), *to = out;
     *to++ = '"';
     size_t n = 0;
-    for (; text[n] != '\0' && n < MAX_QUOTED; n++) {
+    for (; n < MAX_QUOTED && text[n] != '\0'; n++) {
         unsigned char c = (unsigned char)text[n];
         if (c < 0x20 || c == 0x7f)
             to += snprintf(to, 5, "\\x%02x", c);
@@ -82,6 +82,6 @@ const char *problem_quote(struct arena *a, const char *text)
     }
     *to++ = '"';
     if (text[n] != '\0')
-        memcpy(to, "...", 3);
+        snprintf(to, 4, "...");
     return out;
 }

@@ -31,8 +31,8 @@ int cli_doctor_spec(const char *path, bool json)
     _cleanup_spec_ struct spec *s = spec_new();
     struct error err = ERROR_INIT;
     struct strings ignored = {0};
-    const char *text, *bundle_dir;
-    size_t size;
+    const char *text = NULL, *bundle_dir = NULL;
+    size_t size = 0;
     int r = spec_read_file(s->arena, path, &text, &size, &bundle_dir, &err);
     if (r == 0)
         r = spec_unknown_properties(s->arena, text, size, &ignored, &err);
