@@ -28,6 +28,6 @@ static inline void cleanup_arena(struct arena **a)
 {
     arena_free(*a);
 }
-#define _cleanup_arena_ __attribute__((cleanup(cleanup_arena)))
+#define _cleanup_arena_ __attribute__((cleanup(cleanup_arena), unused))
 
 #endif

@@ -37,10 +37,10 @@ static inline void cleanup_closedir(DIR **d)
         closedir(*d);
 }
 
-#define _cleanup_close_    __attribute__((cleanup(cleanup_close)))
-#define _cleanup_free_     __attribute__((cleanup(cleanup_free)))
-#define _cleanup_fclose_   __attribute__((cleanup(cleanup_fclose)))
-#define _cleanup_closedir_ __attribute__((cleanup(cleanup_closedir)))
+#define _cleanup_close_    __attribute__((cleanup(cleanup_close), unused))
+#define _cleanup_free_     __attribute__((cleanup(cleanup_free), unused))
+#define _cleanup_fclose_   __attribute__((cleanup(cleanup_fclose), unused))
+#define _cleanup_closedir_ __attribute__((cleanup(cleanup_closedir), unused))
 
 #define TAKE_FD(fd)                                                                                \
     ({                                                                                             \

@@ -254,7 +254,7 @@ static inline void cleanup_spec(struct spec **s)
 {
     spec_free(*s);
 }
-#define _cleanup_spec_ __attribute__((cleanup(cleanup_spec)))
+#define _cleanup_spec_ __attribute__((cleanup(cleanup_spec), unused))
 
 /** Write profile @name and the profiles it extends over @s: looked up in
  * $XDG_CONFIG_HOME/cloche/profiles, /etc/cloche/profiles, then the ones built in. Errors:

@@ -156,7 +156,7 @@ static int do_tree(const struct builder *b, const struct plan_mount *m)
     int tree = tree_of(b, m);
     if (tree < 0)
         return -1;
-    _cleanup_close_ __attribute__((unused)) int own = m->detached ? -1 : tree;
+    _cleanup_close_ int own = m->detached ? -1 : tree;
     if (prepare_tree(b, tree, m->spec) < 0)
         return step_failed(b->failed, STEP_MOUNT_ATTRIBUTES, m->target);
     return attach_at(b, tree, m->target, m->directory);
@@ -240,7 +240,7 @@ static int do_overlay(struct builder *b, const struct plan_mount *m)
     int lower = tree_of(b, m);
     if (lower < 0)
         return -1;
-    _cleanup_close_ __attribute__((unused)) int own = m->detached ? -1 : lower;
+    _cleanup_close_ int own = m->detached ? -1 : lower;
     if (set_attributes(lower, 0, 0, MS_PRIVATE, true) < 0)
         return step_failed(b->failed, STEP_MOUNT_ATTRIBUTES, m->target);
     _cleanup_close_ int overlay =

@@ -178,6 +178,6 @@ static inline void cleanup_sandbox(struct sandbox **s)
 {
     sandbox_free(*s);
 }
-#define _cleanup_sandbox_ __attribute__((cleanup(cleanup_sandbox)))
+#define _cleanup_sandbox_ __attribute__((cleanup(cleanup_sandbox), unused))
 
 #endif

@@ -1,0 +1,11 @@
+# Programs of the bench: the interleaving timer, the floor, the filter's times.
+BENCH_BIN := $(BUILD)/tests/bench/interleave $(BUILD)/tests/bench/floor $(BUILD)/tests/bench/filter
+test-bins: $(BENCH_BIN)
+$(BUILD)/tests/bench/filter: $(BUILD)/obj/tests/bench/filter.o $(CORE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
