@@ -85,8 +85,7 @@ static int build(const struct plan *p, struct message *failed)
      * socket's end */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return step_failed(failed, STEP_PARENT_DEATH, NULL);
-    if (spec->ns_new[NS_CGROUP] && (p->clone_flags & CLONE_NEWCGROUP) == 0 &&
-        unshare(CLONE_NEWCGROUP) < 0)
+    if (p->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
         return step_failed(failed, STEP_CGROUP_JOIN, NULL);
     if (spec->ns_new[NS_UTS] && spec->hostname != NULL &&
         sethostname(spec->hostname, strlen(spec->hostname)) < 0)
