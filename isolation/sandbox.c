@@ -59,9 +59,9 @@ static int plan_namespaces(struct plan *p, struct error *err)
     }
     for (int i = 0; i < NS_COUNT; i++) {
         if (spec->ns_path[i] == NULL) {
-            /* init makes the time namespace itself, for its children. A cgroup namespace is new even
-             * where a spec shares it (runc writes such specs on v1 hosts): the host's groups concern
-             * nobody inside, and a cgroup mount is only to be had in one's own. */
+            /* init makes the time namespace itself, for its children. A cgroup namespace is new
+             * even where a spec shares it (runc writes such specs on v1 hosts): the host's groups
+             * concern nobody inside, and a cgroup mount is only to be had in one's own. */
             if ((spec->ns_new[i] || i == NS_CGROUP) && i != NS_TIME)
                 p->clone_flags |= namespaces[i].flag;
             continue;
@@ -194,9 +194,8 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
         return -1;
     plan_fallbacks(p, s->cgroup);
     p->join_count = cgroup_join_fds(s->cgroup, p->join_fds, PLAN_JOIN_MAX);
-    if (p->join_count >
-        0) /* a cgroup namespace shows the groups that its maker was in: made after joining */
-        {
+    if (p->join_count > 0) {
+        /* a cgroup namespace shows the groups that its maker was in: made after joining */
         p->unshare_cgroup = (p->clone_flags & CLONE_NEWCGROUP) != 0;
         p->clone_flags &= ~(uint64_t)CLONE_NEWCGROUP;
     }
