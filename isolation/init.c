@@ -172,7 +172,10 @@ static _Noreturn void serve(const struct plan *p, pid_t program, int child_event
         int status;
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
             if (pid == program) {
-                report(p, MESSAGE_EXITED, status, -1);
+                /* the time is taken here: the parent may look much later */
+                struct message m = {
+                    .type = MESSAGE_EXITED, .value = status, .time_ns = plan_now_ns()};
+                message_send(p->control, &m, -1);
                 _exit(0); /* the kernel ends whatever is left inside */
             }
         }

@@ -163,8 +163,8 @@ enum message_type {
 
 struct message {
     int32_t type, step, errnum, value;
-    uint64_t
-        time_ns;    /* CLOCK_MONOTONIC, of MESSAGE_STARTED and MESSAGE_LISTENER: before the exec */
+    /* CLOCK_MONOTONIC, of STARTED and LISTENER: before the exec; of EXITED: the end */
+    uint64_t time_ns;
     char text[240]; /* object of a failed step, NUL-terminated */
 };
 

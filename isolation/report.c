@@ -50,6 +50,7 @@ static void measure(struct sandbox *s, struct cgroup_stats *stats)
     cgroup_read_stats(s->cgroup, stats);
 
     r->wall_ms = s->start_ns == 0 ? 0 : (double)(s->end_ns - s->start_ns) / 1e6;
+    r->end_ns = s->end_ns;
     r->measured_by.cpu = cgroup_measured_by(s->cgroup, CGROUP_CPU);
     r->measured_by.memory = cgroup_measured_by(s->cgroup, CGROUP_MEMORY);
     if (r->measured_by.cpu != MEANS_NONE) {

@@ -57,6 +57,7 @@ struct report {
     int exit_code;                       /* -1 when ended by a signal or not run */
     int signal;                          /* 0 when exited */
     double wall_ms;                      /* from exec to the end of the program */
+    uint64_t end_ns;                     /* CLOCK_MONOTONIC at that end: who ended first? */
     double cpu_ms, user_ms, system_ms;   /* of the whole tree */
     uint64_t memory_peak_bytes;          /* of the whole tree; by rusage: of its largest process */
     uint64_t processes_peak;             /* 0: not known */

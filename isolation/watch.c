@@ -117,7 +117,7 @@ void watch_message(struct sandbox *s, const struct message *m, int fd)
     } else if (m->type == MESSAGE_EXITED && !s->exited) {
         s->started = s->exited = true;
         s->status = m->value;
-        s->end_ns = plan_now_ns();
+        s->end_ns = m->time_ns;
     } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
         s->listener = fd;
         fd = -1;

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -213,13 +212,11 @@ void interactor_verdict(struct arena *a, const struct report *interactor, const 
                         size_t size, double points, struct judge_row *row)
 {
     const struct report *r = &row->report;
-    /* the submission's own fault outranks what the interactor made of it; a broken pipe is the
-     * interactor's hanging up */
-    bool hung_up = r->verdict == VERDICT_RUNTIME_ERROR && r->signal == SIGPIPE;
-    if (r->verdict != VERDICT_OK && !hung_up) {
-        row->message = first_line(a, text, size);
+    /* A program that fails after the interactor has left failed because it left: a broken pipe, an
+     * end of input. Otherwise the submission's own fault outranks what the interactor made of it. */
+    bool hung_up = r->verdict == VERDICT_RUNTIME_ERROR && r->end_ns > interactor->end_ns;
+    if (r->verdict != VERDICT_OK && !hung_up)
         return;
-    }
     checker_verdict(a, interactor, text, size, points, row);
     if (row->report.verdict == VERDICT_SETUP_ERROR)
         fail_checker(row, "interactor", interactor);
@@ -227,5 +224,6 @@ void interactor_verdict(struct arena *a, const struct report *interactor, const 
         /* right before it stopped reading: what it had to say was said */
         row->report.signal = 0;
         row->report.exit_code = 0;
+        row->report.detail[0] = '\0';
     }
 }
