@@ -104,6 +104,7 @@ struct compile_job {
     bool warnings_as_errors;
     enum compile_kind kind;
     bool no_cache;
+    bool best_effort; /* compile even where a limit cannot be enforced */
     unsigned jobs;    /* objects at a time; 0: as many as processors */
     uint64_t wall_ms; /* 0: the profile's; the same for those below */
     uint64_t cpu_ms;

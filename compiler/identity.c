@@ -62,7 +62,7 @@ const char *identity_stamps(struct arena *a, const struct toolchain *tc)
 /* First line of what the version command prints, wherever it prints it. */
 static int ask(struct arena *a, const struct toolchain *tc, const char **ret, struct error *err)
 {
-    struct jail_run run = {.tc = tc, .output_fd = -1, .depfile_fd = -1};
+    struct jail_run run = {.tc = tc, .output_fd = -1, .depfile_fd = -1, .best_effort = true};
     struct toolchain_values none = {0};
     if (toolchain_expand(a, &tc->version, &none, &run.argv, err) < 0)
         return -1;

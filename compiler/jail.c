@@ -61,6 +61,7 @@ static struct spec *make_spec(const struct jail_run *run, struct error *err)
     s->args = run->argv;
     s->cwd = run->has_sources ? "/src" : "/";
     s->terminal = false;
+    s->enforce_required = s->enforce_required && !run->best_effort;
     s->env = (struct strings){0};
     strings_set_env(s->arena, &s->env, "PATH=" TOOLCHAIN_PATH);
     strings_set_env(s->arena, &s->env, "HOME=/tmp");

@@ -19,6 +19,7 @@ struct jail_run {
     struct strings argv; /* expanded: the program's path first */
     const char *workdir; /* host path with src/, include/, obj/ in it, or NULL */
     bool has_sources, has_headers, has_objects;
+    bool best_effort;
     int output_fd, depfile_fd;                            /* memfds, or -1 */
     uint64_t wall_ms, cpu_ms, memory_bytes, output_bytes; /* 0: the profile's */
 };

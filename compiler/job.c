@@ -40,6 +40,7 @@ struct compile {
     struct sha256_ctx base; /* what every key of this job starts with */
     struct strings flags, libraries, defines;
     enum compile_kind kind;
+    bool best_effort;
     uint64_t wall_ms, cpu_ms, memory_bytes, artifact_bytes;
     const struct compile_source *headers; /* copies */
     size_t header_count;
@@ -188,6 +189,7 @@ static bool step_expand(struct compile *c, struct step *s, const struct strings 
         .cpu_ms = c->cpu_ms,
         .memory_bytes = c->memory_bytes,
         .output_bytes = c->artifact_bytes,
+        .best_effort = c->best_effort,
     };
     return toolchain_expand(c->arena, argv_template, &values, &s->run.argv, err) == 0;
 }
@@ -269,6 +271,7 @@ static int plan(struct compile *c, const struct compile_job *job, struct error *
         return -1;
     const struct toolchain *tc = c->tc;
     c->kind = job->kind;
+    c->best_effort = job->best_effort;
     if (c->kind == COMPILE_MODULE && tc->module.count == 0) {
         error_set(err, "compile.toolchain", 0, "toolchain \"%s\" does not make modules", tc->name);
         return error_hint(err, "c, cpp, clang and tcc do");

@@ -39,6 +39,7 @@ SETTER(set_toolchain, o->common.toolchain = text)
 SETTER(set_werror, o->common.warnings_as_errors = true)
 SETTER(set_json, o->json = true)
 SETTER(set_no_cache, o->no_cache = true)
+SETTER(set_best_effort, o->common.best_effort = true)
 SETTER(set_memory, return spec_parse_size(text, &o->memory_bytes, err))
 SETTER(set_timeout, return spec_parse_duration(text, &o->wall_ms, err))
 SETTER(set_cpu_time, return spec_parse_duration(text, &o->cpu_ms, err))
@@ -76,6 +77,7 @@ static const struct cli_option options[] = {
     {0, "cpu-time", "TIME", "CPU time, such as 10s", set_cpu_time},
     {0, "no-cache", NULL, "neither look into the cache nor fill it", set_no_cache},
     {0, "color", "WHEN", "auto, always or never", set_color},
+    {0, "best-effort", NULL, "go on even where a limit cannot be enforced", set_best_effort},
     {0, "json", NULL, "result, diagnostics and errors as JSON", set_json},
     {0, NULL, NULL, NULL, NULL},
 };
@@ -105,6 +107,7 @@ void cli_compile_job(struct arena *a, const struct cli_compile *c, struct compil
     job->defines = (const char *const *)c->defines.items;
     job->define_count = c->defines.count;
     job->warnings_as_errors = c->warnings_as_errors;
+    job->best_effort = c->best_effort;
     module_header.data = config_builtin("versions/module.h", &module_header.size);
     job->headers = &module_header;
     job->header_count = module_header.data != NULL;

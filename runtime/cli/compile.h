@@ -7,7 +7,7 @@
 struct cli_compile {
     const char *toolchain;
     struct strings sources, flags, defines;
-    bool warnings_as_errors;
+    bool warnings_as_errors, best_effort;
 };
 
 /** Whether a word is a flag for the compiler: one dash, and not one of our own letters. */

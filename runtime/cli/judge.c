@@ -40,6 +40,7 @@ SETTER(set_checker, o->checker = text)
 SETTER(set_junit, o->junit = text)
 SETTER(set_json, o->json = true)
 SETTER(set_no_cache, o->no_cache = true)
+SETTER(set_best_effort, o->common.best_effort = true)
 SETTER(set_stop, o->stop = true)
 SETTER(set_details, o->details = true)
 SETTER(set_memory, return spec_parse_size(text, &o->limits.memory_bytes, err))
@@ -94,6 +95,7 @@ static const struct cli_option options[] = {
     {0, "no-cache", NULL, "compile even what is in the cache", set_no_cache},
     {0, "details", NULL, "a line a test (the default for one submission)", set_details},
     {0, "junit", "FILE", "write JUnit XML", set_junit},
+    {0, "best-effort", NULL, "go on even where a limit cannot be enforced", set_best_effort},
     {0, "json", NULL, "everything as JSON on stdout", set_json},
     {0, NULL, NULL, NULL, NULL},
 };

@@ -19,7 +19,8 @@ struct program {
 
 /** Put the artifact of @r into @workdir as @name/ and make the spec that runs it. */
 int program_prepare(struct program *ret, const struct workdir *workdir, const char *name,
-                    const char *profile, const struct compile_result *r, struct error *err);
+                    const char *profile, bool best_effort, const struct compile_result *r,
+                    struct error *err);
 
 /** Compile (or take, when it is an executable) a checker or interactor that the tests name. */
 int program_compile(struct program *ret, const struct workdir *workdir, const char *name,

@@ -42,7 +42,8 @@ static int show_etc(struct spec *s, const struct strings *paths, struct error *e
 }
 
 int program_prepare(struct program *ret, const struct workdir *workdir, const char *name,
-                    const char *profile, const struct compile_result *r, struct error *err)
+                    const char *profile, bool best_effort, const struct compile_result *r,
+                    struct error *err)
 {
     char file[NAME_MAX + 64];
     snprintf(file, sizeof file, "%s/%s", name, r->artifact_name);
@@ -59,6 +60,7 @@ int program_prepare(struct program *ret, const struct workdir *workdir, const ch
         return -1;
     s->cwd = "/tmp";
     s->terminal = false;
+    s->enforce_required = s->enforce_required && !best_effort;
     strings_set_env(s->arena, &s->env, "PATH=" TOOLCHAIN_PATH);
     strings_set_env(s->arena, &s->env, "HOME=/tmp");
     strings_set_env(s->arena, &s->env, "LC_ALL=C.UTF-8");
@@ -126,7 +128,7 @@ int program_compile(struct program *ret, const struct workdir *workdir, const ch
         r.artifact_name = "program";
         strings_add(a, &r.run, "{program}");
         return fd < 0 ? error_set(err, "judge.checker", errno, "cannot read \"%s\"", path)
-                      : program_prepare(ret, workdir, name, "student", &r, err);
+                      : program_prepare(ret, workdir, name, "student", flags->best_effort, &r, err);
     }
     struct strings sources = {0};
     strings_add(a, &sources, path);
@@ -142,6 +144,7 @@ int program_compile(struct program *ret, const struct workdir *workdir, const ch
     struct compile_job job = {.sources = list,
                               .source_count = sources.count,
                               .no_cache = flags->no_cache,
+                              .best_effort = flags->best_effort,
                               .jobs = flags->jobs};
     if (compile_run(&job, &r, err) < 0)
         return error_wrap(err, "%s \"%s\"", name, path);
@@ -153,7 +156,7 @@ int program_compile(struct program *ret, const struct workdir *workdir, const ch
                            d != NULL && d->message != NULL ? d->message : "");
         error_hint(err, "cloche compile '%s' shows all of it", path);
     } else {
-        result = program_prepare(ret, workdir, name, "student", &r, err);
+        result = program_prepare(ret, workdir, name, "student", flags->best_effort, &r, err);
     }
     compile_result_free(&r);
     return result;
@@ -213,7 +216,8 @@ void interactor_verdict(struct arena *a, const struct report *interactor, const 
 {
     const struct report *r = &row->report;
     /* A program that fails after the interactor has left failed because it left: a broken pipe, an
-     * end of input. Otherwise the submission's own fault outranks what the interactor made of it. */
+     * end of input. Otherwise the submission's own fault outranks what the interactor made of it.
+     */
     bool hung_up = r->verdict == VERDICT_RUNTIME_ERROR && r->end_ns > interactor->end_ns;
     if (r->verdict != VERDICT_OK && !hung_up)
         return;

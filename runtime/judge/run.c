@@ -185,7 +185,8 @@ static void compiled(struct judge *j, struct slot *s)
                 r->verdict == VERDICT_COMPILE_ERROR && r->diagnostics->count > 0
                     ? r->diagnostics->items[0].message
                     : arena_printf(j->arena, "%s: %s", verdict_name(r->verdict), r->detail));
-        else if (program_prepare(&sub->program, &j->workdir, sub->directory, profile, r, &err) < 0)
+        else if (program_prepare(&sub->program, &j->workdir, sub->directory, profile,
+                                 j->job->compile.best_effort, r, &err) < 0)
             refuse_submission(j, sub, VERDICT_SETUP_ERROR, err.message);
         else
             sub->phase = PHASE_RUNNING;

@@ -1,0 +1,1 @@
+-fplugin=/tmp/x.so -o /etc/owned

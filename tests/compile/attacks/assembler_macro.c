@@ -1,0 +1,2 @@
+__asm__(".macro m\nm\nm\n.endm\nm");
+int main(void) { return 0; }

@@ -1,0 +1,2 @@
+#include "/usr/include"
+int main(void) { return 0; }

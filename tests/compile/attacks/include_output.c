@@ -1,0 +1,2 @@
+#include "/proc/self/fd/3"
+int main(void) { return 0; }
