@@ -611,7 +611,7 @@ int cache_clear(struct error *err)
     for (size_t i = 0; i < entries; i++)
         remove_entry(c->dir, list[i].name);
     size_t left;
-    _cleanup_free_ struct candidate *rest = list_entries(c, false, &left);
+    free(list_entries(c, false, &left));
     struct counters n;
     counters_read(c, &n);
     n.bytes = 0;
