@@ -116,9 +116,14 @@ def once(bench):
     return checked(bench)
 
 
+def tries(bench, text):
+    """Fewer where everything is slow."""
+    return max(10, int(int(text) / bench.settings.slow))
+
+
 def repeat(bench):
     """A race needs many tries; the first problem ends it. The bound holds for each."""
-    for _ in range(int(bench.test.way_argument)):
+    for _ in range(tries(bench, bench.test.way_argument)):
         problems = checked(bench)
         if problems:
             return problems
@@ -260,7 +265,7 @@ def rootfs_repeat(bench):
     kind, _, count = bench.test.way_argument.rpartition(":")
     root = hostile_root(bench, kind)
     options = ["--rootfs", str(root), *fill(bench, bench.test.options)]
-    for _ in range(int(count) // 2):
+    for _ in range(tries(bench, count) // 2):
         pair = [bench.start(options, fill(bench, bench.test.program)) for _ in range(2)]
         for running in pair:
             finished = running.wait()
@@ -276,7 +281,7 @@ def rootfs_repeat(bench):
 
 def flip(bench):
     """One sandbox exchanges a directory and a symlink on a volume, another one mounts into it."""
-    tries = int(bench.test.way_argument)
+    left = tries(bench, bench.test.way_argument)
     (bench.volume / "a" / "x").mkdir(parents=True)
     os.symlink(bench.host / "directory", bench.volume / "b")
     for path in (bench.volume / "a", bench.volume / "a/x"):
@@ -294,8 +299,8 @@ def flip(bench):
     if not flipper.out.wait_for(b"flipping", 5 * bench.settings.slow):
         problems.append("the flipper did not start")
     started = 0
-    while not problems and tries > 0:
-        tries -= 1
+    while not problems and left > 0:
+        left -= 1
         finished = bench.run([*shared, *fill(bench, bench.test.options)], fill(bench, bench.test.program))
         started += finished.status == 0
         problems = judge(finished, bench.test, bench.settings.slow)
