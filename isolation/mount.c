@@ -1,7 +1,7 @@
 /* init's part of the root file system: build the tree as the plan says, then pivot into it.
  *
  * The stack on "/" while building, bottom to top: the inherited root, the staging tmpfs (only when
- * there are overlays: their upper directories), the new root. The new root is reached by its fd
+ * there are overlays or masked paths), the new root. The new root is reached by its fd
  * alone; every mount point is resolved with RESOLVE_IN_ROOT, so that a hostile rootfs or volume
  * cannot lead a mount out of it. After pivot_root the rest is detached as one. Async-signal-safe:
  * no malloc, no stdio. */
@@ -300,8 +300,7 @@ static int do_plain(const struct builder *b, const struct plan_mount *m)
     return 0;
 }
 
-/** Cover @path, when it is there: a directory by an empty one, a file by the null device that the
- * parent verified. */
+/** Cover @path, when it is there: a directory by an empty one, a file by an empty one. */
 static int mask(const struct builder *b, const char *path)
 {
     _cleanup_close_ int point = sys_openat2(b->root, path, O_PATH, 0, IN_ROOT);
@@ -318,16 +317,12 @@ static int mask(const struct builder *b, const char *path)
             make_fs("tmpfs", "masked", &data,
                     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     } else {
-        /* an empty read-only file of our own: nothing of the rootfs is trusted to be /dev/null */
-        char *options[] = {(char *)(uintptr_t) "size=4k", (char *)(uintptr_t) "nr_inodes=4"};
-        const struct strings data = {.items = options, .count = 2};
-        _cleanup_close_ int fs = make_fs("tmpfs", "masked", &data, 0);
-        if (fs >= 0) {
-            int file = openat(fs, "empty", O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0444);
-            if (file >= 0) {
-                close(file);
-                cover = sys_open_tree(fs, "empty", OPEN_TREE_CLONE);
-            }
+        /* an empty read-only file of our own: nothing of the rootfs is trusted to be /dev/null. Of
+         * the staging, which is attached: before Linux 6.15 a detached tree cannot be cloned. */
+        int file = openat(b->staging, "masked", O_CREAT | O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0444);
+        if (file >= 0) {
+            close(file);
+            cover = sys_open_tree(b->staging, "masked", OPEN_TREE_CLONE);
         }
         if (cover >= 0 && set_attributes(cover,
                                          MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
@@ -402,12 +397,13 @@ static int make_root(struct builder *b)
     return b->root < 0 ? step_failed(b->failed, STEP_ROOT, NULL) : 0;
 }
 
-/** The staging tmpfs, when something needs it: one for all overlays, so that the limit counts once.
+/** The staging tmpfs, when something needs it: one for all overlays, so that the limit counts once,
+ * and for the file that masks others.
  */
 static int make_staging(struct builder *b)
 {
     const struct plan *p = b->plan;
-    bool needed = false;
+    bool needed = p->spec->masked_paths.count > 0;
     for (size_t i = 0; i < p->mount_count; i++)
         needed = needed || p->mounts[i].op == OP_OVERLAY ||
                  (p->mounts[i].op == OP_FS && p->mounts[i].spec->copy_up);
@@ -436,11 +432,20 @@ static int make_staging(struct builder *b)
     return 0;
 }
 
+/** The old root now lies on the new one, and the staging on the old root. An unmount of "." takes
+ * the topmost, so each goes by an unmount of its own: what stays would be reachable as "/..". That
+ * nothing stays is looked at, not believed. */
 static int pivot(const struct builder *b)
 {
-    if (fchdir(b->root) < 0 || sys_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-        chdir("/") < 0)
+    struct stat root, above;
+    if (fchdir(b->root) < 0 || sys_pivot_root(".", ".") < 0 ||
+        (b->staging >= 0 && umount2(".", MNT_DETACH) < 0) || umount2(".", MNT_DETACH) < 0 ||
+        chdir("/") < 0 || fstat(b->root, &root) < 0 || stat("/..", &above) < 0)
         return step_failed(b->failed, STEP_PIVOT, NULL);
+    if (root.st_dev != above.st_dev || root.st_ino != above.st_ino) {
+        errno = EXDEV;
+        return step_failed(b->failed, STEP_PIVOT, NULL);
+    }
     return 0;
 }
 
