@@ -40,9 +40,31 @@ int main(int argc, char **argv)
     }
     closedir(proc);
 
-    fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* whatever is mounted on "/" itself, ".." leads to */
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    int roots = 0;
+
+    for (char line[4096]; mounts != NULL && fgets(line, sizeof(line), mounts) != NULL;) {
+        char point[1024] = "";
+
+        if (sscanf(line, "%*d %*d %*s %*s %1023s", point) == 1 && strcmp(point, "/") == 0)
+            roots++;
+    }
+    if (mounts != NULL)
+        fclose(mounts);
+    if (roots > 1)
+        breach("%d file systems are mounted on /", roots);
+    for (char up[64] = "/.."; strlen(up) < 32; strcat(up, "/..")) {
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof(path), "%s%s", up, marker);
+        if (access(path, F_OK) == 0)
+            breach("a file of the host is reachable as %s", path);
+    }
+
+    fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (int i = 0; i < 20 && fd >= 0; i++) {
-        int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
         close(fd);
         fd = up;
