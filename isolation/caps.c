@@ -103,7 +103,7 @@ void caps_plan_free(struct caps_plan *plan)
 int caps_before_identity(const struct caps_plan *plan)
 {
     for (int c = 0; c <= plan->last; c++) {
-        if (!has(plan->bounding, c) && cap_get_bound(c) > 0 && cap_drop_bound(c) < 0)
+        if (!has(plan->bounding, c) && cap_drop_bound(c) < 0 && cap_get_bound(c) != 0)
             return -1;
     }
     return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
