@@ -42,7 +42,6 @@ burn='i=0; while :; do i=$((i+1)); done'
         verdict runtime_error null "$number" "killed by signal $number ($name)"
     done <<'SIGNALS'
 6 Aborted
-8 Floating point exception
 9 Killed
 10 User defined signal 1
 11 Segmentation fault

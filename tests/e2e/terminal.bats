@@ -1,0 +1,104 @@
+# cloche run -t at a real terminal (terminal.py plays the caller).
+load helper
+
+at_terminal() { run --separate-stderr python3 "$CHECKOUT/tests/e2e/terminal.py" "$@"; }
+
+@test "-t: the program has a terminal of its own, as large as the caller's, and it is the program's controlling one" {
+    at_terminal -- cloche run -t sh -c 'tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all; echo through >/dev/tty'
+    expect_status 0
+    expect_output $'status 0\n/dev/pts/0\n24 80\nall\nthrough'
+}
+
+@test "-t: exit status and signals of the program" {
+    at_terminal -- cloche run -t sh -c 'exit 42'
+    expect_output "status 42"
+    at_terminal -- cloche run -t sh -c 'kill -SEGV $$'
+    expect_output "status 139"
+}
+
+@test "-t: what is typed arrives once, is echoed once, and line editing is the program's terminal's" {
+    at_terminal expect:ready 'send:hellp\x7fo\n' -- cloche run -t sh -c 'echo ready; read -r line; echo "got $line"'
+    expect_status 0
+    expect_output $'status 0\nready\nhellp\b \bo\ngot hello'
+}
+
+@test "-t: a change of the window's size arrives, with its signal" {
+    at_terminal expect:ready resize:50x132 expect:changed -- cloche run -t \
+        perl -e '$| = 1; $SIG{WINCH} = sub { print "changed ", `stty size`; exit }; print "ready\n"; sleep 100 while 1'
+    expect_status 0
+    expect_output $'status 0\nready\nchanged 50 132'
+}
+
+@test "-t: ^C interrupts the program, not cloche" {
+    at_terminal expect:ready 'send:\x03' expect:caught -- cloche run -t \
+        sh -c 'trap "echo caught; exit 5" INT; echo ready; while :; do sleep 0.05; done'
+    expect_status 0
+    [ "${lines[0]}" = "status 5" ]
+    at_terminal expect:ready 'send:\x03' -- cloche run -t sh -c 'echo ready; exec sleep 100'
+    [ "${lines[0]}" = "status 130" ]
+}
+
+@test "-t: job control inside: ^Z stops the foreground job only" {
+    # the quotes keep what is expected apart from its echo
+    at_terminal 'expect:$ ' "send:sh -c 'trap \"echo went o\"\"n\" CONT; echo u\"\"p; while :; do sleep 0.05; done'\n" expect:up \
+        'send:\x1a' expect:Stopped 'expect:\n$ ' 'send:fg\n' 'expect:went on' 'send:\x03' 'expect:\n$ ' 'send:exit 3\n' -- \
+        cloche run -t -e 'PS1=$ ' bash --norc --noprofile --noediting -i
+    expect_status 0
+    [ "${lines[0]}" = "status 3" ]
+    [[ $output != *"no job control"* ]]
+}
+
+@test "-t: the end of the input" {
+    at_terminal expect:ready 'send:a\n\x04' -- cloche run -t sh -c 'echo ready; cat; echo end'
+    expect_status 0
+    expect_output $'status 0\nready\na\na\nend'
+}
+
+@test "-t: SIGKILL of the program: the caller's terminal is as before" {
+    at_terminal -- cloche run -t sh -c 'stty raw -echo; kill -KILL $$'
+    expect_status 0
+    expect_output "status 137"
+}
+
+@test "-t: time limit: the caller's terminal is as before" {
+    at_terminal -- cloche run -t --timeout 300ms sh -c 'stty raw -echo; exec sleep 100'
+    expect_status 0
+    expect_output "status 124"
+}
+
+@test "-t: SIGTERM and SIGHUP to cloche reach the program" {
+    at_terminal expect:ready kill:SIGTERM -- cloche run -t sh -c 'trap "exit 6" TERM; echo ready; while :; do sleep 0.05; done'
+    expect_status 0
+    [ "${lines[0]}" = "status 6" ]
+    at_terminal expect:ready kill:SIGHUP -- cloche run -t sh -c 'echo ready; exec sleep 100'
+    expect_status 0
+    [ "${lines[0]}" = "status 129" ]
+}
+
+@test "-t: a setup that fails leaves the terminal as it was, and says why" {
+    at_terminal -- cloche run -t -w /nowhere true
+    expect_status 0
+    expect_output $'status 125\ncloche: cannot change to working directory "/nowhere": No such file or directory; fix: it must exist inside the sandbox'
+}
+
+@test "-t without a terminal: a pty all the same" {
+    run --separate-stderr bash -c 'cloche run -t sh -c "tty; cat; echo end" </dev/null'
+    expect_status 0
+    expect_output $'/dev/pts/0\r\nend\r'
+    run --separate-stderr bash -c 'echo line | cloche run -t sh -c "read -r x; echo got \$x"'
+    expect_status 0
+    [[ $output = *$'got line\r' ]]
+}
+
+@test "-t: a flood of output arrives whole" {
+    at_terminal -- cloche run -t sh -c 'stty -opost; i=0; while [ $i -lt 5000 ]; do echo "line $i"; i=$((i+1)); done'
+    expect_status 0
+    [ "${#lines[@]}" -eq 5001 ]
+    [ "${lines[5000]}" = "line 4999" ]
+}
+
+@test "without -t the program sees the caller's terminal, but cannot take it" {
+    at_terminal -- cloche run sh -c '[ -t 0 ] && echo terminal; (exec </dev/tty) 2>/dev/null || echo no controlling terminal'
+    expect_status 0
+    expect_output $'status 0\nterminal\nno controlling terminal'
+}
