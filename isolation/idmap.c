@@ -197,7 +197,10 @@ static int write_map(pid_t pid, const char *file, const struct spec_id_map *map,
     }
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
     if (io_write_file_at(AT_FDCWD, path, text) < 0) {
-        error_set(err, "ids.map", errno, "cannot write the id map of the sandbox (%s)", path);
+        int saved = errno;
+        error_set(err, "ids.map", saved, "cannot write the id map of the sandbox (%s)", path);
+        if (saved == ENOENT && access("/proc/self/uid_map", F_OK) < 0)
+            return error_hint(err, "mount -t proc proc /proc");
         return error_hint(err, "cloche doctor shows which ids this user may map");
     }
     return 0;

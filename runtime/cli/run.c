@@ -118,7 +118,7 @@ static int status_of(const struct error *err)
 /** A bad value is a mistake in the command; a system call that failed on a good one is not. */
 static int status_of_options(const struct error *err)
 {
-    return err->errnum == 0 || strncmp(err->code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE;
+    return err->errnum == 0 ? EXIT_USAGE : EXIT_CLOCHE;
 }
 
 int cli_run(int argc, char **argv)

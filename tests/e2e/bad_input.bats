@@ -1,0 +1,203 @@
+# What is wrong is refused before anything starts: one line with the fix, the right status, nothing left.
+load helper
+
+# refused STATUS MESSAGE ARGUMENT...: `cloche run ARGUMENT... -- touch /work/ran` says exactly MESSAGE.
+refused() {
+    local expected=$1 message=$2
+    shift 2
+    run --separate-stderr cloche run -v "$WORK:/work:rw" "$@" -- touch /work/ran
+    expect_status "$expected"
+    expect_output ""
+    expect_stderr "cloche: $message"
+    [ ! -e ran ]
+}
+
+@test "unknown options, commands and profiles, with the likely spelling" {
+    refused 2 'unknown option "--memry"; fix: did you mean --memory?' --memry 1g
+    refused 2 'unknown option "--frobnicate"; fix: see the list with --help' --frobnicate
+    refused 2 'unknown option "-Z"; fix: see the list with --help' -Z
+    refused 2 'option --read-only takes no value' --read-only=yes
+    run --separate-stderr cloche rnu
+    expect_status 2
+    expect_stderr 'cloche: unknown command "rnu"; fix: did you mean `cloche run`?'
+    refused 125 'there is no profile "studnet"; did you mean "student"?; fix: use one of ci, compile, plugin, relaxed, standard, strict, student' --profile studnet
+    refused 125 'there is no profile "../../etc/passwd"; fix: use one of ci, compile, plugin, relaxed, standard, strict, student' --profile ../../etc/passwd
+}
+
+@test "a missing command, a missing value" {
+    run --separate-stderr cloche run
+    expect_status 2
+    expect_stderr 'cloche: no command given; fix: cloche run [OPTIONS] -- COMMAND [ARG...]'
+    run --separate-stderr cloche run --read-only --
+    expect_status 2
+    expect_stderr 'cloche: no command given; fix: cloche run [OPTIONS] -- COMMAND [ARG...]'
+    run --separate-stderr cloche run --memory
+    expect_status 2
+    expect_stderr 'cloche: option --memory needs a value (SIZE)'
+    run --separate-stderr cloche run -v
+    expect_status 2
+    expect_stderr 'cloche: option -v needs a value (SRC:DST[:ro|rw|O])'
+}
+
+@test "the same errors as objects with --json" {
+    run --separate-stderr cloche run --json --memry 1g true
+    expect_status 2
+    [ "$(jq -c .error <<<"$stderr")" = '{"code":"usage.unknown_option","message":"unknown option \"--memry\"","hint":"did you mean --memory?","path":null}' ]
+    run --separate-stderr cloche run --json --spec /no/such/file true
+    expect_status 125
+    expect_error spec.unreadable
+    [ "$(jq -r .error.path <<<"$stderr")" = /no/such/file ]
+    run --separate-stderr cloche run --json -w /nowhere true
+    expect_status 125
+    expect_error sandbox.cwd
+}
+
+@test "spec files: unreadable, malformed, wrong, too large, too deep" {
+    refused 125 'cannot read the spec "/no/such/file": No such file or directory' --spec /no/such/file
+    echo '{' >bad.json
+    run --separate-stderr cloche run --spec bad.json true
+    expect_status 125
+    expect_stderr_line '^cloche: .*bad.json'
+    echo '{"ociVersion":"1.1.0","process":{"cwd":"relative","args":["true"]},"linux":{"resources":{"memory":{"limit":"256MB"},"pids":{"limit":-5}}}}' >bad.json
+    run --separate-stderr cloche run --spec bad.json true
+    expect_status 125
+    # all problems at once
+    expect_stderr_line 'process.cwd: expected an absolute path'
+    expect_stderr_line 'linux.resources.memory.limit: expected a number of bytes > 0, found "256MB" \(a string\)'
+    head -c 1100000 /dev/zero | tr '\0' ' ' >bad.json
+    run --separate-stderr cloche run --spec bad.json true
+    expect_status 125
+    perl -e 'print "[" x 100, "]" x 100' >bad.json
+    run --separate-stderr cloche run --spec bad.json true
+    expect_status 125
+    mkdir directory
+    run --separate-stderr cloche run --spec directory true
+    expect_status 125
+    expect_stderr_line 'Is a directory'
+    echo '{"ociVersion":"1.1.0","process":{"args":["true"],"cwd":"/"},"hooks":{"prestart":[{"path":"/bin/true"}]}}' >bad.json
+    run --separate-stderr cloche run --spec bad.json true
+    expect_status 125
+    expect_stderr_line 'hooks.* not supported'
+}
+
+@test "--rootfs: missing, a file, empty" {
+    refused 125 "--rootfs: cannot open root file system \"$WORK/missing\": No such file or directory; fix: give a directory, host, or empty" --rootfs "$WORK/missing"
+    echo text >file
+    refused 125 "root file system \"$WORK/file\" is not a directory; fix: unpack the image into a directory first" --rootfs file
+    mkdir empty
+    refused 125 "root file system \"$WORK/empty\" is an empty directory; fix: fill it, or use --rootfs empty with -v for an empty root" --rootfs empty/
+}
+
+@test "users" {
+    local user
+    for user in "" -1 0x0 4294967295 4294967296 root 0:-1 "0 " :5 1:2:3; do
+        run --separate-stderr cloche run -u "$user" true
+        expect_status 2
+        expect_output ""
+        [ "${#stderr_lines[@]}" -eq 1 ]
+        expect_stderr "cloche: -u: expected a user as UID or UID:GID, each a number from 0 to 4294967294, found \"$user\""
+    done
+    refused 125 "user 70000:70000 of the program is not in the id maps of the sandbox; fix: choose ids below 65536, or give linux.uidMappings and linux.gidMappings that hold them" -u 70000 || [ "$(id -u)" -ne 0 ]
+}
+
+@test "limits of 0, negative, huge, not a number" {
+    local option value
+    for option in --memory --memory-swap --pids-limit --cpus --cpu-time --timeout --output-limit; do
+        for value in 0 -5 abc "" 99999999999999999999999 1e400 nan " 5" 5x; do
+            [ "$option $value" != "--memory-swap 0" ] || continue
+            run --separate-stderr cloche run "$option" "$value" true
+            expect_status 2
+            expect_output ""
+            [ "${#stderr_lines[@]}" -eq 1 ]
+            expect_stderr_line "^cloche: $option: (\"$value\" is not a number of .*; fix: |expected a (size|duration) .*, found \"$value\")"
+        done
+    done
+}
+
+@test "other values" {
+    refused 2 '--ulimit: "nofile" is not NAME=SOFT[:HARD]; fix: such as nofile=100:200, or core=unlimited' --ulimit nofile
+    run --separate-stderr cloche run --ulimit nofle=5 true
+    expect_status 2
+    expect_stderr_line '^cloche: --ulimit: .*nofle.*nofile'
+    run --separate-stderr cloche run --ulimit nofile=9:8 true
+    expect_status 2
+    refused 2 '--network: unknown network "moon"; fix: none, loopback, host, or bridge:NAME,ADDRESS/BITS[,GATEWAY]' --network moon
+    refused 2 '--cap-add: unknown capability "SYS_GOD"; fix: a name of capabilities(7), such as NET_BIND_SERVICE' --cap-add SYS_GOD
+    refused 2 '-e: "=x" is not KEY=VALUE' -e =x
+    refused 2 '-w: working directory "relative" is not absolute; fix: give a path inside the sandbox, beginning with /' -w relative
+    refused 2 '--tmpfs: tmpfs "relative" is not DST[:SIZE]; fix: DST is an absolute path inside the sandbox' --tmpfs relative
+    refused 125 '--env-file: cannot read environment file "/no/such": No such file or directory' --env-file /no/such
+    refused 125 '--seccomp: cannot read syscall filter "nosuch": No such file or directory; fix: a file with an OCI seccomp object, or default, unconfined, tight, build, wide' --seccomp nosuch
+    local name
+    for name in "" "a b" $'a\nb' "$(printf 'a%.0s' {1..65})" a/b; do
+        run --separate-stderr cloche run --hostname "$name" true
+        [ "$status" -eq 2 ] || [ "$status" -eq 125 ]
+        expect_stderr_line hostname
+    done
+}
+
+@test "volumes" {
+    refused 2 '-v: volume "x" is not SRC:DST[:ro|rw|O]; fix: DST is an absolute path inside the sandbox' -v x
+    refused 2 '-v: volume "/tmp:relative" is not SRC:DST[:ro|rw|O]; fix: DST is an absolute path inside the sandbox' -v /tmp:relative
+    refused 125 '-v: cannot open mount source "/no/such": No such file or directory; fix: make it first, or correct the path' -v /no/such:/x
+    local value
+    for value in /tmp:/ /tmp:/x:frobnicate /tmp:/../x; do
+        run --separate-stderr cloche run -v "$value" true
+        [ "$status" -eq 2 ] || [ "$status" -eq 125 ]
+        expect_output ""
+    done
+}
+
+@test "--report: a place that cannot be written stops the launch" {
+    refused 125 'cannot write the report to "/no/such/report": No such file or directory; fix: choose a writable place for --report' --report /no/such/report
+    refused 125 "cannot write the report to \"$WORK\": Is a directory; fix: choose a writable place for --report" --report "$WORK"
+}
+
+@test "--report on a full disk: an error, whatever the program did" {
+    run --separate-stderr cloche run --report /dev/full sh -c 'echo out'
+    expect_status 125
+    expect_output out
+    expect_stderr 'cloche: cannot write the report to "/dev/full": No space left on device; fix: free some space, or choose another place for --report'
+}
+
+# in_view SCRIPT COMMAND...: the command in a mount namespace of its own, after the script. Bind mounts only: a plain
+# remount would change the superblock, and so the whole machine.
+in_view() {
+    local script=$1
+    shift
+    run --separate-stderr unshare --mount --propagation private -- bash -c "$script
+        exec \"\$@\"" view "$@"
+}
+
+@test "/sys/fs/cgroup read-only: limits are refused with the fix, --best-effort runs without" {
+    need_root
+    local view='mount --rbind /sys/fs/cgroup /sys/fs/cgroup; while read -r _ _ _ _ point _; do
+        case $point in /sys/fs/cgroup*) mount -o remount,bind,ro "$point";; esac; done </proc/self/mountinfo'
+    in_view "$view" cloche run --memory 64m sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    expect_stderr_line '^cloche: cannot limit memory: .*/sys/fs/cgroup.* is (mounted )?read-only; fix: mount -o remount,rw /sys/fs/cgroup.*; or pass --best-effort$'
+    in_view "$view" cloche run --best-effort --memory 64m --report report.json sh -c 'echo ran'
+    expect_status 0
+    expect_output ran
+    expect_report '.enforced_by.memory' rlimit
+}
+
+@test "no procfs: refused with the fix" {
+    need_root
+    in_view 'mount -t tmpfs none /proc' cloche run sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    expect_stderr_line '^cloche: .*; fix: mount -t proc proc /proc$'
+}
+
+@test "state directories that cannot be made or are not ours" {
+    need_root
+    chmod 777 "$CLOCHE_RUN"
+    run --separate-stderr cloche run sh -c 'echo ran'
+    chmod 700 "$CLOCHE_RUN"
+    expect_status 125
+    expect_stderr "cloche: state directory \"$CLOCHE_RUN\" can be written by others; fix: chown 0 '$CLOCHE_RUN' && chmod 700 '$CLOCHE_RUN'"
+}
