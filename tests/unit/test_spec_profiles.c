@@ -21,9 +21,10 @@ static void setup(void)
     snprintf(home, sizeof home, "/tmp/cloche-profiles-XXXXXX");
     cr_assert_not_null(mkdtemp(home));
     setenv("XDG_CONFIG_HOME", home, 1);
-    for (const char *dir = "/cloche\0/cloche/profiles"; *dir != '\0'; dir += strlen(dir) + 1) {
+    static const char *const below[] = {"cloche", "cloche/profiles"};
+    for (size_t i = 0; i < COUNT(below); i++) {
         char path[PATH_MAX + 32];
-        snprintf(path, sizeof path, "%s%s", home, dir);
+        snprintf(path, sizeof path, "%s/%s", home, below[i]);
         cr_assert_eq(mkdir(path, 0700), 0);
     }
 }
