@@ -55,9 +55,10 @@ static int write_slot(int slots, const char *name, const unsigned char *data, si
     char staged[32];
     snprintf(staged, sizeof staged, ".%s.new", name);
     unlinkat(slots, staged, 0);
-    if (disk_write_file(slots, staged, data, size, 0600, durable) < 0)
+    if (disk_write_file(slots, staged, data, size, 0600) < 0)
         return -1;
-    if (disk_rename(slots, staged, slots, name) < 0) {
+    if ((durable && disk_fsync_file(slots, staged) < 0) ||
+        disk_rename(slots, staged, slots, name) < 0) {
         int errnum = errno;
         unlinkat(slots, staged, 0);
         errno = errnum;

@@ -25,15 +25,15 @@ int disk_mkdir(int dir, const char *name, mode_t mode)
     return mode == 0700 ? 0 : fchmodat(dir, name, mode, 0); /* whatever the umask is */
 }
 
-static int write_file(int fd, const char *name, const void *data, size_t size, mode_t mode,
-                      int sync)
+static int write_file(int fd, const char *name, const void *data, size_t size, mode_t mode)
 {
     if (disk_check("write", name) < 0 || io_write_all(fd, data, size) < 0 || fchmod(fd, mode) < 0)
         return -1;
-    return sync && (disk_check("fsync", name) < 0 || fsync(fd) < 0) ? -1 : 0;
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* only begins: fsync is what counts */
+    return 0;
 }
 
-int disk_write_file(int dir, const char *name, const void *data, size_t size, mode_t mode, int sync)
+int disk_write_file(int dir, const char *name, const void *data, size_t size, mode_t mode)
 {
     if (disk_check("create", name) < 0)
         return -1;
@@ -41,12 +41,20 @@ int disk_write_file(int dir, const char *name, const void *data, size_t size, mo
         openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    if (write_file(fd, name, data, size, mode, sync) == 0)
+    if (write_file(fd, name, data, size, mode) == 0)
         return 0;
     int errnum = errno;
     unlinkat(dir, name, 0);
     errno = errnum;
     return -1;
+}
+
+int disk_fsync_file(int dir, const char *name)
+{
+    if (disk_check("fsync", name) < 0)
+        return -1;
+    _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -1 : fsync(fd);
 }
 
 int disk_fsync_dir(int dir, const char *name)

@@ -17,9 +17,12 @@ extern int (*disk_step)(const char *operation, const char *name);
 /** 0, or -1 with the errno that disk_step answered: for steps that are not a system call here. */
 int disk_check(const char *operation, const char *name);
 int disk_mkdir(int dir, const char *name, mode_t mode);
-/** A new file, written and fsynced when @sync; removed again when that fails. */
-int disk_write_file(int dir, const char *name, const void *data, size_t size, mode_t mode,
-                    int sync);
+/** A new file, written and not yet safe; removed again when that fails. */
+int disk_write_file(int dir, const char *name, const void *data, size_t size, mode_t mode);
+/** Make such a file safe. Its writing has begun, so that several in a row cost little more than
+ * one.
+ */
+int disk_fsync_file(int dir, const char *name);
 int disk_fsync_dir(int dir, const char *name);
 int disk_rename(int from_dir, const char *from, int to_dir, const char *to);
 int disk_symlink(const char *target, int dir, const char *name);

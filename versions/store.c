@@ -160,7 +160,10 @@ static int write_stage(struct versions *v, const char *stage, const char *manife
     if (dir < 0)
         return -1;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (disk_write_file(dir, files[i].name, files[i].data, files[i].size, FILE_MODE, 1) < 0)
+        if (disk_write_file(dir, files[i].name, files[i].data, files[i].size, FILE_MODE) < 0)
+            return -1;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (disk_fsync_file(dir, files[i].name) < 0)
             return -1;
     return disk_fsync_dir(dir, ".");
 }
