@@ -185,6 +185,7 @@ check-tidy: $(BUILD)/gen/builtin.c
 install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche
 	install -D -m 755 $(BUILD)/cloche-complete $(DESTDIR)$(PREFIX)/bin/cloche-complete
+	install -D -m 644 versions/module.h $(DESTDIR)$(PREFIX)/include/cloche/module.h
 
 clean: ## remove what was built
 	rm -rf build build-*

@@ -414,6 +414,39 @@ static char *text_of(const char *path)
     return text;
 }
 
+/* the header by itself, and a module of it, under the strictest words of both languages */
+Test(elf, header_is_clean_c_and_cpp)
+{
+    static const struct {
+        const char *needs, *command;
+    } checks[] = {
+        {"gcc", "gcc -std=c11 -xc"},
+        {"clang", "clang -std=c11 -Weverything -Wno-padded -Wno-documentation-unknown-command -xc"},
+        {"g++", "g++ -std=c++11 -xc++"},
+        {"g++", "g++ -std=c++20 -xc++"},
+        {"clang++", "clang++ -std=c++11 -xc++"},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        char command[2048];
+        snprintf(command, sizeof command,
+                 "echo '#include <cloche/module.h>' | %s - -pedantic -Wall -Wextra -Wshadow "
+                 "-Wcast-qual -Werror -fsyntax-only -I%s/include",
+                 checks[i].command, modules_dir());
+        if (modules_have(checks[i].needs))
+            cr_expect_eq(system(command), 0, "%s", command);
+    }
+    static const char *const languages[] = {"gcc -std=c11", "g++ -std=c++20 -xc++"};
+    for (size_t i = 0; i < 2; i++) {
+        char command[2048];
+        snprintf(command, sizeof command,
+                 "%s -pedantic -Wall -Wextra -Werror -Wno-unused-parameter "
+                 "-Wno-missing-field-initializers -fsyntax-only -I%s/include "
+                 "tests/unit/modules/counter.c",
+                 languages[i], modules_dir());
+        cr_expect_eq(system(command), 0, "%s", command);
+    }
+}
+
 /* What the README shows is what is compiled here, and as small as it promises. */
 Test(elf, readme_shows_the_tested_modules)
 {
