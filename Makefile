@@ -162,7 +162,7 @@ asan: ## address and undefined behaviour sanitizers over unit and e2e
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
 # --- checks ----------------------------------------------------------------------------------------------
-C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+C_FILES := $(filter-out tests/corpus/%,$(shell git ls-files '*.c' '*.h' 2>/dev/null))
 check: ## format, clang-tidy, cppcheck, layers, both compilers
 	tests/deps build check
 	$(MAKE) check-format check-layers check-cppcheck check-compilers check-tidy

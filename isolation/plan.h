@@ -114,7 +114,7 @@ struct plan {
     struct arena *arena;
     bool privileged; /* may clone host mounts and map ids from outside */
     uint64_t clone_flags;
-    bool unshare_cgroup; /* after joining v1 groups, instead of by the clone */
+    bool unshare_cgroup;  /* after joining v1 groups, instead of by the clone */
     int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
 
     struct idmap idmap;

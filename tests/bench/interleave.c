@@ -14,7 +14,6 @@
 #define MAX_ROUNDS   1000
 #define MAX_WORDS    128
 
-
 static int compare(const void *a, const void *b)
 {
     const double *x = a, *y = b;
