@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     }
     const char *names[64];
     size_t count = 0;
-    while (cli_commands[count].name != NULL && count < 64) {
+    while (count < 64 && cli_commands[count].name != NULL) {
         names[count] = cli_commands[count].name;
         count++;
     }
