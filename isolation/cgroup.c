@@ -287,6 +287,26 @@ static bool is_fatal(const struct error *err)
     return err->code != NULL && strcmp(err->code, "cgroup.exists") == 0;
 }
 
+/* The group in the v2 tree; without one, v1 must count CPU time and freeze. */
+static int add_unified(struct cgroup *g, struct cgroup_layout *l, unsigned want, unsigned on_v2,
+                       bool chosen, bool required, struct error *err)
+{
+    unsigned like = on_v2 & (CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_PIDS) | CTL_BIT(CTL_CPU));
+    if ((want != 0 || l->own_v2 != NULL) && add_v2(g, l, want, like, chosen, err) == 0)
+        return 0;
+    if ((required && want != 0) || is_fatal(err))
+        return -1;
+    /* what was wished for cannot be had as a whole: take what there is */
+    if (want != 0 && add_v2(g, l, 0, want | like, chosen, err) == 0)
+        return 0;
+    static const enum cgroup_controller instead[] = {CTL_CPUACCT, CTL_FREEZER};
+    for (size_t i = 0; i < 2 && !is_fatal(err); i++) {
+        if (l->own_v1[instead[i]] != NULL && cgroup_dir_of(g, instead[i]) == NULL)
+            add_v1(g, l, instead[i], chosen, err);
+    }
+    return is_fatal(err) ? -1 : 0;
+}
+
 /* Make the group in every hierarchy that it needs or that measures for it. */
 static int build(struct cgroup *g, const struct spec_resources *r, bool chosen, bool required,
                  struct error *err)
@@ -298,8 +318,6 @@ static int build(struct cgroup *g, const struct spec_resources *r, bool chosen, 
 
     /* v1's cpu measures nothing that the v2 tree would not measure better */
     unsigned like = CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_PIDS);
-    if (l.own_v2 == NULL)
-        like |= CTL_BIT(CTL_CPUACCT) | CTL_BIT(CTL_FREEZER);
     for (int c = 0; c < CTL_COUNT; c++) {
         unsigned bit = CTL_BIT(c);
         if (l.own_v1[c] == NULL) {
@@ -313,19 +331,7 @@ static int build(struct cgroup *g, const struct spec_resources *r, bool chosen, 
         else if ((required && (want & bit)) || is_fatal(err))
             return -1;
     }
-
-    unsigned want_v2 = want & on_v2;
-    like = on_v2 & (CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_PIDS) | CTL_BIT(CTL_CPU));
-    if (want_v2 == 0 && l.own_v2 == NULL)
-        return 0;
-    if (add_v2(g, &l, want_v2, like, chosen, err) == 0)
-        return 0;
-    if ((required && want_v2 != 0) || is_fatal(err))
-        return -1;
-    /* what was wished for cannot be had as a whole: take what there is */
-    if (want_v2 != 0 && add_v2(g, &l, 0, want_v2 | like, chosen, err) < 0 && is_fatal(err))
-        return -1;
-    return 0;
+    return add_unified(g, &l, want & on_v2, on_v2, chosen, required, err);
 }
 
 int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,

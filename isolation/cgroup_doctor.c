@@ -67,6 +67,32 @@ static void judge_v1(const struct cgroup_layout *l, int c, struct cgroup_ability
         name);
 }
 
+/* A user whose systemd runs gets a scope below it, with what that was given. */
+static bool ask_manager(const struct cgroup_mount *m, int c, struct cgroup_ability *a)
+{
+    char path[PATH_MAX], text[256];
+    const char *run = secure_getenv("XDG_RUNTIME_DIR");
+    unsigned uid = (unsigned)geteuid();
+    if (run == NULL || !cgroup_systemd_running())
+        return false;
+    int n = snprintf(path, sizeof path, "%s/systemd/private", run);
+    if (n < 0 || (size_t)n >= sizeof path || faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+        return false;
+    n = snprintf(path, sizeof path, "%s/user.slice/user-%u.slice/user@%u.service", m->point, uid,
+                 uid);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return false;
+    put(a->where, "%s", path);
+    _cleanup_close_ int fd = open(path, O_DIRECTORY | O_PATH | O_CLOEXEC);
+    if (fd < 0 || io_read_file_at(fd, "cgroup.controllers", text, sizeof text) < 0)
+        return false;
+    a->usable = (cgroup_parse_controllers(text) & CTL_BIT(c)) != 0;
+    a->version = 2;
+    if (!a->usable)
+        put(a->fix, "systemctl edit user@.service: [Service] Delegate=cpu cpuset io memory pids");
+    return true;
+}
+
 /* The nearest group from the caller's own upwards whose controllers can be handed down by this
  * user; root on a pure v2 host starts from the top. */
 static void judge_v2(const struct cgroup_layout *l, int c, struct cgroup_ability *a)
@@ -100,6 +126,8 @@ static void judge_v2(const struct cgroup_layout *l, int c, struct cgroup_ability
             break;
         *slash = '\0';
     }
+    if (!root && ask_manager(m, c, a))
+        return;
     if (seen)
         a->version = 2;
     if (is_read_only(m->point))
@@ -111,8 +139,8 @@ static void judge_v2(const struct cgroup_layout *l, int c, struct cgroup_ability
             name);
     else if (cgroup_systemd_running())
         put(a->fix,
-            "nothing if systemd --user runs for you: Cloche asks it for a scope with %s; else "
-            "loginctl enable-linger, systemctl edit user@.service: [Service] Delegate=yes",
+            "loginctl enable-linger, or log in through PAM: systemd --user would give a "
+            "group with %s",
             name);
     else
         put(a->fix,

@@ -83,13 +83,12 @@ static bool is_real_root(int dirfd)
 }
 
 /* Moving a process from one group to another asks for cgroup.procs of what they have in common, so
- * the host itself must be ours, not only the slice in it. */
-static bool may_write(int host, int slice)
+ * the host itself must be ours, not only the slice in it. 0 or an errno: root learns EROFS here. */
+static int may_not_write(int host, int slice)
 {
-    if (geteuid() == 0)
-        return true;
-    return faccessat(host, "cgroup.procs", W_OK, AT_EACCESS) == 0 &&
-           (slice < 0 || faccessat(slice, ".", W_OK, AT_EACCESS) == 0);
+    if (faccessat(host, "cgroup.procs", W_OK, AT_EACCESS) < 0 && errno != ENOENT)
+        return errno;
+    return slice >= 0 && faccessat(slice, ".", W_OK, AT_EACCESS) < 0 ? errno : 0;
 }
 
 struct placing {
@@ -117,8 +116,9 @@ static int try_host(struct placing *p, const char *path, bool is_own, struct cgr
     if (slice < 0 && !p->create)
         return -1;
     if (p->create) {
-        if (!may_write(host, slice)) {
-            note(&p->obstacle, REFUSED, EACCES, 0, path);
+        int refused = may_not_write(host, slice);
+        if (refused != 0) {
+            note(&p->obstacle, REFUSED, refused, 0, path);
             return -1;
         }
         if (slice >= 0 && both != 0)
@@ -264,8 +264,8 @@ int cgroup_v2_open_slice(struct cgroup_layout *l, unsigned want, unsigned like, 
     struct placing p = {.want = want, .like = like, .create = create};
     if (place(l, &p, pure, ret) == 0)
         return 0;
+    struct error systemd = ERROR_INIT;
     if (create && want != 0 && cgroup_systemd_running()) {
-        struct error systemd = ERROR_INIT;
         if (cgroup_systemd_scope(&systemd) == 0) {
             struct placing again = {.want = want, .like = like, .create = true};
             cgroup_layout_done(l);
@@ -282,7 +282,13 @@ int cgroup_v2_open_slice(struct cgroup_layout *l, unsigned want, unsigned like, 
         if (place(l, &bare, false, ret) == 0 || place(l, &bare, pure, ret) == 0)
             return 0;
     }
-    return explain(&p.obstacle, want, err);
+    explain(&p.obstacle, want, err);
+    if (systemd.code != NULL && err != NULL) {
+        size_t used = strlen(err->message);
+        snprintf(err->message + used, sizeof err->message - used,
+                 "; and systemd gives no scope: %s", systemd.message);
+    }
+    return -1;
 }
 
 static int apply_memory(const struct cgroup_dir *d, const struct spec_resources *r,

@@ -227,6 +227,39 @@ Test(cgroup, cpuset_is_written)
     remove_or_fail(g);
 }
 
+/* "8:0" of some disk; the first that sysfs lists */
+static bool find_disk(struct spec_blkio_device *ret)
+{
+    FILE *p =
+        popen("cat /sys/block/vd*/dev /sys/block/sd*/dev /sys/block/loop0/dev 2>/dev/null", "r");
+    bool found = p != NULL && fscanf(p, "%u:%u", &ret->major, &ret->minor) == 2;
+    if (p != NULL)
+        pclose(p);
+    return found;
+}
+
+Test(cgroup, block_io_is_written)
+{
+    skip_without_cgroups();
+    if (geteuid() != 0)
+        cr_skip_test("needs root");
+    struct spec_blkio_device disk = {.read_iops = LIMIT_NONE, .write_iops = LIMIT_NONE};
+    cr_assert(find_disk(&disk));
+    disk.read_bps = 1048576;
+    disk.write_bps = 2097152;
+    spec.resources.blkio_devices = &disk;
+    spec.resources.blkio_device_count = 1;
+    struct cgroup *g = create_or_fail();
+    char v1[64], v2[96];
+    snprintf(v1, sizeof v1, "%u:%u 2097152", disk.major, disk.minor);
+    snprintf(v2, sizeof v2, "%u:%u rbps=1048576 wbps=2097152 riops=max wiops=max", disk.major,
+             disk.minor);
+    expect(g, CTL_IO, "blkio.throttle.write_bps_device", v1, "io.max", v2);
+    struct cgroup_stats s;
+    cr_assert_eq(cgroup_read_stats(g, &s), 0);
+    remove_or_fail(g);
+}
+
 Test(cgroup, unified_files)
 {
     skip_without_cgroups();
@@ -735,6 +768,53 @@ Test(cgroup, read_only_tree)
         cr_assert_not(a[i].usable, "%s", a[i].controller);
         cr_assert_neq(a[i].fix[0], '\0', "%s", a[i].controller);
     }
+}
+
+Test(cgroup, v1_without_the_v2_tree)
+{
+    struct cgroup_layout l;
+    const char *rel;
+    if (geteuid() != 0)
+        cr_skip_test("needs root");
+    cr_assert_eq(cgroup_layout_read(&l, &err), 0);
+    const struct cgroup_mount *m = cgroup_find_mount(&l, CTL_COUNT, 0, &rel);
+    if (l.own_v1[CTL_MEMORY] == NULL || m == NULL)
+        cr_skip_test("this machine has no cgroup v1");
+    cr_assert_eq(unshare(CLONE_NEWNS), 0);
+    cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    cr_assert_eq(mount("none", m->point, "tmpfs", 0, NULL), 0);
+    cgroup_layout_done(&l);
+
+    spec.resources.memory_bytes = 64 * MIB;
+    struct cgroup *g = create_or_fail();
+    cr_assert_eq(cgroup_v2_fd(g), -1);
+    cr_assert_eq(cgroup_measured_by(g, CGROUP_CPU), MEANS_CGROUP1);
+    cr_assert_eq(cgroup_kill(g), -1);
+    cr_assert_eq(errno, ENOTSUP);
+    cr_assert_eq(wait_status(spawn(g, burn, NULL)), 0);
+    int64_t used = cgroup_cpu_usec(g);
+    cr_assert(used >= 300000 && used < 360000, "%ld", (long)used);
+    volatile uint64_t *n = shared(sizeof *n);
+    pid_t pid = spawn(g, count_up, (void *)(uintptr_t)n);
+    while (*n == 0)
+        sched_yield();
+    cr_assert_eq(cgroup_freeze(g, true, &err), 0, "%s", err.message);
+    uint64_t before = *n;
+    for (int i = 0; i < 2000; i++)
+        sched_yield();
+    cr_assert_eq(*n, before, "it ran on");
+    cr_assert_eq(cgroup_freeze(g, false, &err), 0, "%s", err.message);
+    kill(pid, SIGKILL);
+    wait_status(pid);
+    remove_or_fail(g);
+
+    /* without cgroup.kill, a sweep kills by the list of processes */
+    char name[64];
+    pid_t left;
+    die_at_work(name, sizeof name, true, &left);
+    cr_assert_geq(cgroup_sweep(NULL, &err), 0, "%s", err.message);
+    while (count_dirs(name) > 0)
+        sched_yield();
 }
 
 Test(cgroup, no_procfs)
