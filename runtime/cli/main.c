@@ -78,9 +78,9 @@ int main(int argc, char **argv)
         if (strcmp(c->name, name) == 0)
             return c->run(argc - 1, argv + 1);
     }
-    const char *names[64];
+    const char *names[sizeof cli_commands / sizeof *cli_commands];
     size_t count = 0;
-    while (count < 64 && cli_commands[count].name != NULL) {
+    while (cli_commands[count].name != NULL) {
         names[count] = cli_commands[count].name;
         count++;
     }
