@@ -37,8 +37,10 @@ struct systemd {
 static int load(struct systemd *s, struct error *err)
 {
     s->library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (s->library == NULL)
-        return error_set(err, "cgroup.systemd", 0, "cannot load libsystemd.so.0: %s", dlerror());
+    if (s->library == NULL) {
+        error_set(err, "cgroup.systemd", 0, "cannot load libsystemd.so.0: %s", dlerror());
+        return -1;
+    }
     const struct {
         const char *name;
         void *target;
@@ -56,9 +58,10 @@ static int load(struct systemd *s, struct error *err)
     };
     for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
         void *symbol = dlsym(s->library, symbols[i].name);
-        if (symbol == NULL)
-            return error_set(err, "cgroup.systemd", 0, "libsystemd.so.0 has no %s",
-                             symbols[i].name);
+        if (symbol == NULL) {
+            error_set(err, "cgroup.systemd", 0, "libsystemd.so.0 has no %s", symbols[i].name);
+            return -1;
+        }
         memcpy(symbols[i].target, &symbol, sizeof symbol);
     }
     return 0;
