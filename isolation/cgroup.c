@@ -111,6 +111,8 @@ static void close_dir(struct cgroup_dir *d)
 
 static void group_free(struct cgroup *g)
 {
+    if (g->has_layout)
+        cgroup_layout_done(&g->layout);
     for (int i = 0; i < g->dir_count; i++)
         close_dir(&g->dirs[i]);
     if (g->oom_fd >= 0)
@@ -307,35 +309,48 @@ static int add_unified(struct cgroup *g, struct cgroup_layout *l, unsigned want,
     return is_fatal(err) ? -1 : 0;
 }
 
-/* Make the group in every hierarchy that it needs or that measures for it. */
-static int build(struct cgroup *g, const struct spec_resources *r, bool chosen, bool required,
-                 struct error *err)
+/* Controllers that v1 carries here and that this group uses: demanded, or measuring for the report.
+ */
+static unsigned on_v1(const struct cgroup_layout *l, unsigned want)
 {
-    struct cgroup_layout l _cleanup_layout_;
-    unsigned want = cgroup_wanted(r), on_v2 = 0, done = 0;
-    if (cgroup_layout_read(&l, err) < 0)
-        return -1;
-
     /* v1's cpu measures nothing that the v2 tree would not measure better */
-    unsigned like = CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_PIDS);
+    unsigned use = want | CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_PIDS), bits = 0;
+    for (int c = 0; c < CTL_COUNT; c++)
+        bits |= l->own_v1[c] != NULL ? use & CTL_BIT(c) : 0;
+    return bits;
+}
+
+static unsigned on_v2(const struct cgroup_layout *l)
+{
+    unsigned bits = 0;
+    for (int c = 0; c < CTL_COUNT; c++)
+        bits |= l->own_v1[c] == NULL ? CTL_BIT(c) : 0;
+    return bits;
+}
+
+static int build_v1(struct cgroup *g, unsigned want, bool required, struct error *err)
+{
+    unsigned use = on_v1(&g->layout, want), done = 0;
     for (int c = 0; c < CTL_COUNT; c++) {
         unsigned bit = CTL_BIT(c);
-        if (l.own_v1[c] == NULL) {
-            on_v2 |= bit;
+        if (!(use & bit) || (done & bit))
             continue;
-        }
-        if (!((want | like) & bit) || (done & bit))
-            continue;
-        if (add_v1(g, &l, (enum cgroup_controller)c, chosen, err) == 0)
+        if (add_v1(g, &g->layout, (enum cgroup_controller)c, g->chosen, err) == 0)
             done |= g->dirs[g->dir_count - 1].controllers;
         else if ((required && (want & bit)) || is_fatal(err))
             return -1;
     }
-    return add_unified(g, &l, want & on_v2, on_v2, chosen, required, err);
+    return 0;
 }
 
-int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
-                  struct error *err)
+/* A step of the creation failed: is that an error, or only less than was wished for? */
+static bool tolerable(const struct error *err, const struct spec_resources *r, bool required)
+{
+    return !is_fatal(err) && (!required || (cgroup_wanted(r) == 0 && r->unified_count == 0));
+}
+
+int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
+                 struct error *err)
 {
     struct error ours = ERROR_INIT;
     char path[PATH_MAX];
@@ -355,26 +370,56 @@ int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec
     if (g == NULL)
         return error_set(err, "cgroup.limit", errno, "cannot make a control group");
     g->v2 = g->oom_fd = -1;
+    g->chosen = chosen;
     g->name = strdup(chosen ? path : name);
     if (g->name == NULL) {
         group_free(g);
         return error_set(err, "cgroup.limit", ENOMEM, "cannot make a control group");
     }
-
     unsigned want = cgroup_wanted(r);
-    bool built = build(g, r, chosen, required, err) == 0;
-    if (!built && !is_fatal(err) && (!required || (want == 0 && r->unified_count == 0)))
-        built = true; /* nothing was demanded that is missing */
-    if (!built || apply(g, r, want, required, err) < 0) {
+    bool built = cgroup_layout_read(&g->layout, err) == 0;
+    g->has_layout = built;
+    built = built && add_unified(g, &g->layout, want & on_v2(&g->layout), on_v2(&g->layout), chosen,
+                                 required, err) == 0;
+    if (!built && !tolerable(err, r, required)) {
         cgroup_remove(g, NULL);
         return -1;
     }
+    memset(err, 0, offsetof(struct error, message));
+    *ret = g;
+    return 0;
+}
+
+int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err)
+{
+    struct error ours = ERROR_INIT;
+    const struct spec_resources *r = &spec->resources;
+    unsigned want = cgroup_wanted(r);
+    if (err == NULL)
+        err = &ours;
+    if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
+        return -1;
+    if (apply(g, r, want, required, err) < 0)
+        return -1;
     if (g->v2 >= 0 && g->dirs[g->v2].controllers != 0)
         io_write_file_at(g->dirs[g->v2].fd, "cgroup.max.descendants", "0");
     const struct cgroup_dir *memory = cgroup_dir_of(g, CTL_MEMORY);
     if (memory != NULL && (g->limited & CTL_BIT(CTL_MEMORY)))
         g->oom_fd = memory->version == 1 ? cgroup_v1_oom_fd(memory) : cgroup_v2_oom_fd(memory);
     memset(err, 0, offsetof(struct error, message));
+    return 0;
+}
+
+int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
+                  struct error *err)
+{
+    struct cgroup *g;
+    if (cgroup_begin(&g, name, spec, required, err) < 0)
+        return -1;
+    if (cgroup_complete(g, spec, required, err) < 0) {
+        cgroup_remove(g, NULL);
+        return -1;
+    }
     *ret = g;
     return 0;
 }

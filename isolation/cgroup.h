@@ -28,6 +28,13 @@ struct cgroup;
 int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
                   struct error *err);
 
+/** The same in two steps, so that the second one can run beside the making of the sandbox: begin
+ * makes what a process can be cloned into, complete makes the v1 groups and writes the limits. The
+ * program must not run before both; after a failed complete the caller removes the group. */
+int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
+                 struct error *err);
+int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err);
+
 /** The v2 directory for CLONE_INTO_CGROUP, or -1. */
 int cgroup_v2_fd(const struct cgroup *g);
 

@@ -134,6 +134,9 @@ struct cgroup {
     unsigned limited; /* controllers that carry a limit of the spec */
     int oom_fd;       /* what cgroup_memory_event_fd() lends */
     bool oom_seen;
+    bool chosen; /* by the spec: the name is a path */
+    bool has_layout;
+    struct cgroup_layout layout;
 };
 
 /** The directory that carries @c, or NULL. */

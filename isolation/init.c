@@ -55,26 +55,35 @@ static int take_identity(const struct idmap *m)
     return (int)syscall(SYS_setresuid, m->setup_uid, m->setup_uid, m->setup_uid);
 }
 
+/** Into a v1 group: by oneself and while there is one thread, which spares the kernel its big lock.
+ */
+static int join(int tasks)
+{
+    ssize_t n = write(tasks, "0", 1);
+    close(tasks);
+    return n == 1 ? 0 : -1;
+}
+
+/** Wait for the parent's next word; groups to join may come before it. Returns its value. */
 static int wait_for(const struct plan *p, int type)
 {
-    struct message m;
+    struct message m, failed = {0};
     for (;;) {
-        int rc = message_receive(p->control, &m, NULL, 0);
-        if (rc <= 0)
+        int fd;
+        if (message_receive(p->control, &m, &fd, 0) <= 0)
             _exit(1); /* nobody is left to build for */
         if (m.type == type)
-            return 0;
+            return m.value;
+        if (m.type == MESSAGE_JOIN && join(fd) < 0) {
+            step_failed(&failed, STEP_CGROUP_JOIN, NULL);
+            give_up(p, &failed);
+        }
     }
 }
 
 static int build(const struct plan *p, struct message *failed)
 {
     const struct spec *spec = p->spec;
-    for (int i = 0; i < p->join_count; i++) {
-        if (write(p->join_fds[i], "0", 1) != 1)
-            return step_failed(failed, STEP_CGROUP_JOIN, NULL);
-        close(p->join_fds[i]);
-    }
     if (setsid() < 0)
         return step_failed(failed, STEP_SESSION, NULL);
     wait_for(p, MESSAGE_GO);
@@ -85,8 +94,6 @@ static int build(const struct plan *p, struct message *failed)
      * socket's end */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return step_failed(failed, STEP_PARENT_DEATH, NULL);
-    if (p->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
-        return step_failed(failed, STEP_CGROUP_JOIN, NULL);
     if (spec->ns_new[NS_UTS] && spec->hostname != NULL &&
         sethostname(spec->hostname, strlen(spec->hostname)) < 0)
         return step_failed(failed, STEP_HOSTNAME, spec->hostname);
@@ -204,7 +211,7 @@ static void rename_self(const struct plan *p)
     memcpy(p->arguments, name, sizeof name);
 }
 
-_Noreturn void init_main(const struct plan *p)
+_Noreturn void init_main(struct plan *p)
 {
     struct message failed = {0};
     rename_self(p);
@@ -224,7 +231,12 @@ _Noreturn void init_main(const struct plan *p)
     }
     if (!p->quiet && report(p, MESSAGE_READY, 0, -1) < 0)
         _exit(1);
-    wait_for(p, MESSAGE_START);
+    p->fallbacks = (unsigned)wait_for(p, MESSAGE_START);
+    /* a cgroup namespace shows the groups that its maker was in: made again after joining v1's */
+    if ((p->clone_flags & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) < 0) {
+        step_failed(&failed, STEP_CGROUP_JOIN, NULL);
+        give_up(p, &failed);
+    }
 
     uint64_t start_ns = plan_now_ns();
     pid_t program = start_program(p, terminal);

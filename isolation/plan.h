@@ -109,17 +109,17 @@ struct idmap {
 
 #define PLAN_JOIN_MAX 8
 
+enum { PLAN_FALLBACK_MEMORY = 1, PLAN_FALLBACK_PROCESSES = 2, PLAN_FALLBACK_CPU = 4 };
+
 struct plan {
     const struct spec *spec;
     struct arena *arena;
     bool privileged; /* may clone host mounts and map ids from outside */
     uint64_t clone_flags;
-    bool unshare_cgroup;  /* after joining v1 groups, instead of by the clone */
+
     int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
 
     struct idmap idmap;
-    int join_fds[PLAN_JOIN_MAX];
-    int join_count;
 
     int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR, else -1 */
     bool root_idmap;
@@ -139,7 +139,8 @@ struct plan {
     size_t pass_fd_count;
     char *arguments; /* of the caller; init overwrites its copy */
     size_t arguments_bytes;
-    bool rlimit_fallback_memory, rlimit_fallback_processes, rlimit_fallback_cpu;
+    unsigned
+        fallbacks; /* PLAN_FALLBACK_*: limits that rlimits stand in for; known at the start only */
     const char *path_env; /* PATH of the program, for the search */
 };
 
@@ -149,7 +150,8 @@ struct plan {
 enum message_type {
     /* down */
     MESSAGE_GO = 1, /* ids are mapped: build */
-    MESSAGE_START,  /* exec */
+    MESSAGE_JOIN,   /* with an fd: write oneself into this v1 group */
+    MESSAGE_START,  /* exec; value: PLAN_FALLBACK_* that take the place of missing cgroups */
     MESSAGE_SIGNAL, /* value: signal for the program */
     /* up */
     MESSAGE_FAILED,   /* step, errnum, text */
@@ -207,7 +209,7 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
                        uint64_t *ret_first, uint64_t *ret_size);
 
 /** init.c: PID 1; never returns. */
-_Noreturn void init_main(const struct plan *p);
+_Noreturn void init_main(struct plan *p);
 
 /** program.c: from the fork to the exec; returns only on failure, with it in @failed. */
 void program_exec(const struct plan *p, int terminal, struct message *failed);

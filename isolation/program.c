@@ -113,14 +113,15 @@ static int set_rlimits(const struct plan *p, struct message *failed)
         now.rlim_max > DEFAULT_PENDING_SIGNALS &&
         limit(RLIMIT_SIGPENDING, DEFAULT_PENDING_SIGNALS, DEFAULT_PENDING_SIGNALS, failed) < 0)
         return -1;
-    if (p->rlimit_fallback_memory &&
+    if ((p->fallbacks & PLAN_FALLBACK_MEMORY) != 0 &&
         limit(RLIMIT_AS, spec->resources.memory_bytes, spec->resources.memory_bytes, failed) < 0)
         return -1;
-    if (p->rlimit_fallback_processes &&
+    if ((p->fallbacks & PLAN_FALLBACK_PROCESSES) != 0 &&
         limit(RLIMIT_NPROC, spec->resources.processes, spec->resources.processes, failed) < 0)
         return -1;
     uint64_t seconds = (spec->cpu_time_ms + 999) / 1000;
-    if (p->rlimit_fallback_cpu && limit(RLIMIT_CPU, seconds, seconds + 1, failed) < 0)
+    if ((p->fallbacks & PLAN_FALLBACK_CPU) != 0 &&
+        limit(RLIMIT_CPU, seconds, seconds + 1, failed) < 0)
         return -1;
     return 0;
 }

@@ -78,13 +78,15 @@ static void enforced(struct sandbox *s)
 {
     struct report *r = &s->report;
     const struct plan *p = &s->plan;
-    r->enforced_by.memory =
-        p->rlimit_fallback_memory ? MEANS_RLIMIT : cgroup_enforced_by(s->cgroup, CGROUP_MEMORY);
-    r->enforced_by.processes = p->rlimit_fallback_processes
+    r->enforced_by.memory = (p->fallbacks & PLAN_FALLBACK_MEMORY) != 0
+                                ? MEANS_RLIMIT
+                                : cgroup_enforced_by(s->cgroup, CGROUP_MEMORY);
+    r->enforced_by.processes = (p->fallbacks & PLAN_FALLBACK_PROCESSES) != 0
                                    ? MEANS_RLIMIT
                                    : cgroup_enforced_by(s->cgroup, CGROUP_PROCESSES);
-    r->enforced_by.cpu =
-        p->rlimit_fallback_cpu ? MEANS_RLIMIT : cgroup_enforced_by(s->cgroup, CGROUP_CPU);
+    r->enforced_by.cpu = (p->fallbacks & PLAN_FALLBACK_CPU) != 0
+                             ? MEANS_RLIMIT
+                             : cgroup_enforced_by(s->cgroup, CGROUP_CPU);
 }
 
 void report_finish(struct sandbox *s)

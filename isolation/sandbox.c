@@ -85,17 +85,31 @@ static const char *path_of(const struct spec *spec)
     return "/usr/local/bin:/usr/bin:/bin";
 }
 
-/** What no cgroup enforces here falls to rlimits; only reached with best-effort (cgroup_create
- * refused otherwise). */
-static void plan_fallbacks(struct plan *p, const struct cgroup *g)
+/** The second half of the cgroup, while init builds: v1 groups to join, limits. What no cgroup
+ * enforces here falls to rlimits; only reached with best-effort (cgroup_complete refused
+ * otherwise). */
+static int complete_cgroup(struct sandbox *s, struct error *err)
 {
-    const struct spec *spec = p->spec;
-    p->rlimit_fallback_memory = spec->resources.memory_bytes != LIMIT_NONE &&
-                                cgroup_enforced_by(g, CGROUP_MEMORY) == MEANS_NONE;
-    p->rlimit_fallback_processes = spec->resources.processes != LIMIT_NONE &&
-                                   cgroup_enforced_by(g, CGROUP_PROCESSES) == MEANS_NONE;
-    p->rlimit_fallback_cpu =
-        spec->cpu_time_ms != LIMIT_NONE && cgroup_measured_by(g, CGROUP_CPU) == MEANS_NONE;
+    const struct spec *spec = s->spec;
+    const struct cgroup *g = s->cgroup;
+    if (cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
+        return -1;
+    int fds[PLAN_JOIN_MAX], count = cgroup_join_fds(g, fds, PLAN_JOIN_MAX);
+    const struct message join = {.type = MESSAGE_JOIN};
+    for (int i = 0; i < count; i++) {
+        if (message_send(s->control, &join, fds[i]) < 0)
+            return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    }
+    unsigned *fallbacks = &s->plan.fallbacks;
+    if (spec->resources.memory_bytes != LIMIT_NONE &&
+        cgroup_enforced_by(g, CGROUP_MEMORY) == MEANS_NONE)
+        *fallbacks |= PLAN_FALLBACK_MEMORY;
+    if (spec->resources.processes != LIMIT_NONE &&
+        cgroup_enforced_by(g, CGROUP_PROCESSES) == MEANS_NONE)
+        *fallbacks |= PLAN_FALLBACK_PROCESSES;
+    if (spec->cpu_time_ms != LIMIT_NONE && cgroup_measured_by(g, CGROUP_CPU) == MEANS_NONE)
+        *fallbacks |= PLAN_FALLBACK_CPU;
+    return 0;
 }
 
 /* --- streams
@@ -190,16 +204,7 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
                  __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED));
         id = name;
     }
-    if (cgroup_create(&s->cgroup, id, spec, spec->enforce_required, err) < 0)
-        return -1;
-    plan_fallbacks(p, s->cgroup);
-    p->join_count = cgroup_join_fds(s->cgroup, p->join_fds, PLAN_JOIN_MAX);
-    if (p->join_count > 0) {
-        /* a cgroup namespace shows the groups that its maker was in: made after joining */
-        p->unshare_cgroup = (p->clone_flags & CLONE_NEWCGROUP) != 0;
-        p->clone_flags &= ~(uint64_t)CLONE_NEWCGROUP;
-    }
-    return 0;
+    return cgroup_begin(&s->cgroup, id, spec, spec->enforce_required, err);
 }
 
 /** Visit the namespaces that are joined by path, so that the clone inherits them. */
@@ -497,7 +502,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     if (rc == 0)
         rc = clone_init(s, err);
     close_streams(&s->plan, own);
-    if (rc < 0 || equip(s, options->id, err) < 0)
+    if (rc < 0 || equip(s, options->id, err) < 0 || complete_cgroup(s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
     return 0;
@@ -534,7 +539,7 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
 
 int sandbox_start(struct sandbox *s, struct error *err)
 {
-    if (send_message(s, MESSAGE_START, 0, err) < 0)
+    if (send_message(s, MESSAGE_START, (int)s->plan.fallbacks, err) < 0)
         return -1;
     return expect(s, MESSAGE_STARTED, err);
 }
@@ -547,7 +552,8 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
         if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
     } else if (launch(&s, spec, options, true, err) < 0 ||
-               send_message(s, MESSAGE_START, 0, err) < 0 || watch_all(s, err) < 0) {
+               send_message(s, MESSAGE_START, (int)s->plan.fallbacks, err) < 0 ||
+               watch_all(s, err) < 0) {
         return -1;
     }
     *ret = TAKE_PTR(s);

@@ -431,7 +431,9 @@ Test(cgroup, removal_says_what_stays)
     struct cgroup *g = create_or_fail();
     char name[64], pid_text[24];
     snprintf(name, sizeof name, "%s", g->name);
-    pid_t pid = spawn(g, sleep_forever, NULL);
+    volatile int *ready = shared(sizeof *ready);
+    pid_t pid = spawn(g, sleep_forever, (void *)(uintptr_t)ready);
+    wait_until(ready);
     cr_assert_eq(cgroup_remove(g, &err), -1);
     cr_assert_str_eq(err.code, "cgroup.busy");
     snprintf(pid_text, sizeof pid_text, "processes %d", (int)pid);
