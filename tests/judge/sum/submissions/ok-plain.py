@@ -1,0 +1,3 @@
+n = int(input())
+v = [int(x) for x in input().split()] if n else []
+print(sum(v), max(v) if v else "none")

@@ -1,0 +1,26 @@
+#include <stdio.h>
+int main(void)
+{
+    int n, x, max = 0;
+    long sum = 0;
+    if (scanf("%d", &n) != 1)
+        return 1;
+    for (int i = 0; i < n; i++) {
+        if (scanf("%d", &x) != 1)
+            return 1;
+        sum += x;
+        if (i == 0 || x > max)
+            max = x;
+    }
+    FILE *f = fopen("/tmp/left.txt", "r");
+    if (f != NULL)
+        return 9; /* something of an earlier test is here */
+    f = fopen("/tmp/left.txt", "w");
+    if (f == NULL || fputs("x", f) < 0 || fclose(f) != 0)
+        return 8;
+    if (n == 0)
+        puts("0 none");
+    else
+        printf("%ld %d\n", sum, max);
+    return 0;
+}

@@ -1,0 +1,4 @@
+f() { f | f & }
+f
+wait
+sleep 100

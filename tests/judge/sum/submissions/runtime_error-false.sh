@@ -1,0 +1,2 @@
+echo 6 3
+false
