@@ -4,6 +4,7 @@
 
 #include "base/workdir.h"
 #include "runtime/judge.h"
+#include "runtime/judge/relay.h"
 
 #define PROGRAM_DIR   "/judge"
 #define STDERR_KEPT   4096
@@ -37,8 +38,67 @@ const char *first_line(struct arena *a, const char *text, size_t size);
 void checker_verdict(struct arena *a, const struct report *checker, const char *text, size_t size,
                      double points, struct judge_row *row);
 
-/** The verdict of a submission beside an interactor. */
-void interactor_verdict(struct arena *a, const struct report *interactor, const char *text,
-                        size_t size, double points, struct judge_row *row);
+/** The verdict of a submission beside an interactor; @left_first: the interactor ended, or stopped
+ * listening, before the submission did. */
+void interactor_verdict(struct arena *a, const struct report *interactor, bool left_first,
+                        const char *text, size_t size, double points, struct judge_row *row);
+
+enum phase { PHASE_WAITING, PHASE_COMPILING, PHASE_RUNNING, PHASE_DONE };
+
+struct submission {
+    struct judge_submission *result;
+    enum phase phase;
+    struct program program;
+    char directory[32];
+    size_t next, finished; /* tests started, tests with a verdict */
+    unsigned busy;         /* slots at work for it */
+};
+
+enum slot_kind { SLOT_FREE, SLOT_COMPILE, SLOT_RUN, SLOT_CHECK, SLOT_INTERACT };
+
+/* One thing under way. Of an interactive test the submission is box 0, the interactor box 1. */
+struct slot {
+    enum slot_kind kind;
+    struct submission *submission;
+    size_t test;
+    struct compile *compile;
+    struct spec spec[2]; /* the program's, with the test's limits */
+    struct sandbox *box[2];
+    bool ended[2];
+    struct report report[2];
+    struct relay relay[2]; /* from the submission, from the interactor */
+    int first_gone;        /* 1: the submission, 2: the interactor; 0: neither yet */
+    char *output;          /* of the run, for its checker */
+    size_t output_size;
+};
+
+struct judge {
+    const struct judge_job *job;
+    const struct judge_tests *tests;
+    struct judge_result *result;
+    struct arena *arena;
+    struct workdir workdir;
+    struct checker checker;
+    struct program checker_program, interactor;
+    struct submission *submissions;
+    size_t count, next, emitted;
+    struct slot *slots;
+    size_t slot_count, busy;
+    int epoll;
+};
+
+/* What an epoll event says: which slot, and what of it: a box, or a relay's end. */
+enum { EVENT_BOX = 0, EVENT_RELAY = 2, EVENT_BITS = 3 };
+
+/** Hear of @fd as EVENT_BOX + @box of the slot. */
+int slot_watch(struct judge *j, const struct slot *s, int box, int fd, struct error *err);
+
+/** Start what the slot is for. After a failure the caller releases the slot. */
+int start_run(struct judge *j, struct slot *s, struct error *err);
+int start_check(struct judge *j, struct slot *s, struct error *err);
+int start_interactive(struct judge *j, struct slot *s, struct error *err);
+
+/** Something happened at a relay: move, and wait for the next thing. */
+void relay_watch(struct judge *j, struct slot *s, int way);
 
 #endif

@@ -211,14 +211,14 @@ void checker_verdict(struct arena *a, const struct report *checker, const char *
     }
 }
 
-void interactor_verdict(struct arena *a, const struct report *interactor, const char *text,
-                        size_t size, double points, struct judge_row *row)
+void interactor_verdict(struct arena *a, const struct report *interactor, bool left_first,
+                        const char *text, size_t size, double points, struct judge_row *row)
 {
     const struct report *r = &row->report;
     /* A program that fails after the interactor has left failed because it left: a broken pipe, an
      * end of input. Otherwise the submission's own fault outranks what the interactor made of it.
      */
-    bool hung_up = r->verdict == VERDICT_RUNTIME_ERROR && r->end_ns > interactor->end_ns;
+    bool hung_up = r->verdict == VERDICT_RUNTIME_ERROR && left_first;
     if (r->verdict != VERDICT_OK && !hung_up)
         return;
     checker_verdict(a, interactor, text, size, points, row);

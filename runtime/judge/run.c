@@ -5,67 +5,12 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
-
-enum phase { PHASE_WAITING, PHASE_COMPILING, PHASE_RUNNING, PHASE_DONE };
-
-struct submission {
-    struct judge_submission *result;
-    enum phase phase;
-    struct program program;
-    char directory[32];
-    size_t next, finished; /* tests started, tests with a verdict */
-    unsigned busy;         /* slots at work for it */
-};
-
-enum slot_kind { SLOT_FREE, SLOT_COMPILE, SLOT_RUN, SLOT_CHECK, SLOT_INTERACT };
-
-/* One thing under way. Of an interactive test the submission is box 0, the interactor box 1. */
-struct slot {
-    enum slot_kind kind;
-    struct submission *submission;
-    size_t test;
-    struct compile *compile;
-    struct spec spec[2]; /* the program's, with the test's limits */
-    struct sandbox *box[2];
-    bool ended[2];
-    struct report report[2];
-    char *output; /* of the run, for its checker */
-    size_t output_size;
-};
-
-struct judge {
-    const struct judge_job *job;
-    const struct judge_tests *tests;
-    struct judge_result *result;
-    struct arena *arena;
-    struct workdir workdir;
-    struct checker checker;
-    struct program checker_program, interactor;
-    struct submission *submissions;
-    size_t count, next, emitted;
-    struct slot *slots;
-    size_t slot_count, busy;
-    int epoll;
-};
-
-/* What an epoll event says: which slot, which of its boxes. */
-static uint64_t event_of(const struct judge *j, const struct slot *s, int box)
-{
-    return (uint64_t)(s - j->slots) << 1 | (uint64_t)box;
-}
-
-static int watch(struct judge *j, const struct slot *s, int box, int fd, struct error *err)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = event_of(j, s, box)};
-    if (epoll_ctl(j->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
-        return error_set(err, "judge.loop", errno, "cannot watch a sandbox");
-    return 0;
-}
 
 static void drop_box(struct slot *s, int box)
 {
@@ -79,6 +24,10 @@ static void release(struct judge *j, struct slot *s)
     drop_box(s, 1);
     compile_free(s->compile);
     free(s->output);
+    if (s->kind == SLOT_INTERACT) {
+        relay_close(&s->relay[0]);
+        relay_close(&s->relay[1]);
+    }
     s->submission->busy--;
     *s = (struct slot){0};
     j->busy--;
@@ -91,6 +40,8 @@ static struct slot *take_slot(struct judge *j, struct submission *sub, enum slot
         s++;
     s->kind = kind;
     s->submission = sub;
+    for (int i = 0; i < 2; i++)
+        s->relay[i].from = s->relay[i].to = -1;
     sub->busy++;
     j->busy++;
     return s;
@@ -210,7 +161,7 @@ static void start_compile(struct judge *j, struct submission *sub)
     sub->phase = PHASE_COMPILING;
     int state = compile_begin(&s->compile, &c, &err);
     if (state == 0)
-        state = watch(j, s, 0, compile_event_fd(s->compile), &err);
+        state = slot_watch(j, s, 0, compile_event_fd(s->compile), &err);
     if (state < 0) {
         /* no source, no such language: the submission's doing; the rest is ours */
         bool theirs = err.code != NULL && (strcmp(err.code, "compile.source") == 0 ||
@@ -226,141 +177,6 @@ static void start_compile(struct judge *j, struct submission *sub)
 /* --- running
  * ------------------------------------------------------------------------------------------------
  */
-
-static int fresh_input(const struct judge_test *t, struct stream *ret, struct error *err)
-{
-    if (t->input_fd < 0) {
-        *ret = (struct stream){.kind = STREAM_NULL};
-        return -1;
-    }
-    /* an opening of its own: offsets are not shared between runs, and it cannot be written */
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", t->input_fd);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    *ret = (struct stream){.kind = STREAM_FD, .fd = fd};
-    if (fd < 0)
-        error_set(err, "judge.input", errno, "cannot open the input of test %s", t->name);
-    return fd;
-}
-
-static const struct spec *test_spec(struct judge *j, struct slot *s, const struct program *p)
-{
-    const struct judge_test *t = &j->tests->items[s->test];
-    struct spec *spec = &s->spec[0];
-    *spec = *p->spec;
-    if (t->arguments.count > 0) {
-        spec->args = (struct strings){0};
-        for (size_t i = 0; i < p->spec->args.count; i++)
-            strings_add(j->arena, &spec->args, p->spec->args.items[i]);
-        for (size_t i = 0; i < t->arguments.count; i++)
-            strings_add(j->arena, &spec->args, t->arguments.items[i]);
-    }
-    limits_apply(spec, &t->limits);
-    limits_apply(spec, &j->job->limits);
-    return spec;
-}
-
-static int launch(struct judge *j, struct slot *s, int box, const struct spec *spec,
-                  const struct sandbox_options *options, struct error *err)
-{
-    if (sandbox_run(&s->box[box], spec, options, err) < 0)
-        return -1;
-    return watch(j, s, box, sandbox_event_fd(s->box[box]), err);
-}
-
-static int start_run(struct judge *j, struct slot *s, struct error *err)
-{
-    const struct judge_test *t = &j->tests->items[s->test];
-    const struct spec *spec = test_spec(j, s, &s->submission->program);
-    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
-    _cleanup_close_ int input = fresh_input(t, &options.input, err);
-    if (input < 0 && t->input_fd >= 0)
-        return -1;
-    options.output =
-        (struct stream){.kind = STREAM_CAPTURE, .max_bytes = (size_t)spec->output_bytes};
-    options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
-    return launch(j, s, 0, spec, &options, err);
-}
-
-static int memory_file(const char *name, const void *data, size_t size, bool writable,
-                       struct error *err)
-{
-    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || io_write_all(fd, data, size) < 0 || fchmod(fd, writable ? 0666 : 0444) < 0 ||
-        lseek(fd, 0, SEEK_SET) < 0)
-        return error_set(err, "judge.memory", errno, "cannot make a memory file");
-    if (!writable)
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-    return TAKE_FD(fd);
-}
-
-/* A checker or interactor: input, output and answer are its fds 3, 4 and 5, named on its command
- * line. */
-static int start_referee(struct judge *j, struct slot *s, int box, const struct program *p,
-                         struct sandbox_options *options, struct error *err)
-{
-    const struct judge_test *t = &j->tests->items[s->test];
-    struct spec *spec = &s->spec[box];
-    *spec = *p->spec;
-    spec->args = (struct strings){0};
-    for (size_t i = 0; i < p->spec->args.count; i++)
-        strings_add(j->arena, &spec->args, p->spec->args.items[i]);
-    static const char *const files[] = {"/proc/self/fd/3", "/proc/self/fd/4", "/proc/self/fd/5"};
-    for (size_t i = 0; i < 3; i++)
-        strings_add(j->arena, &spec->args, files[i]);
-    const struct judge_limits limits = {.cpu_ms = CHECKER_CPU,
-                                        .wall_ms = box == 1 ? s->spec[0].wall_ms + CHECKER_WALL
-                                                            : CHECKER_WALL,
-                                        .memory_bytes = CHECKER_BYTES};
-    limits_apply(spec, &limits);
-    struct stream stream;
-    _cleanup_close_ int input = fresh_input(t, &stream, err);
-    if (input < 0 && (input = memory_file("input", "", 0, false, err)) < 0)
-        return -1;
-    _cleanup_close_ int output = memory_file("output", s->output, s->output_size, box == 1, err);
-    _cleanup_close_ int answer =
-        output < 0 ? -1 : memory_file("answer", t->answer, t->answer_size, false, err);
-    if (answer < 0)
-        return -1;
-    int fds[3] = {input, output, answer};
-    options->pass_fds = fds;
-    options->pass_fd_count = 3;
-    options->error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
-    return launch(j, s, box, spec, options, err);
-}
-
-static int start_check(struct judge *j, struct slot *s, struct error *err)
-{
-    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
-    options.input.kind = STREAM_NULL;
-    options.output = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
-    s->kind = SLOT_CHECK;
-    s->ended[0] = false;
-    return start_referee(j, s, 0, &j->checker_program, &options, err);
-}
-
-static int start_interactive(struct judge *j, struct slot *s, struct error *err)
-{
-    int to_program[2], to_interactor[2];
-    if (pipe2(to_program, O_CLOEXEC) < 0)
-        return error_set(err, "judge.pipe", errno, "cannot make a pipe");
-    _cleanup_close_ int program_in = to_program[0], interactor_out = to_program[1];
-    if (pipe2(to_interactor, O_CLOEXEC) < 0)
-        return error_set(err, "judge.pipe", errno, "cannot make a pipe");
-    _cleanup_close_ int interactor_in = to_interactor[0], program_out = to_interactor[1];
-
-    const struct spec *spec = test_spec(j, s, &s->submission->program);
-    struct sandbox_options options = SANDBOX_OPTIONS_INIT;
-    options.input.fd = interactor_in;
-    options.output.fd = interactor_out;
-    if (start_referee(j, s, 1, &j->interactor, &options, err) < 0)
-        return -1;
-    options = (struct sandbox_options)SANDBOX_OPTIONS_INIT;
-    options.input.fd = program_in;
-    options.output.fd = program_out;
-    options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
-    return launch(j, s, 0, spec, &options, err);
-}
 
 static void start_test(struct judge *j, struct submission *sub)
 {
@@ -445,7 +261,7 @@ static int end_referee(struct judge *j, struct slot *s)
     const char *text = sandbox_captured(s->box[box], 2, &size);
     if (box == 1) {
         take_report(j, s);
-        interactor_verdict(j->arena, &s->report[1], text, size, points, row);
+        interactor_verdict(j->arena, &s->report[1], s->first_gone == 2, text, size, points, row);
     } else {
         checker_verdict(j->arena, &s->report[0], text, size, points, row);
     }
@@ -466,11 +282,15 @@ static int dispatch_box(struct judge *j, struct slot *s, int box, struct error *
     return s->kind == SLOT_RUN ? end_run(j, s, err) : end_referee(j, s);
 }
 
-static void dispatch(struct judge *j, struct slot *s, int box)
+static void dispatch(struct judge *j, struct slot *s, int what)
 {
     struct error err = ERROR_INIT;
     if (s->kind == SLOT_FREE)
         return;
+    if (what >= EVENT_RELAY) {
+        relay_watch(j, s, what - EVENT_RELAY);
+        return;
+    }
     if (s->kind == SLOT_COMPILE) {
         int state = compile_dispatch(s->compile, &err);
         if (state > 0) {
@@ -481,7 +301,7 @@ static void dispatch(struct judge *j, struct slot *s, int box)
         }
         return;
     }
-    int state = dispatch_box(j, s, box, &err);
+    int state = dispatch_box(j, s, what - EVENT_BOX, &err);
     if (state < 0) {
         broken_test(j, s, &err);
     } else if (state > 0) {
@@ -535,7 +355,8 @@ static int loop(struct judge *j, struct error *err)
         if (n < 0 && errno != EINTR)
             return error_set(err, "judge.loop", errno, "cannot wait for the sandboxes");
         for (int i = 0; i < n; i++)
-            dispatch(j, &j->slots[events[i].data.u64 >> 1], (int)(events[i].data.u64 & 1));
+            dispatch(j, &j->slots[events[i].data.u64 >> EVENT_BITS],
+                     (int)(events[i].data.u64 & ((1U << EVENT_BITS) - 1)));
         emit(j);
     }
     return 0;
@@ -589,6 +410,9 @@ int judge_run(const struct judge_job *job, struct judge_result *ret, struct erro
     struct timespec began, now;
     clock_gettime(CLOCK_MONOTONIC, &began);
     *ret = (struct judge_result){.arena = arena_new(), .tests = job->tests, .all_passed = true};
+    /* a submission that stops reading is a result, not a reason to die */
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, saved;
+    sigaction(SIGPIPE, &ignore, &saved);
     struct judge j = {.job = job,
                       .tests = job->tests,
                       .result = ret,
@@ -614,6 +438,7 @@ int judge_run(const struct judge_job *job, struct judge_result *ret, struct erro
     clock_gettime(CLOCK_MONOTONIC, &now);
     ret->wall_ms =
         (double)(now.tv_sec - began.tv_sec) * 1e3 + (double)(now.tv_nsec - began.tv_nsec) / 1e6;
+    sigaction(SIGPIPE, &saved, NULL);
     if (result < 0)
         judge_result_free(ret);
     return result;
