@@ -208,8 +208,6 @@ static int add_v1(struct cgroup *g, const struct cgroup_layout *l, enum cgroup_c
         return error_set(err, "cgroup.limit", E2BIG, "too many cgroup hierarchies");
     if (cgroup_v1_open_slice(l, c, true, &d, err) < 0)
         return -1;
-    if (g->dir_count == 0)
-        cgroup_sweep_slice(l, &d);
     if (add_dir(g, &d, chosen_by_spec, err) < 0) {
         close_dir(&d);
         return -1;
@@ -223,8 +221,6 @@ static int add_v2(struct cgroup *g, struct cgroup_layout *l, unsigned want, unsi
     struct cgroup_dir d = {.slice_fd = -1, .fd = -1, .own_fd = -1, .tasks_fd = -1};
     if (cgroup_v2_open_slice(l, want, like, true, &d, err) < 0)
         return -1;
-    if (g->dir_count == 0)
-        cgroup_sweep_slice(l, &d);
     if (add_dir(g, &d, chosen_by_spec, err) < 0) {
         close_dir(&d);
         return -1;
@@ -397,6 +393,8 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
     unsigned want = cgroup_wanted(r);
     if (err == NULL)
         err = &ours;
+    if (g->dir_count > 0)
+        cgroup_sweep_slice(&g->layout, &g->dirs[0]);
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
     if (apply(g, r, want, required, err) < 0)

@@ -63,6 +63,9 @@ struct cgroup_stats {
 /** Fill what is known, zero what is not. */
 int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret);
 
+/** Only what a report of the end needs: no I/O, no pressure. */
+int cgroup_read_outcome(const struct cgroup *g, struct cgroup_stats *ret);
+
 /** Only the CPU time, for the watchdog: microseconds, or -1. */
 int64_t cgroup_cpu_usec(const struct cgroup *g);
 

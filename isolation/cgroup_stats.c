@@ -93,6 +93,11 @@ static void read_v2_stats(const struct cgroup *g, struct cgroup_stats *ret)
         cgroup_parse_key(text, "user_usec", &ret->user_usec);
         cgroup_parse_key(text, "system_usec", &ret->system_usec);
     }
+}
+
+static void read_pressure(int fd, struct cgroup_stats *ret)
+{
+    char text[512];
     static const char *const pressure[] = {"cpu.pressure", "memory.pressure", "io.pressure"};
     for (int i = 0; i < 3; i++) {
         if (io_read_file_at(fd, pressure[i], text, sizeof text) < 0)
@@ -113,7 +118,7 @@ static void read_memory_stats(const struct cgroup_dir *d, struct cgroup_stats *r
         cgroup_read_key(d->fd, v1 ? "memory.oom_control" : "memory.events", "oom_kill");
 }
 
-int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret)
+int cgroup_read_outcome(const struct cgroup *g, struct cgroup_stats *ret)
 {
     const struct cgroup_dir *d;
     memset(ret, 0, sizeof *ret);
@@ -131,6 +136,15 @@ int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret)
         ret->processes_peak = cgroup_read_u64(d->fd, "pids.peak");
         ret->process_limit_hits = cgroup_read_key(d->fd, "pids.events", "max");
     }
+    return 0;
+}
+
+int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret)
+{
+    const struct cgroup_dir *d;
+    cgroup_read_outcome(g, ret);
+    if (g->v2 >= 0)
+        read_pressure(g->dirs[g->v2].fd, ret);
     if ((d = cgroup_dir_of(g, CTL_IO)) != NULL) {
         const char *file = d->version == 1 ? "blkio.throttle.io_service_bytes" : "io.stat";
         ret->io_read_bytes = sum_io(d->fd, file, d->version == 1 ? " Read " : "rbytes=");

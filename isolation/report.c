@@ -43,11 +43,19 @@ static void set(struct report *r, enum verdict v, const char *detail)
     snprintf(r->detail, sizeof r->detail, "%s", detail);
 }
 
-static void measure(struct sandbox *s, struct cgroup_stats *stats)
+void report_measure(struct sandbox *s)
+{
+    cgroup_read_outcome(s->cgroup, &s->stats);
+    /* a peak says that processes are counted at all */
+    s->stats_final = s->stats.processes <= 1 && s->stats.processes_peak != 0;
+}
+
+static void measure(struct sandbox *s)
 {
     struct report *r = &s->report;
-    memset(stats, 0, sizeof *stats);
-    cgroup_read_stats(s->cgroup, stats);
+    const struct cgroup_stats *stats = &s->stats;
+    if (!s->stats_final)
+        report_measure(s);
 
     r->wall_ms = s->start_ns == 0 ? 0 : (double)(s->end_ns - s->start_ns) / 1e6;
     r->end_ns = s->end_ns;
@@ -92,8 +100,7 @@ static void enforced(struct sandbox *s)
 void report_finish(struct sandbox *s)
 {
     struct report *r = &s->report;
-    struct cgroup_stats stats;
-    measure(s, &stats);
+    measure(s);
     enforced(s);
 
     r->exit_code = -1;
@@ -111,7 +118,7 @@ void report_finish(struct sandbox *s)
         s->verdict_set = true;
     }
     bool failed = s->verdict_set ? r->verdict == VERDICT_TIME_LIMIT : r->exit_code != 0;
-    if (failed && stats.process_limit_hits > 0) {
+    if (failed && s->stats.process_limit_hits > 0) {
         set(r, VERDICT_PROCESS_LIMIT, "needed more processes than the limit");
         s->verdict_set = true;
     }

@@ -163,8 +163,8 @@ static int plan_host_root(struct plan *p, struct error *err)
     static const char *const programs[] = {"/usr",   "/bin",   "/sbin",  "/lib",
                                            "/lib32", "/lib64", "/libx32"};
     static const char *const settings[] = {"/etc/alternatives", "/etc/ld.so.cache",
-                                           "/etc/localtime", "/etc/ssl/certs",
-                                           "/etc/java-17-openjdk"};
+                                           "/etc/localtime", "/etc/java-17-openjdk"};
+    static const char *const online[] = {"/etc/resolv.conf", "/etc/ssl/certs"};
     const struct spec *spec = p->spec;
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         if (add_system(p, programs[i], i > 0, err) < 0)
@@ -192,8 +192,9 @@ static int plan_host_root(struct plan *p, struct error *err)
         if (add_system(p, settings[i], true, err) < 0)
             return -1;
     }
-    if (spec->network == NETWORK_HOST || spec->network == NETWORK_BRIDGE) {
-        if (add_system(p, "/etc/resolv.conf", true, err) < 0)
+    bool is_online = spec->network == NETWORK_HOST || spec->network == NETWORK_BRIDGE;
+    for (size_t i = 0; is_online && i < sizeof online / sizeof *online; i++) {
+        if (add_system(p, online[i], true, err) < 0)
             return -1;
     }
     add_directory(p, "/home", 0755);

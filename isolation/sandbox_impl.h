@@ -59,6 +59,8 @@ struct sandbox {
     uint64_t wall_deadline_ns; /* 0: none */
     struct rusage usage;       /* of init and what it reaped, once reaped */
     struct report report;
+    struct cgroup_stats stats;
+    bool stats_final; /* read when nothing but init was left */
 };
 
 /** sandbox.c: init is gone and the program never ran: why. Returns -1. */
@@ -84,5 +86,7 @@ void pump_close(struct pump *p);
 
 /** report.c */
 void report_finish(struct sandbox *s);
+/** The program has ended: read the figures while init dies. */
+void report_measure(struct sandbox *s);
 
 #endif

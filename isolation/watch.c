@@ -177,6 +177,7 @@ static void on_pidfd(struct sandbox *s)
         watch_message(s, &m, fd);
     if (s->end_ns == 0)
         s->end_ns = plan_now_ns();
+    report_measure(s);
 }
 
 static bool output_done(const struct sandbox *s)
