@@ -40,8 +40,9 @@ def become_subreaper():
 class Settings:
     """What is the same for all tests of this run."""
 
-    def __init__(self, cloche, attacks, top, slow, uid=None, best_effort=False):
-        self.cloche = str(cloche)
+    def __init__(self, programs, attacks, top, slow, uid=None, best_effort=False):
+        self.programs = [str(p) for p in programs]
+        self.cloche = self.programs[0]
         self.attacks = str(attacks)
         self.top = pathlib.Path(top)
         self.slow = slow
@@ -171,6 +172,7 @@ class Bench:
         (self.host / "directory").mkdir()
         self.own(self.host / "directory")
         self.bystander = None
+        self.said = ""  # what the runtime said last, for --verbose
 
     def make_dir(self, name, mode=0o755):
         path = self.dir / name
@@ -223,6 +225,9 @@ class Bench:
             argv += ["--report", str(report)]
             if "--profile" not in options and "--spec" not in options:
                 argv += ["--profile", "student"]
+                if self.settings.slow > 1 and not {"--cpu-time", "--timeout"} & set(options):
+                    seconds = int(self.settings.slow * 2)  # the profile's limits are real time
+                    argv += ["--cpu-time", f"{seconds}s", "--timeout", f"{seconds * 5}s"]
             if "--rootfs" not in options:
                 argv += ["--rootfs", "empty"]
             argv += ["-v", f"{self.settings.attacks}:/attacks:ro"]
@@ -328,6 +333,12 @@ def digest(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
+def identity(path):
+    """Changes with every write, change of mode or replacement; the digest is compared at the end."""
+    st = os.stat(path)
+    return (st.st_ino, st.st_size, st.st_mode, st.st_mtime_ns, st.st_ctime_ns)
+
+
 def tree(path):
     """Everything below @path: kind, mode, owner, size, contents."""
     found = {}
@@ -361,7 +372,7 @@ class Invariants:
     SHARED = ["/dev/shm", "/dev/mqueue", "/run/netns"]
 
     def __init__(self, settings, bench):
-        self.facts = {"the runtime's digest": digest(settings.cloche)}
+        self.facts = {f"the file {path}": identity(path) for path in settings.programs}
         for path in self.FILES:
             self.facts[path] = read_or_none(path)
         self.facts["the host's marker directory"] = tree(bench.host)

@@ -69,8 +69,10 @@ def host_users():
     return [row[0] for row in rows if len(row) > 2 and 1000 <= int(row[2]) < 65534][:20]
 
 
-def judge(finished, row, slow, said=("contained",)):
+def judge(bench, finished, said=("contained",)):
     """Compare one run with its row."""
+    row, slow = bench.test, bench.settings.slow
+    bench.said = finished.stderr.decode(errors="replace") or f"{finished.verdict} {finished.status}"
     problems = [finished.problem] if finished.problem else []
     problems += finished.breaches()
     if finished.status == STATUS_SKIP and not problems:
@@ -109,7 +111,7 @@ def checked(bench, options=None, program=None, **kw):
         fill(bench, row.program if program is None else program, extra),
         **kw,
     )
-    return judge(finished, row, bench.settings.slow)
+    return judge(bench, finished)
 
 
 def once(bench):
@@ -270,7 +272,7 @@ def rootfs_repeat(bench):
         for running in pair:
             finished = running.wait()
             try:
-                problems = judge(finished, bench.test, bench.settings.slow)
+                problems = judge(bench, finished)
             except Skip:
                 problems = []  # the hand-over itself was refused: the best answer
             if problems:
@@ -303,7 +305,7 @@ def flip(bench):
         left -= 1
         finished = bench.run([*shared, *fill(bench, bench.test.options)], fill(bench, bench.test.program))
         started += finished.status == 0
-        problems = judge(finished, bench.test, bench.settings.slow)
+        problems = judge(bench, finished)
     flipper.process.stdin.close()
     problems += flipper.wait().breaches()
     if not problems and started == 0:
@@ -339,7 +341,7 @@ def terminal(bench):
         running.out = TerminalDrain(primary, secondary)
         finished = running.wait()
         report.unlink(missing_ok=True)
-        problems = judge(finished, bench.test, bench.settings.slow)
+        problems = judge(bench, finished)
         if termios.tcgetattr(secondary) != before:
             problems.append("the caller's terminal settings were changed")
         if queued := terminal_queue(secondary):
@@ -384,12 +386,12 @@ def neighbours(bench):
         leaver.process.stdin.close()
         finished = leaver.wait()
         finished.wall_ms = 0  # it waited for the other one
-        return judge(finished, row, slow, said=("ready", "contained"))
+        return judge(bench, finished, said=("ready", "contained"))
 
     if not ready or row.way_argument == "in-turn":
         problems += end_leaver()
     if not problems:
-        problems += judge(bench.run(options, [program[0], "find", *program[1:]]), row, slow)
+        problems += judge(bench, bench.run(options, [program[0], "find", *program[1:]]))
         if row.way_argument == "at-once":
             problems += end_leaver()
     elif row.way_argument == "at-once" and leaver.process.poll() is None:
@@ -407,6 +409,7 @@ def judge_refusal(bench, finished):
     if finished.status not in bench.test.exits:
         problems.append(f"status {finished.status}, expected {sorted(bench.test.exits)}")
     text = finished.stderr.decode(errors="replace")
+    bench.said = text
     if not text.startswith("cloche: "):
         problems.append(f"no error of Cloche's, but: {text[:200]!r}")
     if finished.stdout:
