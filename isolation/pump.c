@@ -36,6 +36,12 @@ static void finish(struct sandbox *s, struct pump *p)
     }
 }
 
+void pump_drop(struct sandbox *s)
+{
+    for (size_t i = 0; i < s->pump_count; i++)
+        finish(s, &s->pumps[i]);
+}
+
 int pump_open(struct sandbox *s, struct pump *p, struct error *err)
 {
     struct stat st;

@@ -138,13 +138,19 @@ static int open_stream(struct sandbox *s, const struct stream *stream, int numbe
                        struct error *err)
 {
     *ret_own = true;
+    static const char *const names[] = {"input", "output", "error"};
     if (stream->kind == STREAM_FD) {
         *ret_own = false;
+        struct stat st;
         if (fcntl(stream->fd, F_GETFD) < 0) {
-            static const char *const names[] = {"input", "output", "error"};
             error_set(err, "sandbox.streams", errno, "standard %s is closed", names[number]);
             return error_hint(err, number == 0 ? "redirect it: </dev/null"
                                                : "redirect it to a file or /dev/null");
+        }
+        if (fstat(stream->fd, &st) == 0 && S_ISDIR(st.st_mode)) { /* ".." would lead on from it */
+            error_set(err, "sandbox.streams", EISDIR, "standard %s is a directory of the host",
+                      names[number]);
+            return error_hint(err, "mount it instead: -v DIRECTORY:/PATH:ro");
         }
         return stream->fd;
     }

@@ -44,6 +44,7 @@ struct sandbox {
     struct cgroup *cgroup;
     pid_t pid;
     int pidfd, control, epoll, timer, listener, terminal;
+    bool flushing;   /* the tree has ended by a limit; only its output is still on its way */
     int terminal_fd; /* the caller's, in raw mode while we run; -1 */
     struct termios terminal_saved;
 
@@ -81,6 +82,8 @@ void watch_message(struct sandbox *s, const struct message *m, int fd);
 /** pump.c */
 int pump_add(struct sandbox *s, int from, int to, struct error *err);
 int pump_open(struct sandbox *s, struct pump *p, struct error *err);
+/** Give up what has not been read or handed out. */
+void pump_drop(struct sandbox *s);
 void pump_event(struct sandbox *s, uint32_t tag);
 void pump_close(struct pump *p);
 
