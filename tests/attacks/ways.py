@@ -15,7 +15,7 @@ import subprocess
 import termios
 import time
 
-from harness import STATUS_SKIP, Running, Skip, terminal_queue
+from harness import STATUS_SKIP, Running, Skip, children_left, terminal_queue
 
 REPORT_KEYS = {
     "verdict",
@@ -140,6 +140,46 @@ def leak_fds(bench):
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def stdio_files(bench):
+    """Standard input and error are files of the caller, for reading and for writing."""
+    error = bench.dir / "stderr"
+    error.write_text("")
+    bench.own(error)
+    with open(bench.marker, "rb") as source, open(error, "wb") as sink:
+        return checked(bench, stdin=source, stderr=sink)
+
+
+def stdin_directory(bench):
+    fd = os.open(bench.host, os.O_RDONLY)
+    try:
+        return checked(bench, stdin=fd)
+    finally:
+        os.close(fd)
+
+
+def setid_made(bench):
+    """Looks at the volume afterwards: a set-id file there is one of the caller's."""
+    problems = checked(bench)
+    for path in bench.volume.rglob("*"):
+        if path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID):
+            problems.append(f"a set-id file of user {path.lstat().st_uid} was left: {path.name}")
+    return problems
+
+
+def device_nodes(bench):
+    """Nodes that anybody may open lie on the volume and in the root."""
+    if os.getuid() != 0:
+        raise Skip("needs root")
+    root = bench.make_dir("root", 0o777)
+    (root / "attacks").mkdir()
+    for place in (bench.volume, root):
+        for name, kind, number in DEVICES:
+            path = place / name
+            os.mknod(path, kind | 0o666, os.makedev(*number))
+            os.chmod(path, 0o666)
+    return checked(bench, extra={"@root": str(root)})
 
 
 def host_only(bench):
@@ -399,6 +439,67 @@ def neighbours(bench):
     return problems
 
 
+# --- the caller's end ------------------------------------------------------------------------------
+
+
+def unread_output(bench):
+    """The caller reads nothing until the end: no limit may wait for it."""
+    read, write = os.pipe()
+    try:
+        return judge(bench, bench.run(bench.test.options, bench.test.program, stdout=write))
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def closed_output(bench):
+    """The caller has closed its end, as `| head -1` does."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        return judge(bench, bench.run(bench.test.options, bench.test.program, stdout=write))
+    finally:
+        os.close(write)
+
+
+def killed_runtime(bench):
+    """SIGKILL to the runtime itself: the tree goes with it, the next run sweeps what is left."""
+    running = bench.start(bench.test.options, bench.test.program)
+    came_up = running.out.wait_for(b"ready\n", 5 * bench.settings.slow)
+    running.process.kill()
+    finished = running.wait()
+    if not came_up:
+        return [f"the program did not come up: {finished.stderr[:200]!r}", *finished.breaches()]
+    problems = finished.breaches() + children_left(2 * bench.settings.slow)
+    swept = bench.run([], ["/attacks/kernel/personality"])
+    if swept.status != 0:
+        problems.append(f"the next run failed: {swept.stderr[:200]!r}")
+    return problems
+
+
+def distinct_ids(bench):
+    """Two sandboxes at once have no id of the host in common."""
+    if bench.settings.uid is not None or os.getuid() != 0:
+        raise Skip("needs root")
+    program = ["/attacks/neighbours/ids"]
+    pair = [bench.start([], program, stdin=subprocess.PIPE) for _ in range(2)]
+    maps, problems = [], []
+    for running in pair:
+        if not running.out.wait_for(b"ready\n", 5 * bench.settings.slow):
+            problems.append("a sandbox did not come up")
+        maps.append([int(word) for word in bytes(running.out.kept).split()[:3]])
+    for running in pair:
+        running.process.stdin.close()
+        problems += running.wait().breaches()
+    if not problems:
+        (_, first, size), (_, second, _) = maps
+        if abs(first - second) < size:
+            problems.append(f"ids overlap: {maps}")
+        if min(first, second) < 65536:
+            problems.append(f"ids of the host's own users: {maps}")
+    return problems
+
+
 # --- what must be refused --------------------------------------------------------------------------
 
 
@@ -462,7 +563,24 @@ def merge(into, patch):
             into[key] = value
 
 
+# The kernel's memory and log, FUSE, the first loop device and the first disk.
+DEVICES = [
+    ("mem", stat.S_IFCHR, (1, 1)),
+    ("kmsg", stat.S_IFCHR, (1, 11)),
+    ("fuse", stat.S_IFCHR, (10, 229)),
+    ("loop", stat.S_IFBLK, (7, 0)),
+    ("disk", stat.S_IFBLK, (254, 0)),
+]
+
 WAYS = {
+    "stdio-files": stdio_files,
+    "stdin-directory": stdin_directory,
+    "setid-made": setid_made,
+    "device-nodes": device_nodes,
+    "unread-output": unread_output,
+    "closed-output": closed_output,
+    "killed-runtime": killed_runtime,
+    "distinct-ids": distinct_ids,
     "once": once,
     "repeat": repeat,
     "leak-fds": leak_fds,

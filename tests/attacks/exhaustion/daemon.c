@@ -1,9 +1,9 @@
 /* A double fork with sessions of its own: after the program's end the daemons would live on,
  * holding its output open, and eat CPU. The runner's wall bound and its look at what is left judge.
- */
+ * With "stay" the program does not end either, and it is the runtime that the runner kills. */
 #include "tests/attacks/exhaustion/bomb.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
     only_inside();
     for (int i = 0; i < 8; i++) {
@@ -22,5 +22,11 @@ int main(void)
                 pause();
     }
     usleep(20000); /* let some of them come up before the end */
+    if (argc > 1 && strcmp(argv[1], "stay") == 0) {
+        if (write(1, "ready\n", 6) < 0)
+            return STATUS_BREACH;
+        for (;;)
+            pause();
+    }
     return verdict();
 }

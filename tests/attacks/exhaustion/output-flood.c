@@ -9,12 +9,15 @@ int main(int argc, char **argv)
     only_inside();
     memset(block, 'x', sizeof(block));
     signal(SIGPIPE, SIG_IGN);
-    for (long i = 0; i < 1000000; i++) {
+    long i = 0;
+
+    for (; i < 1000000; i++) {
         int fd = strcmp(where, "error") == 0 || (strcmp(where, "both") == 0 && i % 2) ? 2 : 1;
 
         if (write(fd, block, sizeof(block)) < 0 && errno != EINTR)
             break;
     }
-    breach("61 GiB were taken");
-    return verdict();
+    if (i == 1000000)
+        breach("61 GiB were taken");
+    return 3; /* nobody is there to be told that it was contained */
 }

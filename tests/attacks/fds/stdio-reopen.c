@@ -24,7 +24,8 @@ int main(int argc, char **argv)
                            modes[m], path);
             }
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        if (had == O_RDONLY && (truncate(path, 0) == 0 || chmod(path, 0666) == 0))
+        /* its mode, though, is any owner's to change, and a sandbox of an ordinary user is him */
+        if (had == O_RDONLY && truncate(path, 0) == 0)
             breach("changed the file behind fd %d", fd);
         snprintf(path, sizeof(path), "/proc/self/fd/%d/..", fd);
         if (access(path, F_OK) == 0)
