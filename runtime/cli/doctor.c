@@ -20,7 +20,15 @@ static int set_json(void *context, const char *text, struct error *err)
     return 0;
 }
 
+static int set_spec(void *context, const char *text, struct error *err)
+{
+    (void)err;
+    ((struct doctor *)context)->spec = text;
+    return 0;
+}
+
 static const struct cli_option options[] = {
+    {0, "spec", "FILE", "judge a spec file: what is wrong, what Cloche ignores", set_spec},
     {0, "json", NULL, "as one JSON object", set_json},
     {0, NULL, NULL, NULL, NULL},
 };
@@ -111,6 +119,8 @@ int cli_doctor(int argc, char **argv)
                           argv[first]);
     if (first < 0)
         return cli_fail(&err, d.json, EXIT_USAGE);
+    if (d.spec != NULL)
+        return cli_doctor_spec(d.spec, d.json);
 
     struct utsname kernel;
     struct sandbox_ability all[SANDBOX_ABILITY_MAX];

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void print_json(const char *path, const struct strings *ignored, const struct error *err)
 {
@@ -46,7 +47,9 @@ int cli_doctor_spec(const char *path, bool json)
     } else {
         for (size_t i = 0; i < ignored.count; i++)
             printf("ignored: %s\n", ignored.items[i]);
-        if (r < 0)
+        if (r < 0 && strcmp(err.code, "spec.unreadable") == 0)
+            printf("%s\n", err.message); /* names the file itself */
+        else if (r < 0)
             printf("%s: %s\n", path, err.message);
         else
             printf("%s is a valid spec%s\n", path,

@@ -14,7 +14,7 @@ const struct cli_command cli_commands[] = {
     {"cache", "stats|clear|verify", "the compile cache", cli_cache},
     {"spec", "[OPTIONS] [--] [COMMAND [ARG...]]", "print the spec of such a sandbox", cli_spec},
     {"profiles", "[--json]", "list the profiles", cli_profiles},
-    {"doctor", "[--json]", "what this kernel and this user can do", cli_doctor},
+    {"doctor", "[--spec FILE] [--json]", "what this kernel and this user can do", cli_doctor},
     {"version", "", "version of Cloche", cli_version},
     {"help", "[COMMAND]", "this list, or the options of a command", cli_help},
     {NULL, NULL, NULL, NULL},
