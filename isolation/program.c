@@ -20,8 +20,14 @@ static int reset_signals(void)
     /* an ignored signal would stay ignored over the exec */
     for (int sig = 1; sig < NSIG; sig++) {
         struct sigaction old;
-        if (sig == SIGKILL || sig == SIGSTOP || sigaction(sig, NULL, &old) < 0 ||
-            old.sa_handler == SIG_DFL)
+        if (sig == SIGKILL || sig == SIGSTOP)
+            continue;
+        if (sigaction(sig, NULL, &old) < 0) {
+            if (errno == EINVAL) /* libc's own */
+                continue;
+            return -1;
+        }
+        if (old.sa_handler == SIG_DFL)
             continue;
         struct sigaction reset = {.sa_handler = SIG_DFL};
         if (sigaction(sig, &reset, NULL) < 0)
@@ -109,8 +115,9 @@ static int set_rlimits(const struct plan *p, struct message *failed)
         return -1;
     /* queued signals and timers: kernel memory that the kernel bounds by the machine's size */
     struct rlimit now;
-    if (!pending && getrlimit(RLIMIT_SIGPENDING, &now) == 0 &&
-        now.rlim_max > DEFAULT_PENDING_SIGNALS &&
+    if (!pending && getrlimit(RLIMIT_SIGPENDING, &now) < 0)
+        return step_failed(failed, STEP_RLIMIT, rlimit_text(RLIMIT_SIGPENDING));
+    if (!pending && now.rlim_max > DEFAULT_PENDING_SIGNALS &&
         limit(RLIMIT_SIGPENDING, DEFAULT_PENDING_SIGNALS, DEFAULT_PENDING_SIGNALS, failed) < 0)
         return -1;
     if ((p->fallbacks & PLAN_FALLBACK_MEMORY) != 0 &&
@@ -231,7 +238,10 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
     }
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
+        step_failed(failed, STEP_SESSION, NULL);
+        return;
+    }
     if (p->filter.instructions != NULL) {
         int listener = seccomp_filter_load(&p->filter);
         struct message m = {.type = MESSAGE_LISTENER, .time_ns = plan_now_ns()};

@@ -139,6 +139,10 @@ static int add_system(struct plan *p, const char *path, bool optional, struct er
         m->data = arena_strndup(p->arena, target, (size_t)n);
         return 0;
     }
+    if (n < 0 && errno != EINVAL && errno != ENOENT) {
+        error_set(err, "rootfs.open", errno, "cannot examine \"%s\"", path);
+        return error_path(err, path);
+    }
     struct spec_mount *s = arena_alloc(p->arena, sizeof *s);
     s->kind = MOUNT_BIND;
     s->destination = s->source = path;
