@@ -29,17 +29,19 @@ static const struct {
     [NS_TIME] = {0x80, "time", "time"},
 };
 
-/** Whether the kernel lets this process clone host mounts and map foreign ids. */
-static bool is_privileged(void)
+/** Whether the kernel lets this process clone host mounts and map foreign ids. Not to know is an
+ * error: root's own id would become the program's. */
+static int find_privileges(struct plan *p, struct error *err)
 {
     cap_flag_value_t admin = CAP_CLEAR, setuid_cap = CAP_CLEAR;
     cap_t own = cap_get_proc();
-    if (own != NULL) {
-        cap_get_flag(own, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
-        cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
-        cap_free(own);
-    }
-    return admin == CAP_SET && setuid_cap == CAP_SET;
+    if (own == NULL)
+        return error_set(err, "caps.failed", errno, "cannot read one's own capabilities");
+    cap_get_flag(own, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
+    cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
+    cap_free(own);
+    p->privileged = admin == CAP_SET && setuid_cap == CAP_SET;
+    return 0;
 }
 
 static int plan_namespaces(struct plan *p, struct error *err)
@@ -109,6 +111,11 @@ static int complete_cgroup(struct sandbox *s, struct error *err)
         *fallbacks |= PLAN_FALLBACK_PROCESSES;
     if (spec->cpu_time_ms != LIMIT_NONE && cgroup_measured_by(g, CGROUP_CPU) == MEANS_NONE)
         *fallbacks |= PLAN_FALLBACK_CPU;
+    if ((*fallbacks & PLAN_FALLBACK_CPU) != 0 && spec->enforce_required) {
+        error_set(err, "cgroup.cpu_time", 0,
+                  "cannot limit CPU time: no control group here counts that of the whole tree");
+        return error_hint(err, "cloche doctor names what is missing; or pass --best-effort");
+    }
     return 0;
 }
 
@@ -195,9 +202,8 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
         error_set(err, "spec.no_command", 0, "no command to run");
         return error_hint(err, "give one after --, or process.args in the spec");
     }
-    p->privileged = is_privileged();
     p->path_env = path_of(spec);
-    if (plan_namespaces(p, err) < 0 ||
+    if (find_privileges(p, err) < 0 || plan_namespaces(p, err) < 0 ||
         idmap_choose(&p->idmap, spec, p->privileged, p->arena, err) < 0 ||
         caps_plan_make(&p->caps, spec, err) < 0 ||
         landlock_plan_make(&p->landlock, spec, p->arena, err) < 0 || rootfs_plan(p, err) < 0 ||
@@ -309,7 +315,9 @@ static int expect(struct sandbox *s, int type, struct error *err)
     for (;;) {
         struct message m;
         int fd, rc = message_receive(s->control, &m, &fd, 0);
-        if (rc <= 0) {
+        if (rc < 0) /* init may be well, and is not waited for */
+            return error_set(err, "sandbox.control", errno, "cannot hear init of the sandbox");
+        if (rc == 0) {
             if (waitpid(s->pid, &s->init_status, __WALL) == s->pid)
                 s->reaped = true;
             return launch_failed(s, err);

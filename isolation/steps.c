@@ -148,9 +148,10 @@ int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
     ssize_t n;
     do
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
-    while (n < 0 && errno == EINTR);
+    /* an end that closed with unread messages says so once, before what it sent last */
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n <= 0)
-        return n == 0 || errno == ECONNRESET ? 0 : -1;
+        return n == 0 ? 0 : -1;
 
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
