@@ -136,7 +136,7 @@ include $(wildcard tests/*/rules.mk)
 
 test: ## install what tests need, build, run everything (SUITES="unit e2e ..." picks)
 	tests/deps build test vm
-	$(MAKE) all unit-bins build-asan/tests/guard
+	$(MAKE) all unit-bins test-bins
 	tests/run $(SUITES)
 
 test-bins:
@@ -153,12 +153,12 @@ bench: ## measure side by side with the real peers
 
 vmtest: ## the suites on a kernel with pure cgroup v2
 	tests/deps build test vm
-	$(MAKE) all unit-bins build-asan/tests/guard
+	$(MAKE) all unit-bins test-bins
 	tests/run vm
 
 asan: ## address and undefined behaviour sanitizers over unit and e2e
 	tests/deps build test
-	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins build-asan/tests/guard
+	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
 # --- checks ----------------------------------------------------------------------------------------------
