@@ -82,6 +82,11 @@ static bool mapped(const struct spec_id_map *map, size_t count, uint32_t id)
     return false;
 }
 
+bool idmap_has_gid(const struct idmap *m, uint32_t gid)
+{
+    return m->gid_count == 0 || mapped(m->gid, m->gid_count, gid);
+}
+
 static int choose_block(struct idmap *m, struct arena *a, struct error *err)
 {
     uint64_t first = BLOCK_FIRST, size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE, gid_first, gid_size;

@@ -202,6 +202,7 @@ int device_plan(struct plan *p, struct error *err);
 int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, struct arena *a,
                  struct error *err);
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
+bool idmap_has_gid(const struct idmap *m, uint32_t gid);
 void idmap_release(struct idmap *m);
 /** The first range of @file (/etc/subuid, /etc/subgid) that belongs to @owner, by name or number,
  * and holds @need ids; false when there is none. */

@@ -2,7 +2,7 @@
  * and from then on only the fd counts. Root clones each source into a detached tree at once; an
  * ordinary user, who may not, keeps an O_PATH fd by which init proves that it opened the same
  * object. */
-#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/syscalls.h"
 #include "isolation/plan.h"
 
@@ -58,19 +58,32 @@ static bool has_option(const struct spec_mount *s, const char *prefix)
     return false;
 }
 
-/** A tmpfs that names no bounds of its own gets those of the spec: without them it takes half of
- * the machine's memory and any number of files. */
-static const struct spec_mount *bounded_tmpfs(struct plan *p, const struct spec_mount *s)
+/** A file system as it can be had here. A tmpfs that names no bounds of its own gets those of the
+ * spec: without them it takes half of the machine's memory and any number of files. A devpts keeps
+ * a "gid=" only where that group is mapped: every spec of runc has gid=5, which an ordinary user's
+ * sandbox does not know. */
+static const struct spec_mount *fitted(struct plan *p, const struct spec_mount *s)
 {
+    bool tmpfs = strcmp(s->type, "tmpfs") == 0, devpts = strcmp(s->type, "devpts") == 0;
+    if (!tmpfs && !devpts)
+        return s;
     struct spec_mount *copy = arena_alloc(p->arena, sizeof *copy);
     *copy = *s;
     copy->data = (struct strings){0};
-    for (size_t i = 0; i < s->data.count; i++)
-        strings_add(p->arena, &copy->data, s->data.items[i]);
-    if (p->spec->tmp_bytes != LIMIT_NONE && !has_option(s, "size=") && !has_option(s, "nr_blocks="))
+    for (size_t i = 0; i < s->data.count; i++) {
+        const char *option = s->data.items[i];
+        uint64_t gid;
+        bool unmapped = devpts && strncmp(option, "gid=", 4) == 0 &&
+                        io_parse_u64(option + 4, &gid) && gid <= UINT32_MAX &&
+                        !idmap_has_gid(&p->idmap, (uint32_t)gid);
+        if (!unmapped)
+            strings_add(p->arena, &copy->data, option);
+    }
+    if (tmpfs && p->spec->tmp_bytes != LIMIT_NONE && !has_option(s, "size=") &&
+        !has_option(s, "nr_blocks="))
         strings_add(p->arena, &copy->data,
                     arena_printf(p->arena, "size=%llu", (unsigned long long)p->spec->tmp_bytes));
-    if (p->spec->tmp_files != LIMIT_NONE && !has_option(s, "nr_inodes="))
+    if (tmpfs && p->spec->tmp_files != LIMIT_NONE && !has_option(s, "nr_inodes="))
         strings_add(
             p->arena, &copy->data,
             arena_printf(p->arena, "nr_inodes=%llu", (unsigned long long)p->spec->tmp_files));
@@ -231,7 +244,7 @@ static void plan_dev(struct plan *p)
         struct spec_mount *shm = new_fs(p, "/dev/shm", "tmpfs",
                                         MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
         strings_add(p->arena, &shm->data, "mode=1777");
-        *shm = *bounded_tmpfs(p, shm);
+        *shm = *fitted(p, shm);
     }
 }
 
@@ -283,7 +296,7 @@ int rootfs_plan(struct plan *p, struct error *err)
             continue;
         }
         struct plan_mount *m = add(p, OP_FS, s->destination);
-        m->spec = strcmp(s->type, "tmpfs") == 0 ? bounded_tmpfs(p, s) : s;
+        m->spec = fitted(p, s);
         m->directory = true;
         if (strcmp(s->type, "sysfs") == 0 && !spec->ns_new[NS_NETWORK]) {
             /* only the owner of the network namespace may make one: show the host's, read-only */
