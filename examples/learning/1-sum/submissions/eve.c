@@ -1,0 +1,8 @@
+#include <stdio.h>
+#include <unistd.h>
+
+int main(void)
+{
+    for (;;)
+        fork();
+}

@@ -1,0 +1,3 @@
+from collections import Counter
+for word, n in Counter(input().split()).items():
+    print(word, n)

@@ -1,0 +1,3 @@
+words = input().split()
+while words:
+    words += words
