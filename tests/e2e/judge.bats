@@ -223,3 +223,26 @@ EOF
     run --separate-stderr judge shadow.py --tests tests --json
     [ "$(field '.submissions[0] | .verdict, (.detail | test("symbolic link"))')" = $'compile_error\ntrue' ]
 }
+
+@test "the example course" {
+    need_cgroups
+    mkdir results
+    run --separate-stderr "$CHECKOUT/examples/learning/grade" "$WORK/results"
+    expect_status 0
+    [ "$(grep -Eo '^[a-z]+\.[a-z]+ +[a-z_]+' <<<"$output" | tr -s ' ')" = "\
+alice.c ok
+bob.c wrong_answer
+carol.py ok
+dave.sh wrong_answer
+eve.c process_limit
+alice.cpp ok
+bob.cpp compile_error
+carol.py ok
+dave.sh ok
+eve.py memory_limit
+alice.c ok
+bob.c wrong_answer
+carol.py ok
+dave.py time_limit" ]
+    ls results/1-sum.xml results/2-words.xml results/3-roots.xml
+}
