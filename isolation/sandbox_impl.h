@@ -79,6 +79,14 @@ void watch_program_seen(struct sandbox *s);
 /** A message of init, from wherever it was read. */
 void watch_message(struct sandbox *s, const struct message *m, int fd);
 
+/** stream.c: make what the program gets as 0, 1, 2 (@own: which of them to close after the clone);
+ * let its user open the pipes again through /dev/stderr; and the terminal, once init has made it.
+ */
+int streams_open(struct sandbox *s, const struct sandbox_options *o, bool *own, struct error *err);
+void streams_give(const struct sandbox *s, const bool *own);
+void streams_close(struct plan *p, const bool *own);
+int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct error *err);
+
 /** pump.c */
 int pump_add(struct sandbox *s, int from, int to, struct error *err);
 int pump_open(struct sandbox *s, struct pump *p, struct error *err);
