@@ -94,7 +94,7 @@ int jail_start(struct jail **ret, const struct jail_run *run, struct error *err)
         return error_set(err, "compile.memory", ENOMEM, "cannot start a compile");
     j->spec = make_spec(run, err);
     if (j->spec == NULL)
-        return -1;
+        return -1; // cppcheck-suppress memleak ; it does not know the attribute
     int fds[2] = {run->output_fd, run->depfile_fd};
     struct sandbox_options options = SANDBOX_OPTIONS_INIT;
     options.input.kind = STREAM_NULL;

@@ -80,13 +80,11 @@ static int bind_node(const struct plan *p, int dev_fd, const struct plan_node *n
     int tree = node->fd;
     if (!p->privileged) {
         char path[300];
-        size_t n = strlen(node->name);
-        if (n > sizeof path - 6) {
+        int n = snprintf(path, sizeof path, "/dev/%s", node->name);
+        if (n < 0 || (size_t)n >= sizeof path) {
             errno = ENAMETOOLONG;
             return -1;
         }
-        memcpy(path, "/dev/", 5);
-        memcpy(path + 5, node->name, n + 1);
         struct stat seen, opened;
         own = tree = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
         if (tree < 0 || fstat(tree, &seen) < 0 || fstat(node->fd, &opened) < 0)

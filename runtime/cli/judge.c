@@ -132,8 +132,9 @@ static void show(const struct judge_result *r, const struct judge_options *o)
                       color);
 }
 
-static int grade(const struct judge_options *o, struct judge_job *job, struct error *err)
+static int grade(const struct judge_options *o, const struct judge_job *asked, struct error *err)
 {
+    struct judge_job job = *asked;
     struct judge_tests *tests = NULL;
     if (judge_tests_load(&tests, o->tests, err) < 0)
         return -1;
@@ -147,10 +148,10 @@ static int grade(const struct judge_options *o, struct judge_job *job, struct er
         checker.absolute = o->absolute;
         checker.relative = o->relative;
     }
-    job->checker = &checker;
-    job->tests = tests;
+    job.checker = &checker;
+    job.tests = tests;
     struct judge_result r;
-    int status = judge_run(job, &r, err);
+    int status = judge_run(&job, &r, err);
     if (status == 0) {
         show(&r, o);
         if (o->junit != NULL)

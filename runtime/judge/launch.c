@@ -93,7 +93,7 @@ static int memory_file(const char *name, const void *data, size_t size, bool wri
 /* A checker or interactor: input, output and answer are its fds 3, 4 and 5, named on its command
  * line. */
 static int start_referee(struct judge *j, struct slot *s, int box, const struct program *p,
-                         struct sandbox_options *options, struct error *err)
+                         const struct sandbox_options *streams, struct error *err)
 {
     const struct judge_test *t = &j->tests->items[s->test];
     struct spec *spec = &s->spec[box];
@@ -119,10 +119,11 @@ static int start_referee(struct judge *j, struct slot *s, int box, const struct 
     if (answer < 0)
         return -1;
     int fds[3] = {input, output, answer};
-    options->pass_fds = fds;
-    options->pass_fd_count = 3;
-    options->error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
-    return launch(j, s, box, spec, options, err);
+    struct sandbox_options options = *streams;
+    options.pass_fds = fds;
+    options.pass_fd_count = 3;
+    options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = STDERR_KEPT};
+    return launch(j, s, box, spec, &options, err);
 }
 
 int start_check(struct judge *j, struct slot *s, struct error *err)

@@ -49,7 +49,7 @@ static const char *why(const struct judge_row *row)
 
 static void print_clean(FILE *out, const char *text, size_t max)
 {
-    for (size_t i = 0; text[i] != '\0' && i < max; i++)
+    for (size_t i = 0; i < max && text[i] != '\0'; i++)
         fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
 }
 

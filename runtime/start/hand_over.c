@@ -27,7 +27,7 @@ static _Noreturn void hand_over(void)
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof CLOCHE_COMPLETE);
     if (n > 0) {
         path[n] = '\0';
-        strcpy(strrchr(path, '/') + 1, CLOCHE_COMPLETE);
+        memcpy(strrchr(path, '/') + 1, CLOCHE_COMPLETE, sizeof CLOCHE_COMPLETE);
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
