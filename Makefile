@@ -162,7 +162,10 @@ asan: ## address and undefined behaviour sanitizers over unit and e2e
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
 # --- checks ----------------------------------------------------------------------------------------------
-C_FILES := $(filter-out tests/corpus/%,$(shell git ls-files '*.c' '*.h' 2>/dev/null))
+# hostile programs for the compiler, submissions and diagnostics are material, not sources
+MATERIAL := tests/corpus/% tests/compile/attacks/% $(addsuffix /%,$(wildcard tests/judge/*/submissions))
+C_FILES := $(filter-out $(MATERIAL),$(shell git ls-files '*.c' '*.h' 2>/dev/null))
+SOURCES := $(filter-out tests/% examples/%,$(filter %.c,$(C_FILES)))
 check: ## format, clang-tidy, cppcheck, layers, both compilers
 	tests/deps build check
 	$(MAKE) check-format check-layers check-cppcheck check-compilers check-tidy
@@ -174,13 +177,16 @@ check-layers:
 	tests/check-layers
 check-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-	    --suppress=missingIncludeSystem -j2 -I. -D_GNU_SOURCE -D__GNUC__ '-DcJSON_ArrayForEach(e,a)=for(e=a;e;e=e)' $(filter-out tests/% examples/%,$(filter %.c,$(C_FILES)))
+	    --suppress=missingIncludeSystem -j2 -I. -D_GNU_SOURCE -D__GNUC__ '-DcJSON_ArrayForEach(e,a)=while((e)=(a))' $(SOURCES)
 check-compilers:
 	$(MAKE) BUILD=build-gcc CC=gcc all
 	$(MAKE) BUILD=build-clang CC=clang all
-check-tidy: $(BUILD)/gen/builtin.c
-	printf '%s\n' $(filter-out tests/% examples/%,$(filter %.c,$(C_FILES))) | \
-	    xargs -P2 -n4 clang-tidy --quiet -- $(CPPFLAGS) -std=gnu11
+check-tidy: # a file again when it or any header has changed
+	$(MAKE) -k -j$(shell nproc) -Otarget $(patsubst %.c,$(BUILD)/tidy/%,$(SOURCES))
+$(BUILD)/tidy/%: %.c $(filter %.h,$(C_FILES)) .clang-tidy $(BUILD)/gen/syscall_names.h
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) -DCLOCHE_COMPLETE='"cloche-complete"' -std=gnu11 && touch $@
 
 install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche

@@ -1,3 +1,4 @@
+#define BASE_ERROR_DEFINES
 #include "base/error.h"
 
 #include <stdio.h>

@@ -1,10 +1,12 @@
-/* testlib's convention: argv 1 the input, 2 the output to keep, 3 the answer; stdin and stdout are the submission's. */
+/* testlib's convention: argv 1 the input, 2 the output to keep, 3 the answer; stdin and stdout are
+ * the submission's. */
 #include <stdio.h>
 
 int main(int argc, char **argv)
 {
     int secret, guess;
-    FILE *input = argc < 4 ? NULL : fopen(argv[1], "r"), *output = argc < 4 ? NULL : fopen(argv[2], "w");
+    FILE *input = argc < 4 ? NULL : fopen(argv[1], "r"),
+         *output = argc < 4 ? NULL : fopen(argv[2], "w");
     if (input == NULL || output == NULL || fscanf(input, "%d", &secret) != 1)
         return 3;
     for (int i = 1; i <= 20; i++) {
