@@ -71,7 +71,7 @@ def host_users():
 
 def judge(bench, finished, said=("contained",)):
     """Compare one run with its row."""
-    row, slow = bench.test, bench.settings.slow
+    row, patience = bench.test, bench.settings.patience
     bench.said = finished.stderr.decode(errors="replace") or f"{finished.verdict} {finished.status}"
     problems = [finished.problem] if finished.problem else []
     problems += finished.breaches()
@@ -94,8 +94,8 @@ def judge(bench, finished, said=("contained",)):
         problems.append("no report")
     if finished.status == 0 and finished.said() != list(said):
         problems.append(f"printed {finished.said()[:5]}, expected {list(said)}")
-    if finished.wall_ms > row.bound_ms * slow:
-        problems.append(f"took {finished.wall_ms:.0f} ms, at most {row.bound_ms * slow:.0f}")
+    if finished.wall_ms > row.bound_ms * patience:
+        problems.append(f"took {finished.wall_ms:.0f} ms, at most {row.bound_ms * patience:.0f}")
     if problems:
         tail = finished.stderr.decode(errors="replace").strip().splitlines()[-3:]
         notes = [line for line in finished.lines() if line.startswith(("note: ", "skip: "))][:5]
@@ -321,6 +321,17 @@ def rootfs_repeat(bench):
     return []
 
 
+def bundle(bench):
+    """A bundle as other runtimes have it: root, /sys, cgroup file systems, a few capabilities."""
+    root = bench.make_dir("bundle/rootfs")
+    (root / "attacks").mkdir()
+    bench.own(root / "attacks")
+    config = bench.dir / "bundle" / "config.json"
+    shutil.copy(os.path.join(os.path.dirname(__file__), "bundle.json"), config)
+    bench.own(config)
+    return checked(bench, options=["--spec", str(config), *bench.test.options])
+
+
 def flip(bench):
     """One sandbox exchanges a directory and a symlink on a volume, another one mounts into it."""
     left = tries(bench, bench.test.way_argument)
@@ -338,7 +349,7 @@ def flip(bench):
         bound_ms=60000,
     )
     problems = []
-    if not flipper.out.wait_for(b"flipping", 5 * bench.settings.slow):
+    if not flipper.out.wait_for(b"flipping", 5 * bench.settings.patience):
         problems.append("the flipper did not start")
     started = 0
     while not problems and left > 0:
@@ -414,13 +425,13 @@ class TerminalDrain:
 
 def neighbours(bench):
     """`leave` in one sandbox, `find` in another: "at-once", or "in-turn" after the first has ended."""
-    row, slow = bench.test, bench.settings.slow
+    row = bench.test
     options, program = fill(bench, row.options), fill(bench, row.program)
     leaver = bench.start(
         options, [program[0], "leave", *program[1:]], stdin=subprocess.PIPE
     )
     problems = []
-    ready = leaver.out.wait_for(b"ready\n", 5 * slow)
+    ready = leaver.out.wait_for(b"ready\n", 5 * bench.settings.patience)
 
     def end_leaver():
         leaver.process.stdin.close()
@@ -465,12 +476,12 @@ def closed_output(bench):
 def killed_runtime(bench):
     """SIGKILL to the runtime itself: the tree goes with it, the next run sweeps what is left."""
     running = bench.start(bench.test.options, bench.test.program)
-    came_up = running.out.wait_for(b"ready\n", 5 * bench.settings.slow)
+    came_up = running.out.wait_for(b"ready\n", 5 * bench.settings.patience)
     running.process.kill()
     finished = running.wait()
     if not came_up:
         return [f"the program did not come up: {finished.stderr[:200]!r}", *finished.breaches()]
-    problems = finished.breaches() + children_left(2 * bench.settings.slow)
+    problems = finished.breaches() + children_left(2 * bench.settings.patience)
     swept = bench.run([], ["/attacks/kernel/personality"])
     if swept.status != 0:
         problems.append(f"the next run failed: {swept.stderr[:200]!r}")
@@ -485,7 +496,7 @@ def distinct_ids(bench):
     pair = [bench.start([], program, stdin=subprocess.PIPE) for _ in range(2)]
     maps, problems = [], []
     for running in pair:
-        if not running.out.wait_for(b"ready\n", 5 * bench.settings.slow):
+        if not running.out.wait_for(b"ready\n", 5 * bench.settings.patience):
             problems.append("a sandbox did not come up")
         maps.append([int(word) for word in bytes(running.out.kept).split()[:3]])
     for running in pair:
@@ -515,7 +526,7 @@ def judge_refusal(bench, finished):
         problems.append(f"no error of Cloche's, but: {text[:200]!r}")
     if finished.stdout:
         problems.append(f"printed {finished.stdout[:100]!r}")
-    if finished.wall_ms > bench.test.bound_ms * bench.settings.slow:
+    if finished.wall_ms > bench.test.bound_ms * bench.settings.patience:
         problems.append(f"took {finished.wall_ms:.0f} ms")
     return problems
 
@@ -589,6 +600,7 @@ WAYS = {
     "setid": setid_file,
     "rootfs": rootfs,
     "rootfs-repeat": rootfs_repeat,
+    "bundle": bundle,
     "flip": flip,
     "terminal": terminal,
     "neighbours": neighbours,
