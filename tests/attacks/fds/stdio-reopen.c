@@ -3,6 +3,15 @@
  * terminals are left out: both ends are the program's to use. */
 #include "tests/attacks/attack.h"
 
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+
+static long landlock_version(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0UL, 1U);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const forms[] = {"/proc/self/fd/%d", "/dev/fd/%d",
@@ -10,6 +19,7 @@ int main(int argc, char **argv)
     static const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR};
     struct stat st;
     char path[64];
+    bool old_kernel = false;
 
     for (int fd = 0; fd < 3; fd++) {
         int had = fcntl(fd, F_GETFL) & O_ACCMODE;
@@ -24,8 +34,11 @@ int main(int argc, char **argv)
                            modes[m], path);
             }
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        /* its mode, though, is any owner's to change, and a sandbox of an ordinary user is him */
-        if (had == O_RDONLY && truncate(path, 0) == 0)
+        /* A sandbox of an ordinary user is the file's owner. Its mode is any owner's to change, and
+         * truncation by name is kept from him by Landlock alone, since its third version. */
+        if (had == O_RDONLY && st.st_uid == getuid() && landlock_version() < 3)
+            old_kernel = true;
+        else if (had == O_RDONLY && truncate(path, 0) == 0)
             breach("changed the file behind fd %d", fd);
         snprintf(path, sizeof(path), "/proc/self/fd/%d/..", fd);
         if (access(path, F_OK) == 0)
@@ -34,5 +47,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         if (access(argv[i], F_OK) == 0)
             breach("a file of the host is reachable as %s", argv[i]);
+    if (old_kernel)
+        skip("this kernel's Landlock does not know truncation");
     return verdict();
 }
