@@ -177,7 +177,7 @@ in_view() {
     expect_status 125
     expect_output ""
     [ "${#stderr_lines[@]}" -eq 1 ]
-    expect_stderr_line '^cloche: cannot limit memory: .*/sys/fs/cgroup.* is (mounted )?read-only; fix: mount -o remount,rw /sys/fs/cgroup.*; or pass --best-effort$'
+    expect_stderr_line '^cloche: cannot (limit memory|make a control group): .*/sys/fs/cgroup.* is (mounted )?read-only; fix: mount -o remount,rw /sys/fs/cgroup.*; or pass --best-effort$'
     in_view "$view" cloche run --best-effort --memory 64m --report report.json sh -c 'echo ran'
     expect_status 0
     expect_output ran

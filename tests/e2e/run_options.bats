@@ -272,7 +272,7 @@ JSON
     inside --profile student echo hello
     expect_status 125
     expect_output ""
-    expect_stderr_line '^cloche: cannot limit memory: .* is not delegated to user 12345; fix: .*; or pass --best-effort$'
+    expect_stderr_line '^cloche: cannot (limit memory|make a control group): .* is not delegated to user 12345; fix: .*; or pass --best-effort$'
 }
 
 @test "help, version and the words that lead there" {
