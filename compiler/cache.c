@@ -4,15 +4,12 @@
 #include "base/state.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <nettle/sha2.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-
-#define MAGIC "cloche-artifact 1"
 
 struct counters {
     uint64_t magic, bytes, hits, misses, stored, evicted, poisoned;
@@ -72,8 +69,7 @@ int digest_fd(int fd, char ret_hex[65], uint64_t *ret_size)
     return 0;
 }
 
-/* --- opening and counting
- * ------------------------------------------------------------------------- */
+/* --- opening and counting --- */
 
 struct cache *cache_open(struct error *err)
 {
@@ -145,171 +141,7 @@ static void count(struct cache *c, size_t offset)
 }
 #define COUNT(c, member) count(c, offsetof(struct counters, member))
 
-/* --- entries as text
- * ------------------------------------------------------------------------------ */
-
-static const char *const verdict_words[] = {"ok",           "compile_error", "memory_limit",
-                                            "output_limit", "process_limit", "runtime_error"};
-static const enum verdict verdict_values[] = {
-    VERDICT_OK,           VERDICT_COMPILE_ERROR, VERDICT_MEMORY_LIMIT,
-    VERDICT_OUTPUT_LIMIT, VERDICT_PROCESS_LIMIT, VERDICT_RUNTIME_ERROR};
-
-static bool verdict_to_word(enum verdict v, const char **ret)
-{
-    for (size_t i = 0; i < sizeof verdict_words / sizeof *verdict_words; i++) {
-        if (verdict_values[i] == v) {
-            *ret = verdict_words[i];
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool sum_linesafe(const char *text)
-{
-    return strchr(text, '\n') == NULL;
-}
-
-/* The whole `entry` file in memory; NULL when it cannot be one. */
-static char *entry_write(const struct cache_entry *e, size_t *ret_size)
-{
-    const char *word;
-    if (!verdict_to_word(e->verdict, &word))
-        return NULL;
-    char *text = NULL;
-    FILE *f = open_memstream(&text, ret_size);
-    if (f == NULL)
-        return NULL;
-    fprintf(f, MAGIC "\nverdict %s\nartifact %" PRIu64 " %s\n", word, e->artifact_bytes,
-            e->artifact_fd >= 0 ? e->digest : "-");
-    fprintf(f, "cost %a %a %" PRIu64 "\n", e->wall_ms, e->cpu_ms, e->memory_peak_bytes);
-    fprintf(f, "deps %zu\n", e->dep_count);
-    bool good = true;
-    for (size_t i = 0; i < e->dep_count; i++) {
-        const struct cache_dep *d = &e->deps[i];
-        good = good && sum_linesafe(d->path);
-        if (d->digest != NULL)
-            fprintf(f, "project %s %s\n", d->digest, d->path);
-        else
-            fprintf(f, "system %" PRIu64 " %" PRId64 " %s\n", d->size, d->mtime_ns, d->path);
-    }
-    const struct {
-        const char *name, *data;
-        size_t size;
-    } blobs[] = {{"diagnostics", e->diagnostics, e->diagnostics_size},
-                 {"log", e->log, e->log_size},
-                 {"detail", e->detail, e->detail != NULL ? strlen(e->detail) : 0}};
-    for (size_t i = 0; i < sizeof blobs / sizeof *blobs; i++) {
-        fprintf(f, "%s %zu\n", blobs[i].name, blobs[i].size);
-        if (blobs[i].size > 0)
-            fwrite(blobs[i].data, 1, blobs[i].size, f);
-        fputc('\n', f);
-    }
-    fflush(f);
-    char sum[65];
-    digest_bytes(text, *ret_size, sum);
-    fprintf(f, "sum %s\n", sum);
-    if (fclose(f) != 0 || !good || *ret_size > CACHE_ENTRY_MAX) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-#define SUM_LINE (sizeof "sum \n" - 1 + 64)
-
-/* Take the next line, NUL-terminated in place. */
-static char *next_line(char **at, const char *end)
-{
-    char *line = *at, *newline = memchr(line, '\n', (size_t)(end - line));
-    if (newline == NULL)
-        return NULL;
-    *newline = '\0';
-    *at = newline + 1;
-    return line;
-}
-
-static const char *next_blob(char **at, const char *end, const char *name, size_t *ret_size)
-{
-    const char *line = next_line(at, end);
-    size_t n = strlen(name);
-    uint64_t size;
-    if (line == NULL || strncmp(line, name, n) != 0 || line[n] != ' ' ||
-        !io_parse_u64(line + n + 1, &size) || size >= (uint64_t)(end - *at) || (*at)[size] != '\n')
-        return NULL;
-    char *blob = *at;
-    blob[size] = '\0';
-    *at += size + 1;
-    *ret_size = (size_t)size;
-    return blob;
-}
-
-static bool parse_dep(char *line, struct cache_dep *d)
-{
-    int used = 0;
-    if (strncmp(line, "project ", 8) == 0 && strlen(line) > 8 + 64 + 1 && line[72] == ' ') {
-        line[72] = '\0';
-        d->digest = line + 8;
-        d->path = line + 73;
-        return true;
-    }
-    if (sscanf(line, "system %" SCNu64 " %" SCNd64 " %n", &d->size, &d->mtime_ns, &used) == 2 &&
-        used > 0 && line[used] == '/') {
-        d->path = line + used;
-        return true;
-    }
-    return false;
-}
-
-/* @text is changed and stays part of the entry. False: torn or tampered with. */
-static bool entry_read(struct arena *a, char *text, size_t size, struct cache_entry *e)
-{
-    if (size < SUM_LINE)
-        return false;
-    char sum[65];
-    digest_bytes(text, size - SUM_LINE, sum);
-    const char *sum_line = text + size - SUM_LINE;
-    if (memcmp(sum_line, "sum ", 4) != 0 || memcmp(sum_line + 4, sum, 64) != 0 ||
-        sum_line[SUM_LINE - 1] != '\n')
-        return false;
-
-    char *at = text, *line, word[32], digest[65];
-    const char *end = text + size - SUM_LINE;
-    uint64_t dep_count;
-    if ((line = next_line(&at, end)) == NULL || strcmp(line, MAGIC) != 0 ||
-        (line = next_line(&at, end)) == NULL || sscanf(line, "verdict %31s", word) != 1)
-        return false;
-    size_t v = 0;
-    while (v < sizeof verdict_words / sizeof *verdict_words && strcmp(word, verdict_words[v]) != 0)
-        v++;
-    if (v == sizeof verdict_words / sizeof *verdict_words)
-        return false;
-    e->verdict = verdict_values[v];
-    if ((line = next_line(&at, end)) == NULL ||
-        sscanf(line, "artifact %" SCNu64 " %64s", &e->artifact_bytes, digest) != 2)
-        return false;
-    snprintf(e->digest, sizeof e->digest, "%s", strcmp(digest, "-") == 0 ? "" : digest);
-    if ((line = next_line(&at, end)) == NULL ||
-        sscanf(line, "cost %la %la %" SCNu64, &e->wall_ms, &e->cpu_ms, &e->memory_peak_bytes) != 3)
-        return false;
-    if ((line = next_line(&at, end)) == NULL || strncmp(line, "deps ", 5) != 0 ||
-        !io_parse_u64(line + 5, &dep_count) || dep_count > CACHE_DEPS_MAX)
-        return false;
-    e->dep_count = (size_t)dep_count;
-    e->deps = arena_alloc(a, e->dep_count * sizeof *e->deps);
-    for (size_t i = 0; i < e->dep_count; i++) {
-        if ((line = next_line(&at, end)) == NULL || !parse_dep(line, &e->deps[i]))
-            return false;
-    }
-    size_t detail_size;
-    e->diagnostics = next_blob(&at, end, "diagnostics", &e->diagnostics_size);
-    e->log = e->diagnostics == NULL ? NULL : next_blob(&at, end, "log", &e->log_size);
-    e->detail = e->log == NULL ? NULL : next_blob(&at, end, "detail", &detail_size);
-    return e->detail != NULL && at == end;
-}
-
-/* --- lookup and store
- * ----------------------------------------------------------------------------- */
+/* --- lookup and store --- */
 
 static uint64_t remove_entry(int dir, const char *name)
 {

@@ -63,6 +63,12 @@ int cache_lookup(struct cache *c, struct arena *a, const char key[65], cache_pro
 /** Keep it, replacing what was there. Failures are silent: see above. */
 void cache_store(struct cache *c, const char key[65], const struct cache_entry *entry);
 
+/** The text of an entry, to be freed by the caller; NULL when it is not one that is kept. */
+char *entry_write(const struct cache_entry *e, size_t *ret_size);
+
+/** Back from @text, which is changed and stays part of @e. False: torn or tampered with. */
+bool entry_read(struct arena *a, char *text, size_t size, struct cache_entry *e);
+
 /** SHA-256 of everything an fd has, from its start, and the size. -1 with errno. */
 int digest_fd(int fd, char ret_hex[65], uint64_t *ret_size);
 void digest_bytes(const void *data, size_t size, char ret_hex[65]);

@@ -134,7 +134,7 @@ void diagnostics_place(struct diagnostics *d, struct diagnostic *item, const cha
     }
 }
 
-/* --- JSON ------------------------------------------------------------------------------------ */
+/* --- JSON --- */
 
 static void add_text(cJSON *o, const char *key, const char *text)
 {
@@ -189,6 +189,12 @@ cJSON *diagnostics_to_json(const struct diagnostics *d)
     return list;
 }
 
+/* The macro of cJSON for this is more than some analysers can read. */
+static const cJSON *first_of(const cJSON *list)
+{
+    return list == NULL ? NULL : list->child;
+}
+
 static const char *get_text(struct arena *a, const cJSON *o, const char *key)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
@@ -226,9 +232,7 @@ static const char *get_file(struct arena *a, const cJSON *o, const struct diagno
 static void fixits_from_json(struct arena *a, struct diagnostic *item, const cJSON *list,
                              const struct diagnostics_map *map)
 {
-    const cJSON *x;
-    cJSON_ArrayForEach(x, list)
-    {
+    for (const cJSON *x = first_of(list); x != NULL; x = x->next) {
         if (item->fixit_count == FIXITS_MAX)
             return;
         item->fixits = arena_grow(a, item->fixits, item->fixit_count, sizeof *item->fixits);
@@ -257,8 +261,8 @@ static void item_from_json(struct diagnostics *d, const cJSON *o, const struct d
     item->option = get_text(a, o, "option");
     item->source = get_text(a, o, "source");
     fixits_from_json(a, item, cJSON_GetObjectItemCaseSensitive(o, "fixits"), map);
-    const cJSON *note;
-    cJSON_ArrayForEach(note, cJSON_GetObjectItemCaseSensitive(o, "notes"))
+    for (const cJSON *note = first_of(cJSON_GetObjectItemCaseSensitive(o, "notes")); note != NULL;
+         note = note->next)
         item_from_json(d, note, map);
 }
 
@@ -267,13 +271,13 @@ int diagnostics_from_json(struct diagnostics *d, const char *text, size_t size,
 {
     cJSON *list = cJSON_ParseWithLength(text, size);
     int result = cJSON_IsArray(list) ? 0 : -1;
-    const cJSON *o;
-    cJSON_ArrayForEach(o, list) item_from_json(d, o, map);
+    for (const cJSON *o = first_of(list); o != NULL; o = o->next)
+        item_from_json(d, o, map);
     cJSON_Delete(list);
     return result;
 }
 
-/* --- terminal --------------------------------------------------------------------------------- */
+/* --- terminal --- */
 
 struct palette {
     const char *place, *severity[4], *caret, *fix, *plain;

@@ -13,6 +13,12 @@ static const cJSON *member(const cJSON *o, const char *key)
     return cJSON_GetObjectItemCaseSensitive(o, key);
 }
 
+/* The macro of cJSON for this is more than some analysers can read. */
+static const cJSON *first_of(const cJSON *list)
+{
+    return list == NULL ? NULL : list->child;
+}
+
 static const char *text_of(const cJSON *o, const char *key)
 {
     const cJSON *v = member(o, key);
@@ -50,9 +56,7 @@ static const char *mapped(struct diagnostics *d, const char *file,
 static void add_fixits(struct diagnostics *d, struct diagnostic *item, const cJSON *list,
                        const struct diagnostics_map *map)
 {
-    const cJSON *x;
-    cJSON_ArrayForEach(x, list)
-    {
+    for (const cJSON *x = first_of(list); x != NULL; x = x->next) {
         const cJSON *start = member(x, "start"), *next = member(x, "next");
         const char *text = text_of(x, "string");
         if (text == NULL || item->fixit_count == FIXITS_MAX)
@@ -106,17 +110,17 @@ static void add_item(struct diagnostics *d, const cJSON *o, const struct diagnos
 
     /* a note may be the first of its list only when the item itself was dropped; children belong
      * to the item that diagnostics_add() sees last, so they are added before anything else */
-    const cJSON *child;
-    cJSON_ArrayForEach(child, member(o, "children")) add_item(d, child, map, depth + 1);
+    for (const cJSON *child = first_of(member(o, "children")); child != NULL; child = child->next)
+        add_item(d, child, map, depth + 1);
 }
 
 void diagnostics_parse_gcc(struct diagnostics *d, const char *line, size_t size,
                            const struct diagnostics_map *map)
 {
     cJSON *list = cJSON_ParseWithLength(line, size);
-    const cJSON *o;
     if (cJSON_IsArray(list)) {
-        cJSON_ArrayForEach(o, list) add_item(d, o, map, 0);
+        for (const cJSON *o = first_of(list); o != NULL; o = o->next)
+            add_item(d, o, map, 0);
     }
     cJSON_Delete(list);
 }

@@ -155,7 +155,7 @@ static bool place_prefix(struct text t, struct text *ret_file, unsigned *ret_lin
     return false;
 }
 
-/* --- forms: each says whether the line was its ------------------------------------------------ */
+/* --- forms: each says whether the line was its --- */
 
 static bool form_noise(struct scan *s, struct text t)
 {

@@ -118,7 +118,7 @@ int identity_text(struct arena *a, const struct toolchain *tc, const char **ret_
 int compile_toolchain_version(const struct toolchain *tc, char *buf, size_t size, struct error *err)
 {
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *stamps, *version;
+    const char *stamps = "", *version = "";
     if (identity_text(a, tc, &stamps, &version, err) < 0)
         return -1;
     snprintf(buf, size, "%s", version);

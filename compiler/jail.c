@@ -89,12 +89,9 @@ static struct spec *make_spec(const struct jail_run *run, struct error *err)
 
 int jail_start(struct jail **ret, const struct jail_run *run, struct error *err)
 {
-    _cleanup_jail_ struct jail *j = calloc(1, sizeof *j);
-    if (j == NULL)
-        return error_set(err, "compile.memory", ENOMEM, "cannot start a compile");
-    j->spec = make_spec(run, err);
-    if (j->spec == NULL)
-        return -1; // cppcheck-suppress memleak ; it does not know the attribute
+    _cleanup_spec_ struct spec *spec = make_spec(run, err);
+    if (spec == NULL)
+        return -1;
     int fds[2] = {run->output_fd, run->depfile_fd};
     struct sandbox_options options = SANDBOX_OPTIONS_INIT;
     options.input.kind = STREAM_NULL;
@@ -102,9 +99,12 @@ int jail_start(struct jail **ret, const struct jail_run *run, struct error *err)
     options.error = (struct stream){.kind = STREAM_CAPTURE, .max_bytes = JAIL_LOG_MAX};
     options.pass_fds = fds;
     options.pass_fd_count = run->output_fd < 0 ? 0 : run->depfile_fd < 0 ? 1 : 2;
-    if (sandbox_run(&j->sandbox, j->spec, &options, err) < 0)
+    /* the spec's own arena holds the jail: they end together */
+    struct jail *j = arena_alloc(spec->arena, sizeof *j);
+    if (sandbox_run(&j->sandbox, spec, &options, err) < 0)
         return -1;
-    *ret = TAKE_PTR(j);
+    j->spec = TAKE_PTR(spec);
+    *ret = j;
     return 0;
 }
 
@@ -137,7 +137,6 @@ void jail_free(struct jail *j)
         return;
     sandbox_free(j->sandbox);
     spec_free(j->spec);
-    free(j);
 }
 
 int jail_run_once(struct arena *a, const struct jail_run *run, struct jail_result *ret,

@@ -1,56 +1,18 @@
-/* compile_run() and its parts: from a job to steps, from steps to a result. */
-#include "compiler/cache.h"
+/* compile_run() and its parts: steps run, and become a result. */
+#include "compiler/job.h"
+
 #include "compiler/depfile.h"
-#include "compiler/identity.h"
-#include "compiler/jail.h"
-#include "compiler/sources.h"
+#include "compiler/diagnostics.h"
 
 #include "base/io.h"
-#include "base/workdir.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
-#include <nettle/sha2.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
-
-enum step_state { STEP_WAITING, STEP_RUNNING, STEP_DONE };
-
-/* One command: the whole compile of a small program, an object, or a link. */
-struct step {
-    enum step_state state;
-    const char *name; /* of the source, for messages; NULL: the whole */
-    bool is_object, is_link, hit;
-    char key[65];
-    struct jail_run run;
-    struct jail *jail;
-    struct cache_entry entry;
-};
-
-struct compile {
-    struct arena *arena;
-    struct toolchain *tc;
-    struct sources sources;
-    struct cache *cache;
-    struct workdir workdir;
-    bool has_sources, has_headers;
-    struct sha256_ctx base; /* what every key of this job starts with */
-    struct strings flags, libraries, defines;
-    enum compile_kind kind;
-    bool best_effort;
-    uint64_t wall_ms, cpu_ms, memory_bytes, artifact_bytes;
-    const struct compile_source *headers; /* copies */
-    size_t header_count;
-    struct step *steps; /* the objects, and the link last; or one for all */
-    size_t step_count;
-    unsigned jobs, running;
-    int epoll;
-    bool done;
-    struct timespec began;
-};
 
 static double elapsed_ms(const struct timespec *since)
 {
@@ -60,246 +22,7 @@ static double elapsed_ms(const struct timespec *since)
            (double)(now.tv_nsec - since->tv_nsec) / 1e6;
 }
 
-/* --- keys
- * ----------------------------------------------------------------------------------------- */
-
-/* Length-framed, so that no two lists of values read the same. */
-static void feed(struct sha256_ctx *ctx, const char *label, const void *data, size_t size)
-{
-    char frame[64];
-    int n = snprintf(frame, sizeof frame, "%s %zu\n", label, size);
-    sha256_update(ctx, (size_t)n, (const uint8_t *)frame);
-    sha256_update(ctx, size, data);
-}
-
-static void feed_text(struct sha256_ctx *ctx, const char *label, const char *text)
-{
-    feed(ctx, label, text, strlen(text));
-}
-
-static void feed_list(struct sha256_ctx *ctx, const char *label, const struct strings *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        feed_text(ctx, label, list->items[i]);
-}
-
-static void feed_base(struct compile *c, const char *stamps, const char *version)
-{
-    struct sha256_ctx *ctx = &c->base;
-    sha256_init(ctx);
-    feed_text(ctx, "cloche", "artifact 1");
-    feed_text(ctx, "toolchain", c->tc->name);
-    feed_text(ctx, "stamps", stamps);
-    feed_text(ctx, "version", version);
-    feed_text(ctx, "profile", jail_profile_digest(c->arena));
-    feed_list(ctx, "env", &c->tc->env);
-    feed_list(ctx, "path", &c->tc->paths);
-    uint64_t limits[] = {c->memory_bytes, c->artifact_bytes, c->tc->memory_bytes, c->tc->processes};
-    feed(ctx, "limits", limits, sizeof limits);
-    for (size_t i = 0; i < c->header_count; i++) {
-        feed_text(ctx, "header", c->headers[i].path);
-        feed(ctx, "data", c->headers[i].data, c->headers[i].size);
-    }
-    /* names alone: a new file may be found by an #include before the one that was meant */
-    for (size_t i = 0; i < c->sources.count; i++)
-        feed_text(ctx, "name", c->sources.files[i].inside);
-}
-
-static void finish_key(struct sha256_ctx *ctx, char ret_hex[65])
-{
-    unsigned char digest[SHA256_DIGEST_SIZE];
-    sha256_digest(ctx, sizeof digest, digest);
-    digest_to_hex(digest, ret_hex);
-}
-
-static const char *project_digest(const void *data, const char *path)
-{
-    const struct source_file *f = sources_find(data, path);
-    return f == NULL ? NULL : f->digest;
-}
-
-/* --- from the job to its steps
- * ----------------------------------------------------------------------- */
-
-static int check_define(const struct toolchain *tc, const char *define, struct error *err)
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
-    size_t n = strspn(define, letters);
-    if (tc->define == NULL)
-        return error_set(err, "compile.flag", 0, "toolchain \"%s\" has no defines", tc->name);
-    if (n == 0 || (define[0] >= '0' && define[0] <= '9') ||
-        (define[n] != '\0' && define[n] != '=') || strpbrk(define, "\n\r") != NULL) {
-        error_set(err, "compile.flag", 0, "cannot define \"%.100s\"", define);
-        return error_hint(err, "NAME or NAME=VALUE");
-    }
-    return 0;
-}
-
-static int take_flags(struct compile *c, const struct compile_job *job, struct error *err)
-{
-    struct arena *a = c->arena;
-    const struct toolchain *tc = c->tc;
-    for (size_t i = 0; i < job->flag_count; i++) {
-        if (toolchain_check_flag(tc, job->flags[i], err) < 0)
-            return -1;
-    }
-    struct strings given = tc->default_flags;
-    if (job->flag_count > 0) {
-        given = (struct strings){0};
-        for (size_t i = 0; i < job->flag_count; i++)
-            strings_add(a, &given, job->flags[i]);
-    }
-    for (size_t i = 0; i < given.count; i++) {
-        bool library = strncmp(given.items[i], "-l", 2) == 0;
-        strings_add(a, library ? &c->libraries : &c->flags, given.items[i]);
-    }
-    for (size_t i = 0; i < job->define_count; i++) {
-        if (check_define(tc, job->defines[i], err) < 0)
-            return -1;
-        const char *mark = strstr(tc->define, "{define}");
-        strings_add(a, &c->defines,
-                    arena_printf(a, "%.*s%s%s", (int)(mark == NULL ? 0 : mark - tc->define),
-                                 tc->define, job->defines[i], mark == NULL ? "" : mark + 8));
-    }
-    for (size_t i = 0; job->warnings_as_errors && i < tc->werror.count; i++)
-        strings_add(a, &c->flags, tc->werror.items[i]);
-    return 0;
-}
-
-static bool step_expand(struct compile *c, struct step *s, const struct strings *argv_template,
-                        const struct strings *sources, const struct strings *objects,
-                        struct error *err)
-{
-    const struct toolchain_values values = {
-        .sources = sources,
-        .objects = objects,
-        .flags = &c->flags,
-        .libraries = &c->libraries,
-        .defines = &c->defines,
-        .output = JAIL_OUTPUT,
-        .source = sources != NULL && sources->count > 0 ? sources->items[0] : NULL,
-        .depfile = JAIL_DEPFILE,
-    };
-    s->entry.artifact_fd = -1;
-    s->run = (struct jail_run){
-        .tc = c->tc,
-        .output_fd = -1,
-        .depfile_fd = -1,
-        .wall_ms = c->wall_ms,
-        .cpu_ms = c->cpu_ms,
-        .memory_bytes = c->memory_bytes,
-        .output_bytes = c->artifact_bytes,
-        .best_effort = c->best_effort,
-    };
-    return toolchain_expand(c->arena, argv_template, &values, &s->run.argv, err) == 0;
-}
-
-static int plan_whole(struct compile *c, struct error *err)
-{
-    const struct toolchain *tc = c->tc;
-    struct strings sources = {0};
-    for (size_t i = 0; i < c->sources.count; i++) {
-        if (c->sources.files[i].compiled)
-            strings_add(
-                c->arena, &sources,
-                arena_printf(c->arena, "%s/%s", SOURCES_INSIDE, c->sources.files[i].inside));
-    }
-    c->steps = arena_alloc(c->arena, sizeof *c->steps);
-    c->step_count = 1;
-    struct step *s = &c->steps[0];
-    if (!step_expand(c, s, c->kind == COMPILE_MODULE ? &tc->module : &tc->compile, &sources, NULL,
-                     err))
-        return -1;
-    struct sha256_ctx ctx = c->base;
-    feed_list(&ctx, "argv", &s->run.argv);
-    for (size_t i = 0; i < c->sources.count; i++)
-        feed_text(&ctx, "digest", c->sources.files[i].digest);
-    finish_key(&ctx, s->key);
-    return 0;
-}
-
-static int plan_objects(struct compile *c, struct error *err)
-{
-    struct arena *a = c->arena;
-    const struct toolchain *tc = c->tc;
-    const struct strings *object =
-        c->kind == COMPILE_MODULE && tc->module_object.count > 0 ? &tc->module_object : &tc->object;
-    const struct strings *link = c->kind == COMPILE_MODULE ? &tc->module_link : &tc->link;
-    c->steps = arena_alloc(a, (c->sources.compiled + 1) * sizeof *c->steps);
-    struct strings objects = {0};
-    for (size_t i = 0; i < c->sources.count; i++) {
-        const struct source_file *f = &c->sources.files[i];
-        if (!f->compiled)
-            continue;
-        struct step *s = &c->steps[c->step_count];
-        struct strings source = {0};
-        s->is_object = true;
-        s->name = f->given;
-        strings_add(a, &source, arena_printf(a, "%s/%s", SOURCES_INSIDE, f->inside));
-        if (!step_expand(c, s, object, &source, NULL, err))
-            return -1;
-        struct sha256_ctx ctx = c->base;
-        feed_list(&ctx, "argv", &s->run.argv);
-        feed_text(&ctx, "digest", f->digest);
-        finish_key(&ctx, s->key);
-        strings_add(a, &objects, arena_printf(a, "/obj/%zu.o", c->step_count));
-        c->step_count++;
-    }
-    struct step *s = &c->steps[c->step_count++];
-    s->is_link = true;
-    return step_expand(c, s, link, NULL, &objects, err) ? 0 : -1;
-}
-
-static int copy_headers(struct compile *c, const struct compile_job *job)
-{
-    struct compile_source *copy = arena_alloc(c->arena, (job->header_count + 1) * sizeof *copy);
-    for (size_t i = 0; i < job->header_count; i++) {
-        char *data = arena_alloc(c->arena, job->headers[i].size + 1);
-        memcpy(data, job->headers[i].data, job->headers[i].size);
-        copy[i] = (struct compile_source){.path = arena_strdup(c->arena, job->headers[i].path),
-                                          .data = data,
-                                          .size = job->headers[i].size};
-    }
-    c->headers = copy;
-    c->header_count = job->header_count;
-    return 0;
-}
-
-static int plan(struct compile *c, const struct compile_job *job, struct error *err)
-{
-    if (sources_toolchain(job, &c->tc, err) < 0 || toolchain_check(c->tc, err) < 0)
-        return -1;
-    const struct toolchain *tc = c->tc;
-    c->kind = job->kind;
-    c->best_effort = job->best_effort;
-    if (c->kind == COMPILE_MODULE && tc->module.count == 0) {
-        error_set(err, "compile.toolchain", 0, "toolchain \"%s\" does not make modules", tc->name);
-        return error_hint(err, "c, cpp, clang and tcc do");
-    }
-    c->wall_ms = job->wall_ms;
-    c->cpu_ms = job->cpu_ms;
-    c->memory_bytes = job->memory_bytes;
-    c->artifact_bytes = job->artifact_bytes > 0 ? job->artifact_bytes : COMPILE_ARTIFACT_MAX;
-    c->jobs = job->jobs > 0 ? job->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    c->sources.arena = c->arena;
-    const char *stamps, *version;
-    if (take_flags(c, job, err) < 0 || copy_headers(c, job) < 0 ||
-        sources_read(&c->sources, job, tc, err) < 0 ||
-        identity_text(c->arena, tc, &stamps, &version, err) < 0)
-        return -1;
-    if (tc->artifact_is_source && c->sources.compiled > 1) {
-        error_set(err, "compile.source", 0, "toolchain \"%s\" takes one source file, found %zu",
-                  tc->name, c->sources.compiled);
-        return error_hint(err, "give the file that is to be run");
-    }
-    feed_base(c, stamps, version);
-    bool objects = c->sources.compiled > 1 && tc->object.count > 0 &&
-                   (c->kind == COMPILE_PROGRAM || tc->module_link.count > 0);
-    return objects ? plan_objects(c, err) : plan_whole(c, err);
-}
-
-/* --- running the steps
- * ---------------------------------------------------------------------------- */
+/* --- running the steps --- */
 
 static int write_snapshot(struct compile *c, struct error *err)
 {
@@ -494,21 +217,18 @@ static int end_step(struct compile *c, struct step *s, struct error *err)
     return result;
 }
 
+static const char *project_digest(const void *data, const char *path)
+{
+    const struct source_file *f = sources_find(data, path);
+    return f == NULL ? NULL : f->digest;
+}
+
 static bool try_cache(struct compile *c, struct step *s)
 {
     s->hit = cache_lookup(c->cache, c->arena, s->key, project_digest, &c->sources, &s->entry) == 1;
     if (s->hit)
         s->state = STEP_DONE;
     return s->hit;
-}
-
-static void key_of_link(struct compile *c, struct step *s)
-{
-    struct sha256_ctx ctx = c->base;
-    feed_list(&ctx, "argv", &s->run.argv);
-    for (size_t i = 0; i + 1 < c->step_count; i++)
-        feed_text(&ctx, "object", c->steps[i].entry.digest);
-    finish_key(&ctx, s->key);
 }
 
 /* Start what can be started. 1: nothing is left to do. */
@@ -530,7 +250,7 @@ static int advance(struct compile *c, struct error *err)
     if (waiting > 0)
         return 0;
     if (link != NULL && failed == 0 && link->state == STEP_WAITING) {
-        key_of_link(c, link);
+        compile_link_key(c, link);
         if (!try_cache(c, link))
             return start_step(c, link, err) < 0 ? -1 : 0;
     }
@@ -547,7 +267,7 @@ int compile_begin(struct compile **ret, const struct compile_job *job, struct er
     c->arena = arena_new();
     c->workdir.fd = -1;
     c->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (plan(c, job, err) < 0) {
+    if (compile_plan(c, job, err) < 0) {
         compile_free(c);
         return -1;
     }
@@ -584,8 +304,7 @@ int compile_dispatch(struct compile *c, struct error *err)
     return c->done ? 1 : advance(c, err);
 }
 
-/* --- the result
- * -------------------------------------------------------------------------------------- */
+/* --- the result --- */
 
 static void add_step(struct compile *c, const struct step *s, struct compile_result *r)
 {
@@ -672,7 +391,7 @@ int compile_run(const struct compile_job *job, struct compile_result *ret, struc
 {
     struct compile *c = NULL;
     int state = compile_begin(&c, job, err);
-    while (state == 0) {
+    while (state == 0 && c != NULL) {
         struct epoll_event event;
         if (epoll_wait(c->epoll, &event, 1, -1) < 0 && errno != EINTR) {
             state = error_set(err, "compile.loop", errno, "cannot wait for the compiler");
@@ -680,7 +399,7 @@ int compile_run(const struct compile_job *job, struct compile_result *ret, struc
         }
         state = compile_dispatch(c, err);
     }
-    if (state > 0)
+    if (state > 0 && c != NULL)
         state = compile_finish(c, ret, err);
     compile_free(c);
     return state;

@@ -150,8 +150,7 @@ static int read_directory(struct reader *r, int fd, const char *inside, const ch
     return result;
 }
 
-/* --- where things stand inside
- * -------------------------------------------------------------------- */
+/* --- where things stand inside --- */
 
 static const char *base_name(const char *path)
 {
@@ -289,8 +288,7 @@ int sources_read(struct sources *s, const struct compile_job *job, const struct 
     return 0;
 }
 
-/* --- which toolchain
- * ------------------------------------------------------------------------------ */
+/* --- which toolchain --- */
 
 struct tally {
     char extension[16], name[256];
@@ -380,8 +378,7 @@ int sources_toolchain(const struct compile_job *job, struct toolchain **ret, str
     return toolchain_for_file(ret, path, err);
 }
 
-/* --- back to the user's names
- * ----------------------------------------------------------------------- */
+/* --- back to the user's names --- */
 
 /* "/src/a/../b.h" -> "b.h"; NULL when it leads out of /src. */
 static bool normalise(const char *path, char *out, size_t size)

@@ -256,7 +256,7 @@ int toolchain_for_file(struct toolchain **ret, const char *path, struct error *e
             if (own != (pass == 0))
                 continue;
             _cleanup_toolchain_ struct toolchain *tc = NULL;
-            if (toolchain_load(&tc, names.items[i], err) < 0)
+            if (toolchain_load(&tc, names.items[i], err) < 0 || tc == NULL)
                 return -1;
             if (dot != NULL && toolchain_has_extension(&tc->extensions, base)) {
                 *ret = TAKE_PTR(tc);

@@ -125,8 +125,7 @@ static bool compare_exact(struct text answer, struct text output, char *why, siz
     return false;
 }
 
-/* --- lines in any order
- * ----------------------------------------------------------------------------- */
+/* --- lines in any order --- */
 
 static int by_text(const void *x, const void *y)
 {

@@ -91,8 +91,7 @@ void limits_apply(struct spec *s, const struct judge_limits *limits)
         s->resources.processes = limits->processes;
 }
 
-/* --- checkers and interactors
- * ------------------------------------------------------------------------- */
+/* --- checkers and interactors --- */
 
 /* testlib.h and its like stand beside the checker. */
 static void add_headers(struct arena *a, const char *path, struct strings *sources)

@@ -117,8 +117,7 @@ void judge_print_table(const struct judge_result *r, FILE *out, bool details, bo
             r->tests->count, r->wall_ms / 1e3);
 }
 
-/* --- JSON
- * ------------------------------------------------------------------------------------------- */
+/* --- JSON --- */
 
 static cJSON *row_to_json(const struct judge_test *t, const struct judge_row *row)
 {
@@ -197,8 +196,7 @@ cJSON *judge_to_json(const struct judge_result *r)
     return root;
 }
 
-/* --- JUnit XML
- * -------------------------------------------------------------------------------------- */
+/* --- JUnit XML --- */
 
 /* XML 1.0 has no way to write most control characters, and non-ASCII bytes may be broken UTF-8. */
 static void xml(FILE *out, const char *text)

@@ -47,8 +47,7 @@ static struct slot *take_slot(struct judge *j, struct submission *sub, enum slot
     return s;
 }
 
-/* --- a submission's course
- * -------------------------------------------------------------------------- */
+/* --- a submission's course --- */
 
 static void finish_submission(struct judge *j, struct submission *sub)
 {
@@ -115,8 +114,7 @@ static void broken_test(struct judge *j, struct slot *s, const struct error *err
     finish_test(j, sub, test);
 }
 
-/* --- compiling
- * ------------------------------------------------------------------------------------------ */
+/* --- compiling --- */
 
 static void compiled(struct judge *j, struct slot *s)
 {

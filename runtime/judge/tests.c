@@ -28,8 +28,7 @@ struct loader {
     const cJSON *list;
 };
 
-/* --- tests.json
- * ------------------------------------------------------------------------------------- */
+/* --- tests.json --- */
 
 static void read_real(struct json_reader *r, const struct json_at *at, const cJSON *value, void *to,
                       const struct json_field *field)
@@ -111,8 +110,7 @@ static const struct json_field test_fields[] = {
     JSON_FIELD("limits", read_limits, struct judge_test, limits, .max = 0),
 };
 
-/* --- the directory
- * ------------------------------------------------------------------------------------ */
+/* --- the directory --- */
 
 static struct judge_test *add_test(struct loader *l, const char *name)
 {
@@ -189,8 +187,7 @@ static void listed_tests(struct loader *l)
     }
 }
 
-/* --- contents
- * ------------------------------------------------------------------------------------------ */
+/* --- contents --- */
 
 static int open_file(struct loader *l, const char *name, uint64_t max, uint64_t *ret_size)
 {

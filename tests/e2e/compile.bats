@@ -6,7 +6,7 @@ setup() {
     export XDG_CONFIG_HOME=$WORK/config NO_COLOR=1 CLOCHE_SECRET=swordfish
     effort=()
     cgroups_usable || effort=(--best-effort)
-    corpus=$CHECKOUT/tests/compile
+    corpus=$CHECKOUT/tests/corpus/compile
     printf '#include <stdio.h>\nint main(void)\n{\n    puts("hi");\n    return 0;\n}\n' >hello.c
 }
 

@@ -6,7 +6,7 @@ setup() {
     export XDG_CONFIG_HOME=$WORK/config NO_COLOR=1
     effort=()
     cgroups_usable || effort=(--best-effort)
-    corpus=$CHECKOUT/tests/judge
+    corpus=$CHECKOUT/tests/corpus/judge
     mkdir tests
     for i in 1 2 3; do
         echo "$i $((i * 10))" >tests/$i.in
