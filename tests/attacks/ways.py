@@ -118,6 +118,12 @@ def once(bench):
     return checked(bench)
 
 
+def alone(bench):
+    """Takes something that the kernel counts by user, and the sandboxes of an ordinary user share: no
+    other test runs beside it."""
+    return checked(bench)
+
+
 def tries(bench, text):
     """Fewer where everything is slow."""
     return max(10, int(int(text) / bench.settings.slow))
@@ -593,6 +599,7 @@ WAYS = {
     "killed-runtime": killed_runtime,
     "distinct-ids": distinct_ids,
     "once": once,
+    "alone": alone,
     "repeat": repeat,
     "leak-fds": leak_fds,
     "host-only": host_only,
