@@ -164,6 +164,7 @@ class Bench:
 
     def __init__(self, settings, test):
         self.settings, self.test = settings, test
+        self.cloche = settings.cloche
         self.pids = []
         self.count = 0
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="t.", dir=settings.top))
@@ -222,7 +223,7 @@ class Bench:
 
     def start(self, options, program, base=True, bound_ms=None, **kw):
         """Start `cloche run`; @base: with the options that all tests share."""
-        argv = [self.settings.cloche, "run"]
+        argv = [self.cloche, "run"]
         report = None
         if base:
             self.count += 1

@@ -310,8 +310,10 @@ def rootfs(bench):
 
 def rootfs_repeat(bench):
     """Many starts in the same hostile root, two at a time, so that one may meet the other's file busy."""
-    kind, _, count = bench.test.way_argument.rpartition(":")
+    kind, count, *complete = bench.test.way_argument.split(":")
     root = hostile_root(bench, kind)
+    if complete:  # the program with everything, which `cloche` hands over to; it loads libraries
+        bench.cloche = bench.settings.programs[1]
     options = ["--rootfs", str(root), *fill(bench, bench.test.options)]
     for _ in range(tries(bench, count) // 2):
         pair = [bench.start(options, fill(bench, bench.test.program)) for _ in range(2)]
