@@ -60,6 +60,11 @@ $(CORE): $(CORE_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# runtime/cloche.h for C programs: link with it and $(LIBS)
+$(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CORE_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
 $(VERSIONS): $(call objects,$(call sources,versions))
 	@rm -f $@
 	$(Q)ar rcs $@ $^

@@ -143,6 +143,9 @@ struct compile_result {
 int compile_run(const struct compile_job *job, struct compile_result *ret, struct error *err);
 void compile_result_free(struct compile_result *r);
 
+/** Verdict, digest, figures and diagnostics; the caller deletes it. */
+struct cJSON *compile_result_to_json(const struct compile_result *r);
+
 /** The same as objects of a loop: begin, wait for compile_event_fd() to be readable, dispatch until
  * it returns 1, finish. A job that the cache answers is done at once (begin returns 1). */
 struct compile;

@@ -20,6 +20,4 @@ void cli_compile_job(struct arena *a, const struct cli_compile *c, struct compil
 /** Write @size bytes of @from to @path, at once or not at all. */
 int cli_write_artifact(int from, uint64_t size, const char *path, struct error *err);
 
-struct cJSON *cli_compile_json(const struct compile_result *r);
-
 #endif

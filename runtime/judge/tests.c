@@ -161,10 +161,12 @@ static void scan_tests(struct loader *l)
             test->input_path = name;
             test->answer_path = answer_of(l, stem);
         }
-        size_t n = ends_with(name, ".out") || ends_with(name, ".ans") ? 4 : 0;
-        if (n > 0 && !has_file(l, arena_printf(l->a, "%.*s.in", (int)(strlen(name) - n), name)))
-            problem_add(&l->reader.problems, name, "an answer without a test: there is no %.*s.in",
-                        (int)(strlen(name) - n), name);
+        if (ends_with(name, ".out") || ends_with(name, ".ans")) {
+            const char *stem = arena_strndup(l->a, name, strlen(name) - 4);
+            if (!has_file(l, arena_printf(l->a, "%s.in", stem)))
+                problem_add(&l->reader.problems, name,
+                            "an answer without a test: there is no %s.in", stem);
+        }
     }
 }
 

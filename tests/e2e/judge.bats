@@ -246,3 +246,22 @@ carol.py ok
 dave.py time_limit" ]
     ls results/1-sum.xml results/2-words.xml results/3-roots.xml
 }
+
+@test "the library: compile and judge by runtime/cloche.h" {
+    program=$CLOCHE_BUILD_DIR/tests/library/grade
+    run --separate-stderr "$program" right.py tests out.xml
+    expect_status 0
+    [ "$(sed -n 1p <<<"$output" | jq -r '.verdict, .toolchain')" = $'ok\npython' ]
+    [ "${lines[1]}" = 1 ]
+    [ "$(sed -n 3p <<<"$output" | jq -c '[.all_passed, .submissions[0].passed]')" = '[true,3]' ]
+    [ -s out.xml ]
+    run --separate-stderr "$program" wrong.py tests out.xml
+    expect_status 1
+    [ "$(sed -n 3p <<<"$output" | jq -r '.submissions[0].verdict')" = wrong_answer ]
+    run --separate-stderr "$program" missing.py tests out.xml
+    expect_status 3
+    [[ $output = "compile.source: "* ]]
+    run --separate-stderr "$program" right.py nowhere out.xml
+    expect_status 3
+    [[ ${lines[2]} = "judge.tests: "* ]]
+}
