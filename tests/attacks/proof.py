@@ -7,13 +7,11 @@ purpose, and has to report a breach there. A row's last column says which place:
                   mounts and IPC, an ordinary user, an empty /tmp and /dev/shm, and nothing else
 """
 
-import fcntl
 import os
 import pty
-import termios
 
 from harness import STATUS_BREACH, STATUS_SKIP, Running, Skip
-from ways import TerminalDrain, fill, listening
+from ways import TerminalDrain, fill, listening, take_terminal
 
 # Root prepares the mounts; the attack then runs as nobody. A descriptor (7) and a process of the
 # same user are there to be found.
@@ -104,7 +102,7 @@ def on_terminal(bench, argv):
         os.chown(os.ttyname(secondary), 65534, -1)
 
         def control():
-            fcntl.ioctl(secondary, termios.TIOCSCTTY, 0)
+            take_terminal(secondary)
 
         process = bench.popen(
             argv, stdin=secondary, stdout=secondary, stderr=secondary, preexec_fn=control

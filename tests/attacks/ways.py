@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import termios
+import time
 
 from harness import STATUS_SKIP, Running, Skip, children_left, terminal_queue
 from roots import hostile_root, make_special
@@ -301,6 +302,19 @@ def flip(bench):
 # --- terminals -------------------------------------------------------------------------------------
 
 
+def take_terminal(fd):
+    """Make it the controlling terminal of this new session. The number may have been another's until
+    just now, and is then free a moment later."""
+    for left in range(100, -1, -1):
+        try:
+            fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+            return
+        except PermissionError:
+            if left == 0:
+                raise
+            time.sleep(0.01)
+
+
 def terminal(bench):
     """Run on a pseudo terminal of the runner's; afterwards its queue is empty, its settings the same."""
     primary, secondary = pty.openpty()
@@ -311,7 +325,7 @@ def terminal(bench):
         before = termios.tcgetattr(secondary)
 
         def control():
-            fcntl.ioctl(secondary, termios.TIOCSCTTY, 0)
+            take_terminal(secondary)
 
         options = fill(bench, bench.test.options)
         report = bench.work / "report-terminal.json"
