@@ -33,7 +33,7 @@ struct start {
 
 static int report(const struct plan *p, int type, int value, int fd)
 {
-    struct message m = {.type = type, .value = value};
+    struct message m = {.type = type, .value = value, .child = p->child};
     return message_send(p->control, &m, fd);
 }
 
@@ -114,8 +114,7 @@ static int build(const struct plan *p, struct message *failed)
     return 0;
 }
 
-/** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
-static int make_terminal(const struct plan *p, struct message *failed)
+int init_make_terminal(const struct plan *p, struct message *failed)
 {
     _cleanup_close_ int outer =
         sys_openat2(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0, RESOLVE_NO_SYMLINKS);
@@ -139,31 +138,28 @@ static int program_main(void *arg)
 /** The program's process shares init's memory until it execs, as after vfork: init resumes when
  * that has happened or failed. A time namespace is entered by a fork only, so then the memory is
  * copied. */
-static pid_t start_program(const struct plan *p, int terminal)
+pid_t init_start_program(const struct plan *p, int terminal, struct message *failed)
 {
-    struct message *failed =
-        mmap(NULL, sizeof *failed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct message *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     char *stack = mmap(NULL, PROGRAM_STACK, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    struct message own = {0};
-    if (failed == MAP_FAILED || stack == MAP_FAILED) {
-        step_failed(&own, STEP_START_PROGRAM, NULL);
-        give_up(p, &own);
-    }
-    struct start s = {.plan = p, .terminal = terminal, .failed = failed};
+    if (shared == MAP_FAILED || stack == MAP_FAILED)
+        return step_failed(failed, STEP_START_PROGRAM, NULL);
+    struct start s = {.plan = p, .terminal = terminal, .failed = shared};
     int flags = CLONE_VFORK | (p->spec->ns_new[NS_TIME] ? 0 : CLONE_VM) | SIGCHLD;
     pid_t pid = clone(program_main, stack + PROGRAM_STACK, flags, &s);
-    if (pid < 0) {
-        step_failed(&own, STEP_START_PROGRAM, NULL);
-        give_up(p, &own);
+    if (pid < 0)
+        return step_failed(failed, STEP_START_PROGRAM, NULL);
+    if (shared->type == MESSAGE_FAILED) {
+        *failed = *shared;
+        return -1;
     }
-    if (failed->type == MESSAGE_FAILED)
-        give_up(p, failed);
     return pid;
 }
 
 /** From here on init only signals and reaps. */
-static int drop_own_capabilities(void)
+int init_drop_capabilities(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {
@@ -217,7 +213,7 @@ _Noreturn void init_main(struct plan *p)
     rename_self(p);
     if (build(p, &failed) < 0)
         give_up(p, &failed);
-    int terminal = p->spec->terminal ? make_terminal(p, &failed) : -1;
+    int terminal = p->spec->terminal ? init_make_terminal(p, &failed) : -1;
     if (p->spec->terminal && terminal < 0)
         give_up(p, &failed);
 
@@ -238,8 +234,15 @@ _Noreturn void init_main(struct plan *p)
         give_up(p, &failed);
     }
 
+    if (p->serve != NULL) {
+        p->serve(p, child_events);
+        _exit(1);
+    }
+
     uint64_t start_ns = plan_now_ns();
-    pid_t program = start_program(p, terminal);
+    pid_t program = init_start_program(p, terminal, &failed);
+    if (program < 0)
+        give_up(p, &failed);
     /* nothing of the host stays open here but the way up */
     if (terminal >= 0)
         close(terminal);
@@ -251,7 +254,7 @@ _Noreturn void init_main(struct plan *p)
     if ((keep[0] > 0 && sys_close_range(0, (unsigned)keep[0] - 1, 0) < 0) ||
         (keep[1] > keep[0] + 1 &&
          sys_close_range((unsigned)keep[0] + 1, (unsigned)keep[1] - 1, 0) < 0) ||
-        sys_close_range((unsigned)keep[1] + 1, ~0U, 0) < 0 || drop_own_capabilities() < 0) {
+        sys_close_range((unsigned)keep[1] + 1, ~0U, 0) < 0 || init_drop_capabilities() < 0) {
         step_failed(&failed, STEP_CLOSE, NULL);
         give_up(p, &failed);
     }

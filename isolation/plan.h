@@ -132,9 +132,13 @@ struct plan {
     struct caps_plan caps;
     struct landlock_plan landlock;
 
-    int control;  /* init's end */
-    bool quiet;   /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
-    int stdio[3]; /* fds that become 0, 1, 2; -1: the terminal */
+    /* NULL, or what init does instead of running one program: serve.c (a pointer, so that the start
+     * program need not link it) */
+    void (*serve)(const struct plan *p, int child_events);
+    int32_t child; /* whose plan this is, in a serving sandbox; else 0 */
+    int control;   /* init's end */
+    bool quiet;    /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
+    int stdio[3];  /* fds that become 0, 1, 2; -1: the terminal */
     const int *pass_fds;
     size_t pass_fd_count;
     char *arguments; /* of the caller; init overwrites its copy */
@@ -154,17 +158,23 @@ enum message_type {
     MESSAGE_START,  /* exec; value: PLAN_FALLBACK_* that take the place of missing cgroups */
     MESSAGE_SIGNAL, /* value: signal for the program */
     /* up */
-    MESSAGE_FAILED,   /* step, errnum, text */
-    MESSAGE_READY,    /* built */
-    MESSAGE_LISTENER, /* with the notify fd, just before the exec */
-    MESSAGE_TERMINAL, /* with the pty's outer end */
-    MESSAGE_STARTED,  /* value: pid inside */
-    MESSAGE_EXITED,   /* value: wait status */
-    MESSAGE_SYNC_TIME /* init has its time namespace: write the offsets */
+    MESSAGE_FAILED,    /* step, errnum, text */
+    MESSAGE_READY,     /* built */
+    MESSAGE_LISTENER,  /* with the notify fd, just before the exec */
+    MESSAGE_TERMINAL,  /* with the pty's outer end */
+    MESSAGE_STARTED,   /* value: pid inside */
+    MESSAGE_EXITED,    /* value: wait status */
+    MESSAGE_SYNC_TIME, /* init has its time namespace: write the offsets */
+    /* of serving sandboxes, down */
+    MESSAGE_SPAWN,       /* child: number; with a memfd (spawn.h), the streams, a readiness fd */
+    MESSAGE_CHILD_SIGNAL /* child, value: signal */
 };
 
 struct message {
     int32_t type, step, errnum, value;
+    int32_t child;       /* of a serving sandbox; else 0 */
+    int32_t max_rss_kib; /* of a child's EXITED, as the next two */
+    uint64_t user_us, system_us;
     /* CLOCK_MONOTONIC, of STARTED and LISTENER: before the exec; of EXITED: the end */
     uint64_t time_ns;
     char text[240]; /* object of a failed step, NUL-terminated */
@@ -211,6 +221,13 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
 
 /** init.c: PID 1; never returns. */
 _Noreturn void init_main(struct plan *p);
+
+/** Shared by init.c and serve.c. The pid, or -1 with the failure in @failed. */
+pid_t init_start_program(const struct plan *p, int terminal, struct message *failed);
+/** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
+int init_make_terminal(const struct plan *p, struct message *failed);
+/** All but CAP_KILL. */
+int init_drop_capabilities(void);
 
 /** program.c: from the fork to the exec; returns only on failure, with it in @failed. */
 void program_exec(const struct plan *p, int terminal, struct message *failed);

@@ -244,7 +244,7 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
     }
     if (p->filter.instructions != NULL) {
         int listener = seccomp_filter_load(&p->filter);
-        struct message m = {.type = MESSAGE_LISTENER, .time_ns = plan_now_ns()};
+        struct message m = {.type = MESSAGE_LISTENER, .child = p->child, .time_ns = plan_now_ns()};
         if (listener < 0 || (p->filter.notifies && message_send(control, &m, listener) < 0)) {
             step_failed(failed, STEP_FILTER, NULL);
             return;

@@ -126,7 +126,7 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
     char name[80];
     static unsigned runs;
 
-    if (spec->args.count == 0) {
+    if (spec->args.count == 0 && p->serve == NULL) {
         error_set(err, "spec.no_command", 0, "no command to run");
         return error_hint(err, "give one after --, or process.args in the spec");
     }
@@ -327,7 +327,8 @@ static int write_time_offsets(struct sandbox *s, struct error *err)
 
 /** Everything up to the clone and "go": init is building. */
 static int launch(struct sandbox **ret, const struct spec *spec,
-                  const struct sandbox_options *options, bool quiet, struct error *err)
+                  const struct sandbox_options *options, bool quiet,
+                  void (*adjust)(struct sandbox *s), struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -339,6 +340,8 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
+    if (adjust != NULL)
+        adjust(s);
 
     bool own[3] = {false, false, false};
     int rc = streams_open(s, options, own, err);
@@ -366,11 +369,12 @@ static int watch_all(struct sandbox *s, struct error *err)
     return 0;
 }
 
-int sandbox_create(struct sandbox **ret, const struct spec *spec,
-                   const struct sandbox_options *options, struct error *err)
+int launch_create(struct sandbox **ret, const struct spec *spec,
+                  const struct sandbox_options *options, void (*adjust)(struct sandbox *s),
+                  struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = NULL;
-    if (launch(&s, spec, options, false, err) < 0)
+    if (launch(&s, spec, options, false, adjust, err) < 0)
         return -1;
     if (spec->ns_new[NS_TIME] &&
         (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
@@ -382,6 +386,12 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
         return -1;
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+int sandbox_create(struct sandbox **ret, const struct spec *spec,
+                   const struct sandbox_options *options, struct error *err)
+{
+    return launch_create(ret, spec, options, NULL, err);
 }
 
 int sandbox_start(struct sandbox *s, struct error *err)
@@ -398,7 +408,7 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
     if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
         if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
-    } else if (launch(&s, spec, options, true, err) < 0 ||
+    } else if (launch(&s, spec, options, true, NULL, err) < 0 ||
                send_message(s, MESSAGE_START, (int)s->plan.fallbacks, err) < 0 ||
                watch_all(s, err) < 0) {
         return -1;
@@ -473,6 +483,8 @@ void sandbox_free(struct sandbox *s)
         sys_pidfd_send_signal(s->pidfd, SIGKILL);
         waitpid(s->pid, NULL, __WALL);
     }
+    if (s->free_children != NULL)
+        s->free_children(s);
     if (s->terminal_fd >= 0)
         tcsetattr(s->terminal_fd, TCSADRAIN, &s->terminal_saved);
     for (size_t i = 0; i < s->pump_count; i++)

@@ -35,7 +35,8 @@ enum watch_tag {
     WATCH_LISTENER,
     WATCH_PUMP
 };
-#define PUMP_MAX 3
+#define PUMP_MAX    3
+#define WATCH_CHILD 0x10000 /* and above: listeners of a serving sandbox's children */
 /* tag of a pump's source: WATCH_PUMP + 2 * index; of its destination: one more */
 
 struct sandbox {
@@ -52,6 +53,13 @@ struct sandbox {
     size_t pump_count;
     struct pump *stdout_pump, *stderr_pump;
 
+    struct children *children; /* spawn.c, of a serving sandbox; else NULL */
+    /* what a serving sandbox does with what concerns children (pointers as plan.serve) */
+    void (*on_child)(struct sandbox *s, const struct message *m, int fd);
+    void (*on_child_event)(struct sandbox *s, uint32_t tag, uint32_t events);
+    void (*on_memory)(struct sandbox *s);
+    void (*free_children)(struct sandbox *s);
+
     bool started, failed, reaped, exited, ended, verdict_set;
     int init_status;      /* once reaped */
     struct error failure; /* when failed */
@@ -63,6 +71,11 @@ struct sandbox {
     struct cgroup_stats stats;
     bool stats_final; /* read when nothing but init was left */
 };
+
+/** sandbox.c: sandbox_create() with a say in the plan: @adjust may be NULL. */
+int launch_create(struct sandbox **ret, const struct spec *spec,
+                  const struct sandbox_options *options, void (*adjust)(struct sandbox *s),
+                  struct error *err);
 
 /** sandbox.c: init is gone and the program never ran: why. Returns -1. */
 int launch_failed(struct sandbox *s, struct error *err);

@@ -130,6 +130,10 @@ void watch_program_seen(struct sandbox *s)
 
 void watch_message(struct sandbox *s, const struct message *m, int fd)
 {
+    if (m->child != 0 && s->on_child != NULL) {
+        s->on_child(s, m, fd);
+        return;
+    }
     if (m->type == MESSAGE_STARTED && !s->started) {
         s->started = true;
         begin(s, m->time_ns);
@@ -232,6 +236,10 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
             on_control(s);
         else if (tag == WATCH_TIMER)
             on_timer(s);
+        else if (tag >= WATCH_CHILD && s->on_child_event != NULL)
+            s->on_child_event(s, tag, events[i].events);
+        else if (tag == WATCH_MEMORY && s->on_memory != NULL)
+            s->on_memory(s);
         else if (tag == WATCH_MEMORY) {
             if (cgroup_memory_exceeded(s->cgroup))
                 sandbox_kill(s, VERDICT_MEMORY_LIMIT, "needed more than the memory limit");
