@@ -20,7 +20,8 @@ WARN += -Wno-gnu-statement-expression
 endif
 
 OPT      ?= -O2 -g
-CPPFLAGS += -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"'
+CPPFLAGS += -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"' \
+            -DCLOCHE_BINDIR='"$(PREFIX)/bin"'
 CFLAGS   += -std=gnu11 $(OPT) $(WARN) -fvisibility=hidden -fstack-protector-strong -fno-common \
             -fno-strict-aliasing -MMD -MP $(SANITIZE)
 ifeq (,$(SANITIZE))
@@ -50,7 +51,13 @@ CORE       := $(BUILD)/libcore.a
 VERSIONS   := $(BUILD)/libversions.a
 VERSIONS_LIBS := -lsqlite3
 
-all: $(BUILD)/cloche $(BUILD)/cloche-complete
+all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper
+
+# libsystemd stays out of it: runtime/keeper/loop.h says why
+KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c
+$(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(CORE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/cloche-complete: $(call objects,$(CLI_SRC)) $(CORE)
 	$(call say,LD,$@)
@@ -81,7 +88,8 @@ START_SRC  := $(call sources,base runtime/start) \
               $(addprefix config/,spec.c names.c parse.c validate.c mount_options.c problems.c builtin.c) \
               $(filter-out isolation/doctor.c isolation/net_bridge.c isolation/cgroup_systemd.c \
                   isolation/cgroup_doctor.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
-                  isolation/seccomp_list.c isolation/seccomp_cache.c,$(wildcard isolation/*.c)) \
+                  isolation/seccomp_list.c isolation/seccomp_cache.c \
+                  isolation/spawn.c isolation/serve.c,$(wildcard isolation/*.c)) \
               $(addprefix runtime/cli/,run.c options.c sandbox_options.c report.c output.c)
 START_OBJ  := $(patsubst %.c,$(BUILD)/start/%.o,$(START_SRC)) $(BUILD)/start/builtin.o $(BUILD)/start/compiled.o
 START_FLAGS = -std=gnu11 -O2 -g $(filter-out -Wno-gnu%,$(WARN)) -fvisibility=hidden -fstack-protector-strong -fno-common \
@@ -196,6 +204,7 @@ $(BUILD)/tidy/%: %.c $(filter %.h,$(C_FILES)) .clang-tidy $(BUILD)/gen/syscall_n
 install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche
 	install -D -m 755 $(BUILD)/cloche-complete $(DESTDIR)$(PREFIX)/bin/cloche-complete
+	install -D -m 755 $(BUILD)/cloche-keeper $(DESTDIR)$(PREFIX)/bin/cloche-keeper
 	install -D -m 644 versions/module.h $(DESTDIR)$(PREFIX)/include/cloche/module.h
 
 clean: ## remove what was built

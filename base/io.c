@@ -122,3 +122,23 @@ int io_mkdir_parents(const char *path, struct error *err)
     }
     return 0;
 }
+
+static int remove_tree(int dirfd, const char *name, unsigned depth)
+{
+    if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if ((errno != EISDIR && errno != EPERM) || depth > 64)
+        return -1;
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            remove_tree(fd, e->d_name, depth + 1);
+    }
+    return unlinkat(dirfd, name, AT_REMOVEDIR);
+}
+
+int io_remove_tree_at(int dirfd, const char *path)
+{
+    return remove_tree(dirfd, path, 0);
+}

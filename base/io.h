@@ -33,6 +33,10 @@ int io_write_file_at(int dirfd, const char *path, const char *text);
 /** A decimal number that fills the whole string; false when it is anything else or does not fit. */
 bool io_parse_u64(const char *text, uint64_t *ret);
 
+/** Remove @path with all that is in it, at most 64 levels deep; never follows a symlink. 0, or -1
+ * with errno when something stayed; nothing there is 0. */
+int io_remove_tree_at(int dirfd, const char *path);
+
 /** mkdir -p with mode 0700 for what is missing. */
 int io_mkdir_parents(const char *path, struct error *err);
 

@@ -9,21 +9,6 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
-static void remove_below(int dirfd, const char *name, unsigned depth)
-{
-    if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT || depth > 64)
-        return;
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            remove_below(fd, e->d_name, depth + 1);
-    }
-    if (dir != NULL)
-        closedir(dir);
-    unlinkat(dirfd, name, AT_REMOVEDIR);
-}
-
 static void sweep(int run, const char *prefix)
 {
     size_t n = strlen(prefix);
@@ -35,7 +20,7 @@ static void sweep(int run, const char *prefix)
         _cleanup_close_ int old =
             openat(run, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (old >= 0 && flock(old, LOCK_EX | LOCK_NB) == 0)
-            remove_below(run, e->d_name, 0);
+            io_remove_tree_at(run, e->d_name);
     }
 }
 
@@ -130,7 +115,7 @@ void workdir_remove(struct workdir *w)
 {
     if (w->fd < 0)
         return;
-    remove_below(AT_FDCWD, w->path, 0);
+    io_remove_tree_at(AT_FDCWD, w->path);
     close(w->fd);
     w->fd = -1;
 }

@@ -159,6 +159,72 @@ int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err);
 pid_t sandbox_pid(const struct sandbox *s);
 int sandbox_pidfd(const struct sandbox *s);
 
+/* --- serving sandboxes: many commands, one after the other or side by side ---------------------
+ *
+ * sandbox_serve() makes a sandbox in which init waits for commands. sandbox_spawn() starts one: a
+ * child, in a PID namespace of its own below init, so that whatever it forks dies with it.
+ * sandbox_dispatch() calls back for what becomes of children; it returns 1 or -1 only when the
+ * whole sandbox has ended. The limits on wall and CPU time are the caller's to apply to each child.
+ */
+
+enum sandbox_child_event_type {
+    CHILD_STARTED,  /* @fd: pidfd of its namespace's init, now the callee's */
+    CHILD_TERMINAL, /* @fd: the outer end of its terminal, now the callee's; before CHILD_STARTED */
+    CHILD_FAILED,   /* it never ran: @error; final */
+    CHILD_EXITED,   /* it and all its descendants are gone; final */
+    CHILD_MEMORY    /* @child is 0: the kernel killed processes for memory */
+};
+
+struct sandbox_child_event {
+    enum sandbox_child_event_type type;
+    int child;
+    int fd;
+    int status; /* as of wait(2) */
+    uint64_t time_ns, user_us, system_us, max_rss_bytes;
+    const char *blocked_syscall; /* it was killed for this call; static or NULL */
+    const struct error *error;
+};
+typedef void sandbox_child_fn(void *context, const struct sandbox_child_event *event);
+
+struct sandbox_command {
+    char *const *args, *const *env; /* NULL-terminated; @env NULL: the spec's */
+    const char *cwd;                /* NULL: the spec's */
+    bool user_given;
+    uid_t uid;
+    gid_t gid;
+    bool terminal; /* instead of @streams */
+    uint16_t rows, columns;
+    int streams[3];
+    int ready_fd; /* becomes 3, and CLOCHE_READY_FD=3 is set; -1: none */
+};
+
+int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
+                  sandbox_child_fn *on_child, void *context, struct error *err);
+
+/** Returns the number of the child (> 0), known before anything is called back for it.
+ * sandbox.command (too long), sandbox.control */
+int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, struct error *err);
+
+/** To the child's program; SIGKILL to its whole tree. */
+int sandbox_child_signal(struct sandbox *s, int child, int sig);
+
+struct sandbox_usage {
+    uint64_t cpu_us, user_us, system_us, memory_bytes, memory_peak_bytes, processes, processes_peak,
+        oom_kills, io_read_bytes, io_write_bytes;
+    enum means memory_by, processes_by, cpu_by; /* what enforces the limits */
+};
+int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret);
+
+/** Write changed limits to the living sandbox. cgroup.* */
+int sandbox_update(struct sandbox *s, const struct spec_resources *resources, struct error *err);
+
+/** As sandbox_free(), and say what stayed: cgroup.remove. */
+int sandbox_close(struct sandbox *s, struct error *err);
+
+/** Remove the control groups that a killed keeper of sandbox @id, and killed runs, left. Returns
+ * how many went. */
+int sandbox_sweep(const char *id, struct error *err);
+
 /** Kill what still runs, wait until it is gone, remove every trace, free. */
 void sandbox_free(struct sandbox *s);
 

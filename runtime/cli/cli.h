@@ -71,6 +71,14 @@ int cli_compile(int argc, char **argv);
 int cli_judge(int argc, char **argv);
 int cli_toolchains(int argc, char **argv);
 int cli_cache(int argc, char **argv);
+int cli_create(int argc, char **argv);
+int cli_exec(int argc, char **argv);
+int cli_list(int argc, char **argv);
+int cli_info(int argc, char **argv);
+int cli_destroy(int argc, char **argv);
+int cli_restart(int argc, char **argv);
+int cli_pause(int argc, char **argv);
+int cli_resume(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 

@@ -6,6 +6,15 @@
 
 const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS] [--] COMMAND [ARG...]", "one command in a fresh sandbox", cli_run},
+    {"create", "ID [OPTIONS] [--] [COMMAND [ARG...]]", "a sandbox that stays, run by a keeper",
+     cli_create},
+    {"exec", "[OPTIONS] ID [--] COMMAND [ARG...]", "run a command in it", cli_exec},
+    {"list", "[--json]", "the sandboxes, oldest first (also: ls)", cli_list},
+    {"info", "ID...", "status, processes, usage, limits (also: inspect)", cli_info},
+    {"restart", "[--force] ID...", "end what runs in it and start it again", cli_restart},
+    {"pause", "ID...", "freeze every process in it", cli_pause},
+    {"resume", "ID...", "let them run again", cli_resume},
+    {"destroy", "[--force] ID...", "end it and remove every trace (also: rm)", cli_destroy},
     {"compile", "[OPTIONS] SOURCE...|DIR [-o OUT]", "compile untrusted sources in a jail",
      cli_compile},
     {"judge", "[OPTIONS] SUBMISSION... --tests DIR", "grade: compile once, run every test",
@@ -72,6 +81,9 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0)
         name = "version";
+    static const char *const also[][2] = {{"ls", "list"}, {"inspect", "info"}, {"rm", "destroy"}};
+    for (size_t i = 0; i < sizeof also / sizeof *also; i++)
+        name = strcmp(name, also[i][0]) == 0 ? also[i][1] : name;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return usage(stdout);
     for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {

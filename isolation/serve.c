@@ -1,0 +1,335 @@
+/* Init of a serving sandbox: makes children on demand, each in a PID namespace of its own, so that
+ * whatever a child forks dies with it.
+ *
+ *   init (PID 1)      this loop: SPAWN and CHILD_SIGNAL from above, reaping below; keeps its
+ *     |               capabilities in the sandbox's user namespace, for the children's sake
+ *     +- guard        a fork of init; PID 1 of the child's namespace: reads the command, starts the
+ *          |          program (init.c, program.c), gives up everything but CAP_KILL, forwards
+ *          |          signals, reaps orphans; ends when the program ends
+ *          +- program drops everything, filters itself, execs
+ *
+ * A guard leaves the program's status in a page that it shares with init; when init has reaped the
+ * guard, the kernel has ended everything in that namespace, and only then EXITED goes up.
+ *
+ * All signals are blocked, so that even those with a default action reach a guard's signalfd: a
+ * namespace's PID 1 ignores them otherwise (kill(2)). As in init.c: system calls and stack only. */
+#include "isolation/spawn.h"
+
+#include "base/cleanup.h"
+#include "base/syscalls.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+struct slot {      /* in memory shared with the guard */
+    int32_t child; /* 0: free */
+    pid_t guard;
+    int32_t status;
+    uint64_t end_ns;
+    bool exited, failed;
+};
+
+struct request {
+    struct message message;
+    int fds[SPAWN_MAX_FDS];
+    int fd_count;
+};
+
+static void close_all(struct request *r)
+{
+    for (int i = 0; i < r->fd_count; i++)
+        close(r->fds[i]);
+    r->fd_count = 0;
+}
+
+/** 1: a request; 0: nobody is above any more; -1: not a request. */
+static int receive(int control, struct request *r)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * SPAWN_MAX_FDS)];
+    } space;
+    struct iovec iov = {.iov_base = &r->message, .iov_len = sizeof r->message};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = space.buf,
+                         .msg_controllen = sizeof space.buf};
+    ssize_t n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
+    r->fd_count = 0;
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        return 0;
+    if (n < 0)
+        return -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        r->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(r->fds, CMSG_DATA(c), (size_t)r->fd_count * sizeof(int));
+    }
+    if (n == (ssize_t)sizeof r->message && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+        return 1;
+    close_all(r);
+    return -1;
+}
+
+bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_parsed *ret)
+{
+    const struct spawn_command *head = file;
+    if (size < sizeof *head || head->magic != SPAWN_MAGIC || head->bytes != size - sizeof *head ||
+        head->arg_count == 0 || head->arg_count > SPAWN_MAX_STRINGS ||
+        head->env_count > SPAWN_MAX_STRINGS - head->arg_count || head->terminal > 1 ||
+        head->has_ready > 1)
+        return false;
+    char *at = (char *)(uintptr_t)(head + 1), *const end = at + head->bytes;
+    *ret = (struct spawn_parsed){
+        .head = head, .argv = pointers, .env = pointers + head->arg_count + 1};
+    for (uint32_t i = 0; i < 1 + head->arg_count + head->env_count; i++) {
+        char *zero = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+        if (zero == NULL)
+            return false;
+        if (i == 0)
+            ret->cwd = at;
+        else if (i <= head->arg_count)
+            ret->argv[i - 1] = at;
+        else
+            ret->env[i - 1 - head->arg_count] = at;
+        at = zero + 1;
+    }
+    ret->argv[head->arg_count] = ret->env[head->env_count] = NULL;
+    return at == end && ret->argv[0][0] != '\0';
+}
+
+static bool read_command(int fd, struct spawn_parsed *ret)
+{
+    struct stat st;
+    const int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0 || st.st_size < 0 ||
+        st.st_size > SPAWN_MAX_BYTES)
+        return false;
+    size_t room = (SPAWN_MAX_STRINGS + 2) * sizeof(char *);
+    void *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    char **pointers = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return file != MAP_FAILED && pointers != MAP_FAILED &&
+           spawn_parse(file, (size_t)st.st_size, pointers, ret);
+}
+
+static const char *path_of(char *const *env)
+{
+    for (; *env != NULL; env++) {
+        if (strncmp(*env, "PATH=", 5) == 0)
+            return *env + 5;
+    }
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+static _Noreturn void give_up(const struct plan *p, struct slot *slot, struct message *failed)
+{
+    slot->failed = true;
+    failed->child = p->child;
+    message_send(p->control, failed, -1);
+    _exit(1);
+}
+
+/** PID 1 of the child's namespace, once the program runs. */
+static _Noreturn void watch_program(struct slot *slot, pid_t program, int signals)
+{
+    for (;;) {
+        int status;
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
+            if (pid != program)
+                continue;
+            slot->end_ns = plan_now_ns();
+            slot->status = status;
+            slot->exited = true;
+            _exit(0);
+        }
+        struct signalfd_siginfo info;
+        if (read(signals, &info, sizeof info) == (ssize_t)sizeof info && info.ssi_signo != SIGCHLD)
+            kill(program, (int)info.ssi_signo);
+    }
+}
+
+static int open_signals(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    return signalfd(-1, &all, SFD_CLOEXEC);
+}
+
+/** Everything but these two is closed. */
+static int keep_only(int a, int b)
+{
+    int low = a < b ? a : b, high = a < b ? b : a;
+    if ((low > 0 && sys_close_range(0, (unsigned)low - 1, 0) < 0) ||
+        (high > low + 1 && sys_close_range((unsigned)low + 1, (unsigned)high - 1, 0) < 0))
+        return -1;
+    return sys_close_range((unsigned)high + 1, ~0U, 0);
+}
+
+static _Noreturn void guard_main(const struct plan *own, struct slot *slot, struct request *r)
+{
+    struct plan p = *own;
+    struct spec spec = *own->spec;
+    struct spawn_parsed command;
+    struct message failed = {0};
+    p.child = slot->child;
+    p.spec = &spec;
+    errno = EINVAL;
+    if (r->fd_count < 1 || !read_command(r->fds[0], &command)) {
+        step_failed(&failed, STEP_START_PROGRAM, NULL);
+        give_up(&p, slot, &failed);
+    }
+    const struct spawn_command *head = command.head;
+    int streams = head->terminal ? 0 : 3;
+    if (r->fd_count != 1 + streams + head->has_ready) {
+        step_failed(&failed, STEP_STREAMS, NULL);
+        give_up(&p, slot, &failed);
+    }
+    spec.args = (struct strings){command.argv, head->arg_count};
+    spec.env = (struct strings){command.env, head->env_count};
+    spec.cwd = command.cwd;
+    spec.uid = head->uid;
+    spec.gid = head->gid;
+    spec.terminal = head->terminal;
+    p.path_env = path_of(command.env);
+    for (int i = 0; i < 3; i++)
+        p.stdio[i] = head->terminal ? -1 : r->fds[1 + i];
+    p.pass_fds = &r->fds[1 + streams];
+    p.pass_fd_count = head->has_ready;
+
+    int terminal = -1, signals = open_signals();
+    if (signals < 0) {
+        step_failed(&failed, STEP_START_PROGRAM, NULL);
+        give_up(&p, slot, &failed);
+    }
+    if (head->terminal) {
+        terminal = init_make_terminal(&p, &failed);
+        if (terminal < 0)
+            give_up(&p, slot, &failed);
+        struct winsize size = {.ws_row = head->rows, .ws_col = head->columns};
+        if (head->rows != 0 && head->columns != 0)
+            ioctl(terminal, TIOCSWINSZ, &size);
+    }
+    struct message started = {
+        .type = MESSAGE_STARTED, .child = slot->child, .time_ns = plan_now_ns()};
+    pid_t program = init_start_program(&p, terminal, &failed);
+    if (program < 0)
+        give_up(&p, slot, &failed);
+    int self = sys_pidfd_open(1, 0);
+    if (message_send(p.control, &started, self) < 0)
+        _exit(1);
+    if (keep_only(signals, signals) < 0 || init_drop_capabilities() < 0)
+        _exit(1); /* the program dies with us */
+    watch_program(slot, program, signals);
+}
+
+static struct slot *find(struct slot *slots, int32_t child)
+{
+    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
+        if (slots[i].child == child)
+            return &slots[i];
+    }
+    return NULL;
+}
+
+static void spawn(const struct plan *p, struct slot *slots, struct request *r)
+{
+    struct message failed = {0};
+    int32_t child = r->message.child;
+    struct slot *slot = child > 0 && find(slots, child) == NULL ? find(slots, 0) : NULL;
+    pid_t pid = -1;
+    errno = EAGAIN;
+    if (slot != NULL) {
+        *slot = (struct slot){.child = child};
+        struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
+        pid = sys_clone3(&args);
+        if (pid == 0)
+            guard_main(p, slot, r);
+    }
+    if (pid > 0) {
+        slot->guard = pid;
+        return;
+    }
+    step_failed(&failed, STEP_START_PROGRAM, NULL);
+    failed.child = child;
+    if (slot != NULL)
+        slot->child = 0;
+    message_send(p->control, &failed, -1);
+}
+
+static void reap(const struct plan *p, struct slot *slots)
+{
+    int status;
+    struct rusage usage;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0;) {
+        for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
+            struct slot *slot = &slots[i];
+            if (slot->child == 0 || slot->guard != pid)
+                continue;
+            /* a guard that was killed took its program with it */
+            const struct message m = {
+                .type = MESSAGE_EXITED,
+                .child = slot->child,
+                .value = slot->exited ? slot->status : status,
+                .time_ns = slot->exited ? slot->end_ns : plan_now_ns(),
+                .max_rss_kib = (int32_t)usage.ru_maxrss,
+                .user_us =
+                    (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
+                .system_us =
+                    (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
+            };
+            bool failed = slot->failed;
+            slot->child = 0;
+            if (!failed && message_send(p->control, &m, -1) < 0)
+                _exit(1);
+            break;
+        }
+    }
+}
+
+void serve_main(const struct plan *p, int child_events)
+{
+    const struct message started = {.type = MESSAGE_STARTED, .time_ns = plan_now_ns()};
+    const size_t room = SPAWN_MAX_CHILDREN * sizeof(struct slot);
+    struct slot *slots =
+        mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (slots == MAP_FAILED || keep_only(p->control, child_events) < 0 ||
+        message_send(p->control, &started, -1) < 0)
+        _exit(1);
+    struct pollfd fds[2] = {{.fd = p->control, .events = POLLIN},
+                            {.fd = child_events, .events = POLLIN}};
+    for (;;) {
+        reap(p, slots);
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        struct signalfd_siginfo info;
+        if ((fds[1].revents & POLLIN) != 0 && read(child_events, &info, sizeof info) < 0)
+            continue;
+        if (fds[0].revents == 0)
+            continue;
+        struct request r;
+        int rc = receive(p->control, &r);
+        if (rc == 0)
+            _exit(1); /* nobody is left to serve: the kernel ends the rest */
+        if (rc < 0)
+            continue;
+        if (r.message.type == MESSAGE_SPAWN) {
+            spawn(p, slots, &r);
+        } else if (r.message.type == MESSAGE_CHILD_SIGNAL && r.message.child > 0) {
+            const struct slot *slot = find(slots, r.message.child);
+            if (slot != NULL && slot->guard > 0)
+                kill(slot->guard, r.message.value);
+        }
+        close_all(&r);
+    }
+}

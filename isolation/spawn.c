@@ -1,0 +1,339 @@
+/* The outside of serving sandboxes: commands go down as sealed files, what becomes of them comes
+ * back through the one epoll of the sandbox. The inside is serve.c, the wire is spawn.h. */
+#include "isolation/spawn.h"
+
+#include "base/io.h"
+#include "base/syscalls.h"
+#include "isolation/sandbox_impl.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+struct listener {
+    int child, fd;
+};
+
+struct children {
+    sandbox_child_fn *call;
+    void *context;
+    int last; /* number given */
+    uint64_t oom_kills;
+    struct listener listeners[SPAWN_MAX_CHILDREN];
+    size_t listener_count;
+    struct {
+        int child;
+        const char *syscall;
+    } blocked[SPAWN_MAX_CHILDREN];
+    size_t blocked_count;
+};
+
+/** Forget what was blocked of a child that has ended. */
+static const char *take_blocked(struct children *c, int child)
+{
+    for (size_t i = 0; i < c->blocked_count; i++) {
+        if (c->blocked[i].child != child)
+            continue;
+        const char *name = c->blocked[i].syscall;
+        c->blocked[i] = c->blocked[--c->blocked_count];
+        return name;
+    }
+    return NULL;
+}
+
+static void add_listener(struct sandbox *s, int child, int fd)
+{
+    struct children *c = s->children;
+    if (c->listener_count == SPAWN_MAX_CHILDREN) { /* calls of the never tier stand still, then */
+        close(fd);
+        return;
+    }
+    for (uint32_t i = 0; i < SPAWN_MAX_CHILDREN; i++) {
+        if (c->listeners[i].fd >= 0)
+            continue;
+        c->listeners[i] = (struct listener){.child = child, .fd = fd};
+        c->listener_count++;
+        watch_add(s, fd, EPOLLIN, WATCH_CHILD + i);
+        return;
+    }
+}
+
+static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
+{
+    struct children *c = s->children;
+    uint32_t i = tag - WATCH_CHILD;
+    if (i >= SPAWN_MAX_CHILDREN || c->listeners[i].fd < 0)
+        return;
+    struct listener *l = &c->listeners[i];
+    const char *name;
+    int pid;
+    uint64_t id;
+    if ((events & EPOLLIN) == 0) { /* nobody is left under the filter */
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+        close(l->fd);
+        l->fd = -1;
+        c->listener_count--;
+        return;
+    }
+    /* never answered: the caller stands still until it is killed */
+    if (seccomp_receive_notification(l->fd, &name, &pid, &id) < 0)
+        return;
+    if (c->blocked_count < SPAWN_MAX_CHILDREN) {
+        c->blocked[c->blocked_count].child = l->child;
+        c->blocked[c->blocked_count++].syscall = name;
+    }
+    sandbox_child_signal(s, l->child, SIGKILL);
+}
+
+static void on_child(struct sandbox *s, const struct message *m, int fd)
+{
+    struct children *c = s->children;
+    struct error failure = ERROR_INIT;
+    struct sandbox_child_event e = {
+        .child = m->child, .fd = fd, .time_ns = m->time_ns, .status = m->value};
+    if (m->type == MESSAGE_LISTENER && fd >= 0) {
+        add_listener(s, m->child, fd);
+        return;
+    }
+    if (m->type == MESSAGE_STARTED && fd >= 0) {
+        e.type = CHILD_STARTED;
+    } else if (m->type == MESSAGE_TERMINAL && fd >= 0) {
+        e.type = CHILD_TERMINAL;
+    } else if (m->type == MESSAGE_FAILED) {
+        e.type = CHILD_FAILED;
+        take_blocked(c, m->child);
+        step_error(&s->plan, m, &failure);
+        e.error = &failure;
+    } else if (m->type == MESSAGE_EXITED) {
+        e.type = CHILD_EXITED;
+        e.user_us = m->user_us;
+        e.system_us = m->system_us;
+        e.max_rss_bytes = m->max_rss_kib > 0 ? (uint64_t)m->max_rss_kib * 1024 : 0;
+        e.blocked_syscall = take_blocked(c, m->child);
+    } else {
+        cleanup_close(&fd);
+        return;
+    }
+    c->call(c->context, &e);
+}
+
+static void on_memory(struct sandbox *s)
+{
+    const struct sandbox_child_event e = {.type = CHILD_MEMORY, .fd = -1};
+    struct cgroup_stats stats = {0};
+    uint32_t events;
+    char text[2048];
+    int fd = cgroup_memory_event_fd(s->cgroup, &events);
+    /* taken, or epoll would say it again at once: an eventfd of v1 by reading, v2's file, too */
+    if ((events == EPOLLIN ? read(fd, text, sizeof(uint64_t)) : pread(fd, text, sizeof text, 0)) <
+            0 ||
+        cgroup_read_stats(s->cgroup, &stats) < 0)
+        return;
+    if (stats.oom_kills > s->children->oom_kills)
+        s->children->call(s->children->context, &e);
+    s->children->oom_kills = stats.oom_kills;
+}
+
+static void free_children(struct sandbox *s)
+{
+    for (size_t i = 0; s->children != NULL && i < SPAWN_MAX_CHILDREN; i++)
+        cleanup_close(&s->children->listeners[i].fd);
+    free(s->children);
+    s->children = NULL;
+}
+
+static void adjust(struct sandbox *s)
+{
+    s->plan.serve = serve_main;
+    s->on_child = on_child;
+    s->on_child_event = on_listener;
+    s->on_memory = on_memory;
+    s->free_children = free_children;
+}
+
+int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
+                  sandbox_child_fn *call, void *context, struct error *err)
+{
+    _cleanup_sandbox_ struct sandbox *s = NULL;
+    struct children *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return error_set(err, "sandbox.memory", ENOMEM, "cannot make a sandbox");
+    for (size_t i = 0; i < SPAWN_MAX_CHILDREN; i++)
+        c->listeners[i].fd = -1;
+    c->call = call;
+    c->context = context;
+    const struct sandbox_options options = {.input = {.kind = STREAM_NULL},
+                                            .output = {.kind = STREAM_NULL},
+                                            .error = {.kind = STREAM_NULL},
+                                            .id = id,
+                                            .terminal_fd = -1};
+    int rc = launch_create(&s, spec, &options, adjust, err);
+    if (rc < 0) {
+        free(c);
+        return -1;
+    }
+    s->children = c;
+    /* a child that needs too much memory dies alone (v2; v1 has no such file) */
+    int v2 = cgroup_v2_fd(s->cgroup);
+    if (v2 >= 0)
+        io_write_file_at(v2, "memory.oom.group", "0");
+    if (sandbox_start(s, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+/* --- commands ------------------------------------------------------------------------------------
+ */
+
+static bool append(int fd, const char *text, uint32_t *bytes)
+{
+    size_t n = strlen(text) + 1;
+    if (n > SPAWN_MAX_BYTES || *bytes + n > SPAWN_MAX_BYTES - sizeof(struct spawn_command))
+        return false;
+    *bytes += (uint32_t)n;
+    return io_write_all(fd, text, n) == 0;
+}
+
+static bool is_ready_variable(const char *text)
+{
+    return strncmp(text, "CLOCHE_READY_FD=", 16) == 0;
+}
+
+static int write_command(const struct spec *spec, const struct sandbox_command *command,
+                         struct error *err)
+{
+    struct spawn_command head = {
+        .magic = SPAWN_MAGIC,
+        .uid = command->user_given ? command->uid : spec->uid,
+        .gid = command->user_given ? command->gid : spec->gid,
+        .rows = command->rows,
+        .columns = command->columns,
+        .terminal = command->terminal,
+        .has_ready = command->ready_fd >= 0,
+    };
+    _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || lseek(fd, sizeof head, SEEK_SET) < 0)
+        return error_set(err, "sandbox.command", errno, "cannot hand over the command");
+    char *const *env = command->env != NULL ? command->env : spec->env.items;
+    bool fits = append(fd, command->cwd != NULL ? command->cwd : spec->cwd, &head.bytes);
+    for (char *const *p = command->args; fits && *p != NULL; p++, head.arg_count++)
+        fits = append(fd, *p, &head.bytes);
+    for (char *const *p = env; fits && p != NULL && *p != NULL; p++) {
+        if (is_ready_variable(*p))
+            continue;
+        fits = append(fd, *p, &head.bytes);
+        head.env_count++;
+    }
+    if (fits && command->ready_fd >= 0) {
+        fits = append(fd, "CLOCHE_READY_FD=3", &head.bytes);
+        head.env_count++;
+    }
+    if (!fits || head.arg_count > SPAWN_MAX_STRINGS ||
+        head.env_count > SPAWN_MAX_STRINGS - head.arg_count) {
+        error_set(err, "sandbox.command", E2BIG, "the command is too long");
+        return error_hint(err, "arguments and environment together stay below 1 MiB");
+    }
+    if (head.arg_count == 0 || command->args[0][0] == '\0')
+        return error_set(err, "sandbox.command", 0, "no command given");
+    if (pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return error_set(err, "sandbox.command", errno, "cannot hand over the command");
+    return TAKE_FD(fd);
+}
+
+static int send_spawn(int control, const struct message *m, const int *fds, size_t count)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * SPAWN_MAX_FDS)];
+    } space = {0};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = space.buf,
+                         .msg_controllen = CMSG_SPACE(sizeof(int) * count)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * count);
+    ssize_t n;
+    do
+        n = sendmsg(control, &msg, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof *m ? 0 : -1;
+}
+
+int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, struct error *err)
+{
+    struct children *c = s->children;
+    _cleanup_close_ int file = write_command(s->spec, command, err);
+    if (file < 0)
+        return -1;
+    int fds[SPAWN_MAX_FDS] = {file};
+    size_t count = 1;
+    for (int i = 0; i < 3 && !command->terminal; i++)
+        fds[count++] = command->streams[i];
+    if (command->ready_fd >= 0)
+        fds[count++] = command->ready_fd;
+    c->last = c->last == INT32_MAX ? 1 : c->last + 1;
+    const struct message m = {.type = MESSAGE_SPAWN, .child = c->last};
+    if (send_spawn(s->control, &m, fds, count) < 0)
+        return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    return c->last;
+}
+
+int sandbox_child_signal(struct sandbox *s, int child, int sig)
+{
+    const struct message m = {.type = MESSAGE_CHILD_SIGNAL, .child = child, .value = sig};
+    return s->reaped ? 0 : message_send(s->control, &m, -1);
+}
+
+int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret)
+{
+    struct cgroup_stats stats = {0};
+    if (cgroup_read_stats(s->cgroup, &stats) < 0)
+        return -1;
+    *ret = (struct sandbox_usage){
+        .cpu_us = stats.cpu_usec,
+        .user_us = stats.user_usec,
+        .system_us = stats.system_usec,
+        .memory_bytes = stats.memory_bytes,
+        .memory_peak_bytes = stats.memory_peak_bytes,
+        .processes = stats.processes,
+        .processes_peak = stats.processes_peak,
+        .oom_kills = stats.oom_kills,
+        .io_read_bytes = stats.io_read_bytes,
+        .io_write_bytes = stats.io_write_bytes,
+        .memory_by = cgroup_enforced_by(s->cgroup, CGROUP_MEMORY),
+        .processes_by = cgroup_enforced_by(s->cgroup, CGROUP_PROCESSES),
+        .cpu_by = cgroup_enforced_by(s->cgroup, CGROUP_CPU),
+    };
+    return 0;
+}
+
+int sandbox_update(struct sandbox *s, const struct spec_resources *resources, struct error *err)
+{
+    return cgroup_update(s->cgroup, resources, s->spec->enforce_required, err);
+}
+
+int sandbox_close(struct sandbox *s, struct error *err)
+{
+    int rc = 0;
+    if (!s->reaped && s->pid > 0) {
+        sys_pidfd_send_signal(s->pidfd, SIGKILL);
+        s->reaped = waitpid(s->pid, &s->init_status, __WALL) == s->pid;
+    }
+    if (s->cgroup != NULL)
+        rc = cgroup_remove(TAKE_PTR(s->cgroup), err);
+    sandbox_free(s);
+    return rc;
+}
+
+int sandbox_sweep(const char *id, struct error *err)
+{
+    return cgroup_sweep(id, err);
+}

@@ -1,0 +1,77 @@
+/* cloche create: a spec as for `run`, handed to a keeper of its own. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "runtime/client.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+
+/** A command given on the command line, or by process.args of the spec, is the one child. */
+static void add_main_child(struct spec *spec)
+{
+    if (spec->args.count == 0 || spec->children_json != NULL)
+        return;
+    cJSON *list = cJSON_CreateArray(), *child = cJSON_CreateObject();
+    cJSON_AddStringToObject(child, "id", "main");
+    cJSON_AddStringToObject(child, "kind", "command");
+    cJSON_AddItemToObject(
+        child, "args",
+        cJSON_CreateStringArray((const char *const *)spec->args.items, (int)spec->args.count));
+    cJSON_AddStringToObject(child, "restart", "transient");
+    cJSON_AddItemToArray(list, child);
+    _cleanup_free_ char *text = cJSON_PrintUnformatted(list);
+    cJSON_Delete(list);
+    spec->children_json = arena_strdup(spec->arena, text);
+    spec->args = (struct strings){0};
+}
+
+static int parse(struct cli_sandbox *c, int argc, char **argv, const char **ret_id,
+                 struct error *err)
+{
+    *ret_id = NULL;
+    if (argc > 1 && argv[1][0] != '-') {
+        *ret_id = argv[1];
+        argc--;
+        argv++;
+    }
+    if (cli_sandbox_base(c, argc, argv, err) < 0)
+        return -1;
+    int first = cli_parse(cli_sandbox_options, c, argc, argv, err);
+    if (first < 0)
+        return -1;
+    if (*ret_id == NULL && first < argc) {
+        *ret_id = argv[first++];
+        first += first < argc && strcmp(argv[first], "--") == 0;
+    }
+    if (*ret_id == NULL) {
+        error_set(err, "usage.no_id", 0, "no id given");
+        return error_hint(err, "cloche create ID [OPTIONS] [--] [COMMAND [ARG...]]");
+    }
+    if (first < argc)
+        c->spec->args = (struct strings){0};
+    for (int i = first; i < argc; i++)
+        strings_add(c->spec->arena, &c->spec->args, argv[i]);
+    add_main_child(c->spec);
+    return cli_sandbox_finish(c, err);
+}
+
+int cli_create(int argc, char **argv)
+{
+    if (cli_wants_help("create", cli_sandbox_options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    _cleanup_spec_ struct spec *spec = spec_new();
+    struct cli_sandbox c = {.spec = spec};
+    const char *id;
+    if (parse(&c, argc, argv, &id, &err) < 0)
+        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
+    _cleanup_free_ char *text = spec_to_json(spec);
+    if (client_create(id, text, &err) < 0)
+        return cli_fail(&err, c.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+    if (c.json)
+        printf("{\"id\":\"%s\",\"status\":\"running\"}\n", id);
+    else
+        puts(id);
+    return 0;
+}

@@ -1,0 +1,220 @@
+/* Looking at sandboxes: list and info. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "runtime/cli/sandboxes.h"
+#include "runtime/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+cJSON *sandboxes_info(const char *id, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    struct error ours = ERROR_INIT;
+    if (client_call(id, "info", NULL, f, &ours) == 0) {
+        const char *text = frame_get(f, "json");
+        cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
+        if (o != NULL)
+            return o;
+        error_set(&ours, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
+    }
+    if (strcmp(ours.code, "keeper.gone") != 0) {
+        *err = ours;
+        return NULL;
+    }
+    /* what it was before its keeper went; without a record it is being made right now */
+    _cleanup_arena_ struct arena *a = arena_new();
+    const char *text = client_record(a, id);
+    cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
+    const char *status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "status"));
+    if (o == NULL) {
+        o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "id", id);
+        cJSON_AddStringToObject(o, "status", "initializing");
+    } else if (status == NULL || strcmp(status, "failed") != 0) {
+        cJSON_DeleteItemFromObject(o, "reason");
+        cJSON_DeleteItemFromObject(o, "status");
+        cJSON_AddStringToObject(o, "status", "failed(keeper)");
+        cJSON_AddStringToObject(o, "reason", "the keeper was killed");
+    }
+    return o;
+}
+
+const char *sandboxes_text(const cJSON *o, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
+    return text != NULL ? text : "";
+}
+
+double sandboxes_number(const cJSON *o, const char *name)
+{
+    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+    return cJSON_IsNumber(n) ? n->valuedouble : 0;
+}
+
+const char *sandboxes_size(char *buf, size_t size, double bytes)
+{
+    static const char units[] = "BKMGT";
+    int unit = 0;
+    for (; bytes >= 1024 && unit < 4; unit++)
+        bytes /= 1024;
+    snprintf(buf, size, unit == 0 || bytes >= 100 ? "%.0f%c" : "%.1f%c", bytes, units[unit]);
+    return buf;
+}
+
+const char *sandboxes_time(char *buf, size_t size, double ms)
+{
+    unsigned long s = ms > 0 ? (unsigned long)(ms / 1000) : 0;
+    if (s < 60)
+        snprintf(buf, size, "%lus", s);
+    else if (s < 3600)
+        snprintf(buf, size, "%lum%02lus", s / 60, s % 60);
+    else
+        snprintf(buf, size, "%luh%02lum", s / 3600, s % 3600 / 60);
+    return buf;
+}
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    *(bool *)context = true;
+    return 0;
+}
+
+static const struct cli_option options[] = {{0, "json", NULL, "as JSON", set_json},
+                                            {0, NULL, NULL, NULL, NULL}};
+
+static int by_age(const void *a, const void *b)
+{
+    double x = sandboxes_number(*(cJSON *const *)a, "created_ms"),
+           y = sandboxes_number(*(cJSON *const *)b, "created_ms");
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+static void print_row(const cJSON *o)
+{
+    char memory[24], up[24];
+    const cJSON *usage = cJSON_GetObjectItemCaseSensitive(o, "usage");
+    bool alive = sandboxes_number(o, "init_pid") > 0;
+    printf("%-20s %-15s %-9s %6.0f %8s %8s %9.0f\n", sandboxes_text(o, "id"),
+           sandboxes_text(o, "status"),
+           alive ? sandboxes_time(up, sizeof up, sandboxes_number(o, "uptime_ms")) : "-",
+           sandboxes_number(usage, "processes"),
+           alive ? sandboxes_size(memory, sizeof memory, sandboxes_number(usage, "memory_bytes"))
+                 : "-",
+           sandboxes_text(o, "profile")[0] != '\0' ? sandboxes_text(o, "profile") : "-",
+           sandboxes_number(o, "restarts"));
+}
+
+int cli_list(int argc, char **argv)
+{
+    if (cli_wants_help("list", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    bool json = false;
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    int first = cli_parse(options, &json, argc, argv, &err);
+    if (first < 0 || first < argc) {
+        if (first >= 0)
+            error_set(&err, "usage.operand", 0, "list takes no id; info does");
+        return cli_fail(&err, json, EXIT_USAGE);
+    }
+    if (client_list(a, &ids, &err) < 0)
+        return cli_fail(&err, json, 1);
+    cJSON **all = arena_alloc(a, (ids.count + 1) * sizeof *all);
+    size_t count = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        all[count] = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
+        count += all[count] != NULL;
+    }
+    if (count > 0)
+        qsort(all, count, sizeof *all, by_age);
+    if (!json)
+        printf("%-20s %-15s %-9s %6s %8s %8s %9s\n", "ID", "STATUS", "UP", "PROCS", "MEMORY",
+               "PROFILE", "RESTARTS");
+    else
+        putchar('[');
+    for (size_t i = 0; i < count; i++) {
+        _cleanup_free_ char *text = json ? cJSON_PrintUnformatted(all[i]) : NULL;
+        if (json)
+            printf("%s%s", i > 0 ? "," : "", text);
+        else
+            print_row(all[i]);
+        cJSON_Delete(all[i]);
+    }
+    if (json)
+        puts("]");
+    return 0;
+}
+
+static void print_info(const cJSON *o)
+{
+    char buf[32], limit[32];
+    const cJSON *usage = cJSON_GetObjectItemCaseSensitive(o, "usage"),
+                *limits = cJSON_GetObjectItemCaseSensitive(o, "limits");
+    time_t created = (time_t)(sandboxes_number(o, "created_ms") / 1000);
+    struct tm tm;
+    char date[40] = "";
+    strftime(date, sizeof date, "%F %T %z", localtime_r(&created, &tm));
+    printf("%s\n  status     %s%s%s\n  created    %s\n", sandboxes_text(o, "id"),
+           sandboxes_text(o, "status"), sandboxes_text(o, "reason")[0] != '\0' ? ": " : "",
+           sandboxes_text(o, "reason"), date);
+    if (sandboxes_text(o, "profile")[0] != '\0')
+        printf("  profile    %s\n", sandboxes_text(o, "profile"));
+    printf("  restarts   %.0f\n", sandboxes_number(o, "restarts"));
+    if (sandboxes_number(o, "init_pid") <= 0)
+        return;
+    printf("  up         %s\n  keeper     %.0f\n  init       %.0f\n",
+           sandboxes_time(buf, sizeof buf, sandboxes_number(o, "uptime_ms")),
+           sandboxes_number(o, "keeper_pid"), sandboxes_number(o, "init_pid"));
+    const bool bounded = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(limits, "memory_bytes"));
+    printf("  memory     %s of %s, peak ",
+           sandboxes_size(buf, sizeof buf, sandboxes_number(usage, "memory_bytes")),
+           bounded ? sandboxes_size(limit, sizeof limit, sandboxes_number(limits, "memory_bytes"))
+                   : "any");
+    puts(sandboxes_size(buf, sizeof buf, sandboxes_number(usage, "memory_peak_bytes")));
+    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(limits, "processes")))
+        snprintf(limit, sizeof limit, "%.0f", sandboxes_number(limits, "processes"));
+    else
+        snprintf(limit, sizeof limit, "any");
+    printf("  processes  %.0f of %s\n", sandboxes_number(usage, "processes"), limit);
+    printf("  CPU time   %.1f ms\n", sandboxes_number(usage, "cpu_us") / 1000);
+    printf("  commands   %.0f\n", sandboxes_number(o, "commands"));
+}
+
+int cli_info(int argc, char **argv)
+{
+    if (cli_wants_help("info", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    bool json = false;
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(options, &json, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, json, EXIT_USAGE);
+    if (ids.count == 0) {
+        error_set(&err, "usage.no_id", 0, "no id given");
+        error_hint(&err, "cloche info ID...");
+        return cli_fail(&err, json, EXIT_USAGE);
+    }
+    int status = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        err = (struct error)ERROR_INIT;
+        cJSON *o = sandboxes_info(ids.items[i], &err);
+        if (o == NULL) {
+            status = cli_fail(&err, json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+            continue;
+        }
+        _cleanup_free_ char *text = json ? cJSON_PrintUnformatted(o) : NULL;
+        if (json)
+            puts(text);
+        else
+            print_info(o);
+        cJSON_Delete(o);
+    }
+    return status;
+}

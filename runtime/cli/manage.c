@@ -1,0 +1,119 @@
+/* Commands on one or several sandboxes: each gets its turn, one failure never stops the rest. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "runtime/client.h"
+
+#include <string.h>
+
+struct manage {
+    bool json, force;
+};
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct manage *)context)->json = true;
+    return 0;
+}
+
+static int set_force(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct manage *)context)->force = true;
+    return 0;
+}
+
+#define JSON_OPTION                                                                                \
+    {                                                                                              \
+        0, "json", NULL, "results and errors as JSON, a line each", set_json                       \
+    }
+#define END_OPTION                                                                                 \
+    {                                                                                              \
+        0, NULL, NULL, NULL, NULL                                                                  \
+    }
+
+static const struct cli_option forced[] = {
+    {'f', "force", NULL, "even while commands of clients run", set_force}, JSON_OPTION, END_OPTION};
+static const struct cli_option plain[] = {JSON_OPTION, END_OPTION};
+
+static int batch(const char *name, const struct cli_option *options, int argc, char **argv,
+                 int (*one)(const char *id, const struct manage *m, struct error *err))
+{
+    if (cli_wants_help(name, options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct manage m = {0};
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(options, &m, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, m.json, EXIT_USAGE);
+    if (ids.count == 0) {
+        error_set(&err, "usage.no_id", 0, "no id given");
+        error_hint(&err, "cloche %s ID...", name);
+        return cli_fail(&err, m.json, EXIT_USAGE);
+    }
+    int status = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        err = (struct error)ERROR_INIT;
+        if (one(ids.items[i], &m, &err) < 0)
+            status =
+                cli_fail(&err, m.json,
+                         strcmp(err.code, "sandbox.bad_id") == 0 && status == 0 ? EXIT_USAGE : 1);
+        else if (m.json)
+            printf("{\"id\":\"%s\",\"done\":\"%s\"}\n", ids.items[i], name);
+        else
+            puts(ids.items[i]);
+    }
+    return status;
+}
+
+static int destroy_one(const char *id, const struct manage *m, struct error *err)
+{
+    return client_destroy(id, m->force, err);
+}
+
+static int restart_one(const char *id, const struct manage *m, struct error *err)
+{
+    return client_restart(id, m->force, err);
+}
+
+static int call_one(const char *id, const char *operation, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    return client_call(id, operation, NULL, f, err);
+}
+
+static int pause_one(const char *id, const struct manage *m, struct error *err)
+{
+    (void)m;
+    return call_one(id, "pause", err);
+}
+
+static int resume_one(const char *id, const struct manage *m, struct error *err)
+{
+    (void)m;
+    return call_one(id, "resume", err);
+}
+
+int cli_destroy(int argc, char **argv)
+{
+    return batch("destroy", forced, argc, argv, destroy_one);
+}
+
+int cli_restart(int argc, char **argv)
+{
+    return batch("restart", forced, argc, argv, restart_one);
+}
+
+int cli_pause(int argc, char **argv)
+{
+    return batch("pause", plain, argc, argv, pause_one);
+}
+
+int cli_resume(int argc, char **argv)
+{
+    return batch("resume", plain, argc, argv, resume_one);
+}

@@ -1,0 +1,22 @@
+/** What the commands that look at sandboxes share (list.c). */
+#ifndef CLOCHE_RUNTIME_CLI_SANDBOXES_H
+#define CLOCHE_RUNTIME_CLI_SANDBOXES_H
+
+#include "base/error.h"
+
+#include <cjson/cJSON.h>
+#include <stddef.h>
+
+/** The keeper's word, or the record of a sandbox without one, whose status then is
+ * "failed(keeper)". NULL with @err. */
+cJSON *sandboxes_info(const char *id, struct error *err);
+
+/** "" and 0 where there is none. */
+const char *sandboxes_text(const cJSON *o, const char *name);
+double sandboxes_number(const cJSON *o, const char *name);
+
+/** For people: "12.3M", "1h02m". */
+const char *sandboxes_size(char *buf, size_t size, double bytes);
+const char *sandboxes_time(char *buf, size_t size, double ms);
+
+#endif

@@ -1,0 +1,54 @@
+/**
+ * The client's side: finds keepers, starts them, talks to them. What the CLI uses, and what
+ * runtime/cloche.h gives to applications. No JSON in here, no global state.
+ *
+ * Where things are: <state>/sandboxes/<id>/ is a sandbox; it exists when that directory does.
+ * <run>/sandboxes/<id>/control.sock is its door. A sandbox whose door is shut has lost its keeper.
+ */
+#ifndef CLOCHE_RUNTIME_CLIENT_H
+#define CLOCHE_RUNTIME_CLIENT_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "config/spec.h"
+#include "runtime/protocol.h"
+
+#include <stdbool.h>
+
+/** A socket to the keeper. sandbox.bad_id, sandbox.unknown, keeper.gone */
+int client_connect(const char *id, struct error *err);
+
+/** Send one request and wait for its end; @ret holds the OK frame (its fds are closed). */
+int client_call(const char *id, const char *operation, const struct fields *fields,
+                struct frame *ret, struct error *err);
+/** The request alone, over an open connection. */
+int client_send(int socket, const char *operation, const struct fields *fields, const int *fds,
+                int fd_count, struct error *err);
+/** The next frame: 1 DATA, 0 OK; -1: ERROR, or the connection broke (keeper.gone). */
+int client_next(int socket, const char *id, struct frame *ret, struct error *err);
+
+/** Make the sandbox and its keeper, and wait until it runs. sandbox.exists, and all of
+ * sandbox_serve(). -1: nothing is left behind. */
+int client_create(const char *id, const char *spec_json, struct error *err);
+
+/** Start the keeper of a sandbox that has none. */
+int client_start(const char *id, struct error *err);
+
+/** End it and remove every trace, with or without a keeper. sandbox.busy unless @force. */
+int client_destroy(const char *id, bool force, struct error *err);
+
+/** Restart it; starts a new keeper where there is none. */
+int client_restart(const char *id, bool force, struct error *err);
+
+/** Ids of all sandboxes, oldest first; sweeps what killed clients left. */
+int client_list(struct arena *a, struct strings *ret, struct error *err);
+
+/** A file of the sandbox's state directory, or -1 with sandbox.unknown. */
+int client_open_state(const char *id, const char *file, struct error *err);
+/** Text of record.json, for a sandbox without a keeper; NULL when there is none yet. */
+char *client_record(struct arena *a, const char *id);
+
+/** Large, so never on a stack. */
+struct frame *client_frame_new(void);
+
+#endif

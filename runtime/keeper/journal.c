@@ -1,0 +1,142 @@
+/* What is kept on disk: record.json, the sandbox's status for clients that find no keeper, and
+ * events.jsonl, who did what and with what result. */
+#include "runtime/keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define EVENTS_MAX_BYTES (4 * 1024 * 1024)
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)(t.tv_nsec / 1000) / 1e6;
+}
+
+void journal_status(struct keeper *k)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", k->id);
+    cJSON_AddStringToObject(o, "status", status_name(k->status));
+    cJSON_AddStringToObject(o, "reason", k->reason);
+    cJSON_AddNumberToObject(o, "created_ms", (double)k->created_ms);
+    cJSON_AddNumberToObject(o, "restarts", k->restarts);
+    cJSON_AddStringToObject(o, "profile", k->spec->profile != NULL ? k->spec->profile : "");
+    _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    _cleanup_close_ int fd =
+        openat(k->state_fd, "record.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (text == NULL || fd < 0 || io_write_all(fd, text, strlen(text)) < 0 ||
+        renameat(k->state_fd, "record.new", k->state_fd, "record.json") < 0)
+        fprintf(stderr, "cannot write record.json: %s\n", strerror(errno));
+}
+
+void journal_read(struct keeper *k)
+{
+    char text[4096];
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    k->created_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    if (io_read_file_at(k->state_fd, "record.json", text, sizeof text) < 0)
+        return;
+    cJSON *o = cJSON_Parse(text);
+    const cJSON *created = cJSON_GetObjectItemCaseSensitive(o, "created_ms"),
+                *restarts = cJSON_GetObjectItemCaseSensitive(o, "restarts");
+    if (cJSON_IsNumber(created) && created->valuedouble > 0 && created->valuedouble < 9e15)
+        k->created_ms = (int64_t)created->valuedouble;
+    if (cJSON_IsNumber(restarts) && restarts->valueint >= 0)
+        k->restarts = (unsigned)restarts->valueint + 1; /* there was a keeper before this one */
+    cJSON_Delete(o);
+}
+
+static void write_event(struct keeper *k, cJSON *o)
+{
+    _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    struct stat st;
+    if (text == NULL)
+        return;
+    _cleanup_close_ int fd =
+        openat(k->state_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > EVENTS_MAX_BYTES) {
+        renameat(k->state_fd, "events.jsonl", k->state_fd, "events.jsonl.1");
+        close(fd);
+        fd = openat(k->state_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    }
+    size_t n = strlen(text);
+    text[n] = '\n'; /* over the NUL: one write, so that lines never mix */
+    if (fd < 0 || write(fd, text, n + 1) != (ssize_t)n + 1)
+        fprintf(stderr, "cannot write events.jsonl: %s\n", strerror(errno));
+}
+
+static cJSON *new_event(struct keeper *k, const char *event, const char *suffix)
+{
+    char name[96];
+    cJSON *o = cJSON_CreateObject();
+    snprintf(name, sizeof name, "%s%s", event, suffix);
+    cJSON_AddNumberToObject(o, "time", now_s());
+    cJSON_AddStringToObject(o, "event", name);
+    cJSON_AddStringToObject(o, "sandbox", k->id);
+    return o;
+}
+
+static void add_actor(cJSON *o, const struct connection *by)
+{
+    if (by == NULL)
+        return;
+    cJSON_AddNumberToObject(o, "uid", by->uid);
+    cJSON_AddNumberToObject(o, "pid", by->pid);
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* A span's number is the time it began, so that its duration needs no table. */
+uint64_t journal_start(struct keeper *k, const char *event, const struct connection *by,
+                       const char *detail)
+{
+    uint64_t now = now_us();
+    k->next_span = now > k->next_span ? now : k->next_span + 1;
+    cJSON *o = new_event(k, event, ".start");
+    cJSON_AddNumberToObject(o, "span", (double)k->next_span);
+    add_actor(o, by);
+    if (detail != NULL)
+        cJSON_AddStringToObject(o, "detail", detail);
+    write_event(k, o);
+    return k->next_span;
+}
+
+void journal_stop(struct keeper *k, uint64_t span, const char *event, const struct connection *by,
+                  const struct error *err)
+{
+    cJSON *o = new_event(k, event, err == NULL ? ".stop" : ".exception");
+    cJSON_AddNumberToObject(o, "span", (double)span);
+    cJSON_AddNumberToObject(o, "duration_ms", (double)(now_us() - span) / 1000.0);
+    add_actor(o, by);
+    if (err != NULL) {
+        cJSON_AddStringToObject(o, "code", err->code != NULL ? err->code : "");
+        cJSON_AddStringToObject(o, "message", err->message);
+    }
+    write_event(k, o);
+}
+
+void journal_event(struct keeper *k, const char *event, const char *detail)
+{
+    cJSON *o = new_event(k, event, "");
+    if (detail != NULL)
+        cJSON_AddStringToObject(o, "detail", detail);
+    write_event(k, o);
+}

@@ -1,0 +1,200 @@
+/* The life of the tree: made, watched, ended. */
+#include "runtime/keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <fcntl.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+const char *status_name(enum status s)
+{
+    static const char *const names[] = {[STATUS_INITIALIZING] = "initializing",
+                                        [STATUS_STARTING] = "starting",
+                                        [STATUS_RUNNING] = "running",
+                                        [STATUS_PAUSED] = "paused",
+                                        [STATUS_STOPPING] = "stopping",
+                                        [STATUS_STOPPED] = "stopped",
+                                        [STATUS_FAILED] = "failed"};
+    return names[s];
+}
+
+void keeper_set_status(struct keeper *k, enum status s, const char *reason)
+{
+    k->status = s;
+    snprintf(k->reason, sizeof k->reason, "%.255s", reason != NULL ? reason : "");
+    journal_status(k);
+}
+
+void task_add(struct keeper *k, struct task *t)
+{
+    t->next = k->tasks;
+    k->tasks = t;
+}
+
+void task_remove(struct keeper *k, struct task *t)
+{
+    for (struct task **at = &k->tasks; *at != NULL; at = &(*at)->next) {
+        if (*at == t) {
+            *at = t->next;
+            return;
+        }
+    }
+}
+
+static void on_child(void *context, const struct sandbox_child_event *e)
+{
+    struct keeper *k = context;
+    if (e->type == CHILD_MEMORY) {
+        journal_event(k, "killed.limit", "memory");
+        return;
+    }
+    for (struct task *t = k->tasks; t != NULL; t = t->next) {
+        if (t->child != e->child)
+            continue;
+        t->call(t, e);
+        return;
+    }
+    if (e->type == CHILD_STARTED || e->type == CHILD_TERMINAL)
+        close(e->fd);
+}
+
+/** Every task hears of its end, as init would have said it. */
+static void end_tasks(struct keeper *k)
+{
+    struct task *t;
+    while ((t = k->tasks) != NULL) {
+        const struct sandbox_child_event e = {
+            .type = CHILD_EXITED, .child = t->child, .status = SIGKILL, .fd = -1};
+        t->call(t, &e);
+        if (k->tasks == t) /* whoever does not remove itself is removed */
+            task_remove(k, t);
+    }
+}
+
+static int release(struct keeper *k, struct error *err)
+{
+    struct sandbox *s = k->sandbox;
+    if (s == NULL)
+        return 0;
+    end_tasks(k);
+    loop_unwatch(k->loop, k->sandbox_source);
+    k->sandbox_source = NULL;
+    k->sandbox = NULL;
+    return sandbox_close(s, err);
+}
+
+/** The tree ended although nobody asked it to: init was killed. */
+static void tree_ended(struct keeper *k, const char *why)
+{
+    struct error err = ERROR_INIT;
+    journal_event(k, "sandbox.failed", why);
+    keeper_set_status(k, STATUS_FAILED, why);
+    if (release(k, &err) < 0)
+        fprintf(stderr, "%s\n", err.message);
+    if (k->stopped != NULL)
+        keeper_check_stopped(k);
+}
+
+static void on_sandbox(void *context, int fd, uint32_t events)
+{
+    struct keeper *k = context;
+    struct error err = ERROR_INIT;
+    (void)fd;
+    (void)events;
+    int rc = k->sandbox != NULL ? sandbox_dispatch(k->sandbox, &err) : 0;
+    if (rc < 0)
+        tree_ended(k, err.message);
+    else if (rc > 0)
+        tree_ended(k, "init was killed");
+}
+
+int keeper_start(struct keeper *k, struct error *err)
+{
+    keeper_set_status(k, STATUS_STARTING, NULL);
+    if (sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err) < 0) {
+        keeper_set_status(k, STATUS_FAILED, err->message);
+        return -1;
+    }
+    k->oom_kills = 0;
+    k->started_ms = loop_now_ms();
+    k->sandbox_source = loop_watch(k->loop, sandbox_event_fd(k->sandbox), EPOLLIN, on_sandbox, k);
+    if (k->sandbox_source == NULL) {
+        release(k, NULL);
+        return error_set(err, "keeper.memory", errno, "cannot watch the sandbox");
+    }
+    keeper_set_status(k, STATUS_RUNNING, NULL);
+    return 0;
+}
+
+static void finish_stop(struct keeper *k)
+{
+    void (*stopped)(struct keeper *) = k->stopped;
+    k->stopped = NULL;
+    if (k->stop_timer != NULL)
+        loop_cancel(k->loop, k->stop_timer);
+    k->stop_timer = NULL;
+    stopped(k);
+}
+
+void keeper_check_stopped(struct keeper *k)
+{
+    if (k->stopped != NULL && k->tasks == NULL)
+        finish_stop(k);
+}
+
+static void on_stop_timer(void *context)
+{
+    struct keeper *k = context;
+    k->stop_timer = NULL;
+    finish_stop(k);
+}
+
+void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k))
+{
+    if (k->status == STATUS_PAUSED) /* a frozen process hears no signal */
+        sandbox_freeze(k->sandbox, false, NULL);
+    keeper_set_status(k, STATUS_STOPPING, NULL);
+    k->stopped = stopped;
+    if (k->tasks == NULL || grace_ms == 0) {
+        finish_stop(k);
+        return;
+    }
+    exec_stop_all(k);
+    k->stop_timer = loop_after(k->loop, grace_ms, on_stop_timer, k);
+}
+
+int keeper_release(struct keeper *k, struct error *err)
+{
+    return release(k, err);
+}
+
+int keeper_remove(struct keeper *k, struct error *err)
+{
+    struct error step = ERROR_INIT;
+    char grave[96], steps[1024] = "";
+    size_t used = 0;
+    if (release(k, &step) < 0)
+        used += (size_t)snprintf(steps, sizeof steps, "control group: %.300s; ", step.message);
+    /* out of the way by one rename: the id is free, and what follows is only tidying */
+    _cleanup_close_ int parent = openat(k->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(grave, sizeof grave, ".gone-%d-%s", (int)getpid(), k->id);
+    if (parent < 0 || renameat(parent, k->id, parent, grave) < 0 ||
+        io_remove_tree_at(parent, grave) < 0)
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "state directory: %s; ",
+                                 strerror(errno));
+    unlinkat(k->run_fd, "control.sock", 0);
+    _cleanup_close_ int run_parent = openat(k->run_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run_parent < 0 || unlinkat(run_parent, k->id, AT_REMOVEDIR) < 0)
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "run directory: %s; ",
+                                 strerror(errno));
+    if (used < 2)
+        return 0;
+    steps[used - 2] = '\0';
+    return error_set(err, "sandbox.leftovers", 0, "sandbox \"%s\" is gone, but not all of it: %s",
+                     k->id, steps);
+}

@@ -1,0 +1,139 @@
+/**
+ * The keeper: the process outside that owns one long-lived sandbox.
+ *
+ * Theory of operation. `cloche create` starts one keeper per sandbox and waits for its word on a
+ * pipe. The keeper holds a lock on the sandbox's state directory, so there is never a second one;
+ * it is init's parent, the only door (control.sock), and the supervisor of the spec's children. One
+ * thread, one loop (loop.h):
+ *
+ *   control.sock --- connections (server.c) --- operations (operations.c, exec.c)
+ *   sandbox_event_fd() --- what becomes of children --- tasks: an exec'd command or a supervised
+ *                                                       child (tree.c, decided by supervise.c)
+ *   a pipe per supervised child --- its bounded log (journal.c)
+ *   changes of status and every operation --- record.json, events.jsonl (journal.c)
+ *
+ * When the keeper dies, init sees its socket close and the kernel ends the tree; what is on disk
+ * then says "running", nobody answers at the socket, and clients show failed(keeper). Everything
+ * that comes from the inside is a fixed-size message of init, an exit status, or bytes that are
+ * copied and never read.
+ */
+#ifndef CLOCHE_RUNTIME_KEEPER_KEEPER_H
+#define CLOCHE_RUNTIME_KEEPER_KEEPER_H
+
+#include "config/spec.h"
+#include "isolation/sandbox.h"
+#include "runtime/keeper/loop.h"
+#include "runtime/protocol.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum status {
+    STATUS_INITIALIZING,
+    STATUS_STARTING,
+    STATUS_RUNNING,
+    STATUS_PAUSED,
+    STATUS_STOPPING,
+    STATUS_STOPPED,
+    STATUS_FAILED,
+};
+
+/** Somebody who wants to know what becomes of one child of the sandbox. */
+struct task {
+    struct task *next;
+    int child;
+    void (*call)(struct task *t, const struct sandbox_child_event *e);
+};
+
+struct connection;
+struct tree;
+
+struct keeper {
+    char id[72], group[128]; /* of control groups: its name */
+    struct spec *spec;
+    struct loop *loop;
+    int state_fd, run_fd, log_fd; /* directories */
+    int listener;
+    struct loop_source *listener_source;
+    struct connection *connections;
+
+    struct sandbox *sandbox; /* NULL unless its tree is alive */
+    struct loop_source *sandbox_source;
+    struct task *tasks;
+    struct tree *tree;
+
+    enum status status;
+    char reason[256];    /* of the last failure */
+    int64_t created_ms;  /* CLOCK_REALTIME */
+    uint64_t started_ms; /* CLOCK_MONOTONIC, of the present tree */
+    unsigned restarts;   /* of the whole sandbox */
+    uint64_t oom_kills;
+    uint64_t next_span;
+
+    void (*stopped)(struct keeper *k); /* called when stopping has come to its end */
+    struct loop_timer *stop_timer;
+    struct connection *stop_client; /* waits for the outcome of destroy or restart */
+    uint32_t stop_serial;
+    uint64_t stop_span;
+};
+
+const char *status_name(enum status s);
+
+/* --- keeper.c: life of the tree --- */
+int keeper_start(struct keeper *k, struct error *err);
+/** Ask everything inside to end, kill what still runs after @grace_ms, then call @stopped. */
+void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k));
+/** Something has ended: whether the stop is complete is looked at. */
+void keeper_check_stopped(struct keeper *k);
+/** Kill what still runs and remove what the tree was made of. */
+int keeper_release(struct keeper *k, struct error *err);
+/** That, and every file of the sandbox. Each step is tried, whatever became of those before; what
+ * stayed is one error, sandbox.leftovers. */
+int keeper_remove(struct keeper *k, struct error *err);
+void keeper_set_status(struct keeper *k, enum status s, const char *reason);
+void task_add(struct keeper *k, struct task *t);
+void task_remove(struct keeper *k, struct task *t);
+
+/* --- server.c --- */
+int server_open(struct keeper *k, struct error *err);
+void server_close(struct keeper *k);
+
+struct job;
+struct connection {
+    struct connection *next;
+    struct keeper *keeper;
+    int fd;
+    struct loop_source *source;
+    uid_t uid;
+    pid_t pid;
+    struct job *job; /* an exec in progress */
+};
+void connection_reply(struct connection *c, uint32_t serial, const struct fields *f);
+void connection_data(struct connection *c, uint32_t serial, const struct fields *f, int fd);
+void connection_error(struct connection *c, uint32_t serial, const struct error *err);
+/** Reply {"json": text}. */
+void connection_json(struct connection *c, uint32_t serial, char *text);
+/** May be called for any operation: finds the handler. */
+void operation_call(struct connection *c, struct frame *f);
+
+/* --- exec.c --- */
+int exec_operation(struct connection *c, struct frame *f, struct error *err);
+/** The client has gone, or the sandbox: kill, and forget who asked. */
+void exec_abandon(struct job *j);
+/** SIGTERM to every exec'd command; how many there are. */
+unsigned exec_count(const struct keeper *k);
+void exec_stop_all(struct keeper *k);
+void exec_signal(struct job *j, int sig);
+
+/* --- journal.c: what is kept on disk --- */
+void journal_status(struct keeper *k);
+void journal_read(struct keeper *k);
+uint64_t journal_start(struct keeper *k, const char *event, const struct connection *by,
+                       const char *detail);
+/** The other end of the span: event "NAME.stop", or "NAME.exception" when @err is given. */
+void journal_stop(struct keeper *k, uint64_t span, const char *event, const struct connection *by,
+                  const struct error *err);
+/** An event without duration. */
+void journal_event(struct keeper *k, const char *event, const char *detail);
+
+#endif

@@ -1,0 +1,155 @@
+#include "runtime/keeper/loop.h"
+
+#include "base/cleanup.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+struct loop_source {
+    struct loop_source *next;
+    int fd;
+    loop_fd_fn *call; /* NULL: removed, to be freed after the round */
+    void *context;
+};
+
+struct loop_timer {
+    struct loop_timer *next;
+    uint64_t due_ms;
+    loop_timer_fn *call;
+    void *context;
+};
+
+struct loop {
+    int epoll;
+    bool stop;
+    struct loop_source *removed;
+    struct loop_timer *timers; /* earliest first */
+};
+
+uint64_t loop_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (l->epoll < 0) {
+        free(l);
+        return NULL;
+    }
+    return l;
+}
+
+static void free_removed(struct loop *l)
+{
+    while (l->removed != NULL) {
+        struct loop_source *s = l->removed;
+        l->removed = s->next;
+        free(s);
+    }
+}
+
+void loop_free(struct loop *l)
+{
+    while (l->timers != NULL)
+        loop_cancel(l, l->timers);
+    free_removed(l);
+    close(l->epoll);
+    free(l);
+}
+
+struct loop_source *loop_watch(struct loop *l, int fd, uint32_t events, loop_fd_fn *call,
+                               void *context)
+{
+    struct loop_source *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    *s = (struct loop_source){.fd = fd, .call = call, .context = context};
+    struct epoll_event e = {.events = events, .data.ptr = s};
+    if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &e) < 0) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void loop_unwatch(struct loop *l, struct loop_source *s)
+{
+    if (s == NULL || s->call == NULL)
+        return;
+    epoll_ctl(l->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+    s->call = NULL;
+    s->next = l->removed; /* an event of this round may still point to it */
+    l->removed = s;
+}
+
+struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context)
+{
+    struct loop_timer *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort(); /* without it the keeper could wait for ever */
+    *t = (struct loop_timer){.due_ms = loop_now_ms() + ms, .call = call, .context = context};
+    struct loop_timer **at = &l->timers;
+    while (*at != NULL && (*at)->due_ms <= t->due_ms)
+        at = &(*at)->next;
+    t->next = *at;
+    *at = t;
+    return t;
+}
+
+void loop_cancel(struct loop *l, struct loop_timer *timer)
+{
+    for (struct loop_timer **at = &l->timers; *at != NULL; at = &(*at)->next) {
+        if (*at != timer)
+            continue;
+        *at = timer->next;
+        free(timer);
+        return;
+    }
+}
+
+static void run_timers(struct loop *l)
+{
+    uint64_t now = loop_now_ms();
+    while (l->timers != NULL && l->timers->due_ms <= now && !l->stop) {
+        struct loop_timer *t = l->timers;
+        l->timers = t->next;
+        loop_timer_fn *call = t->call;
+        void *context = t->context;
+        free(t);
+        call(context);
+    }
+}
+
+void loop_run(struct loop *l)
+{
+    struct epoll_event events[32];
+    while (!l->stop) {
+        int timeout = -1;
+        if (l->timers != NULL) {
+            uint64_t now = loop_now_ms(), due = l->timers->due_ms;
+            timeout = due <= now ? 0 : due - now > INT_MAX ? INT_MAX : (int)(due - now);
+        }
+        int n = epoll_wait(l->epoll, events, 32, timeout);
+        for (int i = 0; i < n && !l->stop; i++) {
+            const struct loop_source *s = events[i].data.ptr;
+            if (s->call != NULL)
+                s->call(s->context, s->fd, events[i].events);
+        }
+        run_timers(l);
+        free_removed(l);
+    }
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stop = true;
+}

@@ -1,0 +1,133 @@
+/* cloche-keeper ID: theory of operation in keeper.h. Started by the client library (client_start in
+ * runtime/client.c), which waits at fd 3 for one frame: OK when the sandbox runs, or ERROR. */
+#include "runtime/keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/state.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define READY_FD 3
+
+static int open_directories(struct keeper *k, struct error *err)
+{
+    _cleanup_close_ int all = state_open_dir("sandboxes", err);
+    if (all < 0)
+        return -1;
+    k->state_fd = openat(all, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (k->state_fd < 0)
+        return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
+                         "there is no sandbox \"%s\"", k->id);
+    if (flock(k->state_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
+    struct stat st;
+    if (fstat(k->state_fd, &st) < 0)
+        return error_set(err, "keeper.state", errno, "cannot examine the state of \"%s\"", k->id);
+    /* the same id below another CLOCHE_ROOT is another sandbox */
+    snprintf(k->group, sizeof k->group, "sandbox-%s-%llx-%llx", k->id,
+             (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    mkdirat(k->state_fd, "log", 0700);
+    k->log_fd = openat(k->state_fd, "log", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int runs = state_open_run_dir("sandboxes", err);
+    if (k->log_fd < 0 || runs < 0)
+        return runs < 0 ? -1 : error_set(err, "keeper.state", errno, "cannot open the log");
+    mkdirat(runs, k->id, 0700);
+    k->run_fd = openat(runs, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (k->run_fd < 0)
+        return error_set(err, "keeper.state", errno, "cannot make the run directory of \"%s\"",
+                         k->id);
+    return 0;
+}
+
+static int read_spec(struct keeper *k, struct error *err)
+{
+    _cleanup_close_ int fd = openat(k->state_fd, "spec.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_free_ char *text = NULL;
+    ssize_t n = fd < 0 ? -1 : io_read_to_end(fd, SPEC_MAX_BYTES, &text);
+    if (n < 0)
+        return error_set(err, "keeper.state", errno, "cannot read the spec of \"%s\"", k->id);
+    k->spec = spec_new();
+    if (spec_apply_json(k->spec, text, (size_t)n, "/", err) < 0 || spec_validate(k->spec, err) < 0)
+        return error_wrap(err, "spec of \"%s\"", k->id);
+    k->spec->terminal = false;
+    return 0;
+}
+
+/** Errors that nobody is there to hear go to a file. */
+static void detach(struct keeper *k)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = openat(k->state_fd, "keeper.log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    dup2(null, 0);
+    dup2(null, 1);
+    dup2(log >= 0 ? log : null, 2);
+    close(null);
+    cleanup_close(&log);
+}
+
+static int begin(struct keeper *k, struct error *err)
+{
+    if (open_directories(k, err) < 0)
+        return -1;
+    detach(k);
+    if (read_spec(k, err) < 0)
+        return -1;
+    journal_read(k);
+    k->loop = loop_new();
+    if (k->loop == NULL)
+        return error_set(err, "keeper.memory", errno, "cannot make the loop");
+    uint64_t span = journal_start(k, k->restarts == 0 ? "create" : "restart", NULL, NULL);
+    int rc = server_open(k, err);
+    if (rc == 0 && k->restarts > 0) /* a killed keeper cannot have removed its group */
+        sandbox_sweep(k->group, NULL);
+    if (rc == 0)
+        rc = keeper_start(k, err);
+    journal_stop(k, span, k->restarts == 0 ? "create" : "restart", NULL, rc < 0 ? err : NULL);
+    return rc;
+}
+
+/** A sandbox whose keeper was killed, or could not start: its tree is dead, the rest goes. */
+static int remove_all(struct keeper *k, struct error *err)
+{
+    if (open_directories(k, err) < 0)
+        return -1;
+    sandbox_sweep(k->group, err);
+    return keeper_remove(k, err);
+}
+
+int main(int argc, char **argv)
+{
+    static struct keeper k = {.state_fd = -1, .run_fd = -1, .log_fd = -1, .listener = -1};
+    struct error err = ERROR_INIT;
+    bool remove = argc == 3 && strcmp(argv[2], "remove") == 0;
+    if ((argc != 2 && !remove) || !spec_valid_id(argv[1]) || fcntl(READY_FD, F_GETFD) < 0) {
+        fputs("cloche-keeper is started by `cloche create` and `cloche restart`\n", stderr);
+        return 2;
+    }
+    snprintf(k.id, sizeof k.id, "%s", argv[1]);
+    fcntl(READY_FD, F_SETFD, FD_CLOEXEC);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    umask(0077);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    int rc = remove ? remove_all(&k, &err) : begin(&k, &err);
+    if (rc < 0)
+        fields_add_error(&f, &err);
+    frame_send(READY_FD, rc < 0 ? FRAME_ERROR : FRAME_OK, 0, &f, NULL, 0, 0);
+    close(READY_FD);
+    if (rc < 0 || remove)
+        return rc < 0 ? 1 : 0;
+    loop_run(k.loop);
+    server_close(&k);
+    loop_free(k.loop);
+    spec_free(k.spec);
+    return 0;
+}

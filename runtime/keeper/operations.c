@@ -1,0 +1,376 @@
+/* What clients can ask; the table is runtime/operations.h. */
+#include "runtime/operations.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/keeper/keeper.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRACE_MS 5000
+
+static void add_u64(cJSON *o, const char *name, uint64_t value)
+{
+    if (value == LIMIT_NONE)
+        cJSON_AddNullToObject(o, name);
+    else
+        cJSON_AddNumberToObject(o, name, (double)value);
+}
+
+static cJSON *usage_json(const struct keeper *k)
+{
+    struct sandbox_usage u = {0};
+    cJSON *o = cJSON_CreateObject();
+    if (k->sandbox != NULL)
+        sandbox_usage(k->sandbox, &u);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {{"memory_bytes", u.memory_bytes},
+                   {"memory_peak_bytes", u.memory_peak_bytes},
+                   {"processes", u.processes},
+                   {"processes_peak", u.processes_peak},
+                   {"cpu_us", u.cpu_us},
+                   {"user_us", u.user_us},
+                   {"system_us", u.system_us},
+                   {"oom_kills", u.oom_kills},
+                   {"io_read_bytes", u.io_read_bytes},
+                   {"io_write_bytes", u.io_write_bytes}};
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        add_u64(o, figures[i].name, figures[i].value);
+    return o;
+}
+
+static cJSON *limits_json(const struct keeper *k)
+{
+    const struct spec_resources *r = &k->spec->resources;
+    cJSON *o = cJSON_CreateObject();
+    add_u64(o, "memory_bytes", r->memory_bytes);
+    add_u64(o, "processes", r->processes);
+    if (r->cpu_quota_us == LIMIT_NONE || r->cpu_period_us == 0)
+        cJSON_AddNullToObject(o, "cpus");
+    else
+        cJSON_AddNumberToObject(o, "cpus", (double)r->cpu_quota_us / (double)r->cpu_period_us);
+    return o;
+}
+
+static int op_info(struct connection *c, struct frame *f, struct error *err)
+{
+    const struct keeper *k = c->keeper;
+    (void)err;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", k->id);
+    cJSON_AddStringToObject(o, "status", status_name(k->status));
+    cJSON_AddStringToObject(o, "reason", k->reason);
+    cJSON_AddNumberToObject(o, "created_ms", (double)k->created_ms);
+    add_u64(o, "uptime_ms", k->sandbox != NULL ? loop_now_ms() - k->started_ms : 0);
+    cJSON_AddNumberToObject(o, "restarts", k->restarts);
+    cJSON_AddStringToObject(o, "profile", k->spec->profile != NULL ? k->spec->profile : "");
+    cJSON_AddNumberToObject(o, "keeper_pid", getpid());
+    cJSON_AddNumberToObject(o, "init_pid", k->sandbox != NULL ? sandbox_pid(k->sandbox) : 0);
+    cJSON_AddNumberToObject(o, "commands", exec_count(k));
+    cJSON_AddItemToObject(o, "usage", usage_json(k));
+    cJSON_AddItemToObject(o, "limits", limits_json(k));
+    connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
+    cJSON_Delete(o);
+    return 0;
+}
+
+static int op_exec(struct connection *c, struct frame *f, struct error *err)
+{
+    return exec_operation(c, f, err);
+}
+
+static int op_signal(struct connection *c, struct frame *f, struct error *err)
+{
+    int64_t sig = frame_get_int(f, "signal", 1, 64, 0);
+    (void)err;
+    if (sig != 0 && c->job != NULL) /* no answer: the command's end is one */
+        exec_signal(c->job, (int)sig);
+    return 0;
+}
+
+static int running(const struct keeper *k, struct error *err)
+{
+    if (k->sandbox != NULL && k->status != STATUS_STOPPING)
+        return 0;
+    error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s%s%s", k->id,
+              status_name(k->status), k->reason[0] != '\0' ? ": " : "", k->reason);
+    return error_hint(err, "cloche restart %s", k->id);
+}
+
+static int op_stats(struct connection *c, struct frame *f, struct error *err)
+{
+    const struct keeper *k = c->keeper;
+    struct sandbox_usage u = {0};
+    if (running(k, err) < 0)
+        return -1;
+    sandbox_usage(k->sandbox, &u);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", k->id);
+    add_u64(o, "uptime_ms", loop_now_ms() - k->started_ms);
+    cJSON_AddItemToObject(o, "usage", usage_json(k));
+    cJSON_AddItemToObject(o, "limits", limits_json(k));
+    cJSON *by = cJSON_AddObjectToObject(o, "enforced_by");
+    cJSON_AddStringToObject(by, "memory", means_name(u.memory_by));
+    cJSON_AddStringToObject(by, "processes", means_name(u.processes_by));
+    cJSON_AddStringToObject(by, "cpu", means_name(u.cpu_by));
+    connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
+    cJSON_Delete(o);
+    return 0;
+}
+
+static int freeze(struct connection *c, struct frame *f, bool frozen, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    if (running(k, err) < 0 || sandbox_freeze(k->sandbox, frozen, err) < 0)
+        return -1;
+    keeper_set_status(k, frozen ? STATUS_PAUSED : STATUS_RUNNING, NULL);
+    connection_reply(c, f->head.serial, NULL);
+    return 0;
+}
+
+static int op_pause(struct connection *c, struct frame *f, struct error *err)
+{
+    return freeze(c, f, true, err);
+}
+
+static int op_resume(struct connection *c, struct frame *f, struct error *err)
+{
+    return freeze(c, f, false, err);
+}
+
+/* --- update -------------------------------------------------------------------------------------
+ */
+
+static int save_spec(const struct keeper *k, struct error *err)
+{
+    _cleanup_free_ char *text = spec_to_json(k->spec);
+    _cleanup_close_ int fd =
+        openat(k->state_fd, "spec.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (text == NULL || fd < 0 || io_write_all(fd, text, strlen(text)) < 0 || fsync(fd) < 0 ||
+        renameat(k->state_fd, "spec.new", k->state_fd, "spec.json") < 0)
+        return error_set(err, "keeper.state", errno, "cannot write the spec of \"%s\"", k->id);
+    return 0;
+}
+
+static int op_update(struct connection *c, struct frame *f, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    struct spec_resources before = k->spec->resources, *r = &k->spec->resources;
+    if (running(k, err) < 0)
+        return -1;
+    int64_t memory = frame_get_int(f, "memory_bytes", 1, INT64_MAX, -1),
+            processes = frame_get_int(f, "processes", 1, 4194304, -1),
+            quota = frame_get_int(f, "cpu_quota_us", 1000, INT64_MAX, -1);
+    struct sandbox_usage u = {0};
+    sandbox_usage(k->sandbox, &u);
+    if (memory >= 0 && (uint64_t)memory < u.memory_bytes) {
+        error_set(err, "sandbox.in_use", 0,
+                  "sandbox \"%s\" uses %llu bytes of memory, more than the new limit of %lld",
+                  k->id, (unsigned long long)u.memory_bytes, (long long)memory);
+        return error_hint(err, "give it more, or restart it first");
+    }
+    if (processes >= 0 && (uint64_t)processes < u.processes) {
+        error_set(err, "sandbox.in_use", 0,
+                  "sandbox \"%s\" has %llu processes, more than the new limit of %lld", k->id,
+                  (unsigned long long)u.processes, (long long)processes);
+        return error_hint(err, "allow more, or end some first");
+    }
+    if (memory >= 0)
+        r->memory_bytes = (uint64_t)memory;
+    if (processes >= 0)
+        r->processes = (uint64_t)processes;
+    if (quota >= 0) {
+        r->cpu_quota_us = (uint64_t)quota;
+        r->cpu_period_us = 100000;
+    }
+    if (sandbox_update(k->sandbox, r, err) < 0) {
+        *r = before;
+        sandbox_update(k->sandbox, r, NULL);
+        return -1;
+    }
+    if (save_spec(k, err) < 0)
+        return -1;
+    connection_reply(c, f->head.serial, NULL);
+    return 0;
+}
+
+/* --- restart, destroy ----------------------------------------------------------------------------
+ */
+
+static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct keeper *),
+                      const char *event, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    bool force = frame_get_int(f, "force", 0, 1, 0) == 1;
+    if (k->stopped != NULL)
+        return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
+    unsigned busy = exec_count(k);
+    if (busy > 0 && !force) {
+        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" runs %u command%s of clients", k->id,
+                  busy, busy == 1 ? "" : "s");
+        return error_hint(err, "wait for it, or pass --force");
+    }
+    k->stop_client = c;
+    k->stop_serial = f->head.serial;
+    k->stop_span = journal_start(k, event, c, force ? "forced" : NULL);
+    keeper_stop(k, (uint64_t)frame_get_int(f, "grace_ms", 0, 3600000, GRACE_MS), then);
+    return 0;
+}
+
+static void answer_stop(struct keeper *k, const struct error *err)
+{
+    if (k->stop_client != NULL && err != NULL)
+        connection_error(k->stop_client, k->stop_serial, err);
+    else if (k->stop_client != NULL)
+        connection_reply(k->stop_client, k->stop_serial, NULL);
+    k->stop_client = NULL;
+}
+
+static void restart_stopped(struct keeper *k)
+{
+    struct error err = ERROR_INIT;
+    bool failed = keeper_release(k, &err) < 0;
+    if (!failed) {
+        k->restarts++;
+        failed = keeper_start(k, &err) < 0;
+    }
+    journal_stop(k, k->stop_span, "restart", k->stop_client, failed ? &err : NULL);
+    answer_stop(k, failed ? &err : NULL);
+}
+
+static int op_restart(struct connection *c, struct frame *f, struct error *err)
+{
+    return begin_stop(c, f, restart_stopped, "restart", err);
+}
+
+static void destroy_stopped(struct keeper *k)
+{
+    struct error err = ERROR_INIT;
+    answer_stop(k, keeper_remove(k, &err) < 0 ? &err : NULL);
+    loop_stop(k->loop);
+}
+
+static int op_destroy(struct connection *c, struct frame *f, struct error *err)
+{
+    return begin_stop(c, f, destroy_stopped, "destroy", err);
+}
+
+/* --- top -----------------------------------------------------------------------------------------
+ */
+
+struct process {
+    int pid, parent;
+    bool inside;
+    char state;
+    unsigned long long cpu_ticks, rss_pages;
+    char name[32];
+};
+
+/** One line of /proc/PID/stat (proc(5)); the name may hold anything, so from its last ')' on. */
+static bool read_process(int proc, const char *pid, struct process *ret)
+{
+    char path[300], text[1024];
+    snprintf(path, sizeof path, "%s/stat", pid);
+    if (io_read_file_at(proc, path, text, sizeof text) < 0)
+        return false;
+    char *open = strchr(text, '('), *close = strrchr(text, ')');
+    unsigned long long user, system;
+    if (open == NULL || close == NULL || close < open ||
+        sscanf(close + 1,
+               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u "
+               "%*u %llu",
+               &ret->state, &ret->parent, &user, &system, &ret->rss_pages) != 5)
+        return false;
+    ret->pid = atoi(pid);
+    ret->cpu_ticks = user + system;
+    ret->inside = false;
+    *close = '\0';
+    snprintf(ret->name, sizeof ret->name, "%.31s", open + 1);
+    return true;
+}
+
+static int op_top(struct connection *c, struct frame *f, struct error *err)
+{
+    const struct keeper *k = c->keeper;
+    if (running(k, err) < 0)
+        return -1;
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_closedir_ DIR *dir = opendir("/proc");
+    struct process *all = NULL;
+    size_t count = 0;
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        if (e->d_name[0] < '1' || e->d_name[0] > '9')
+            continue;
+        all = arena_grow(a, all, count, sizeof *all);
+        count += read_process(dirfd(dir), e->d_name, &all[count]);
+    }
+    /* everything inside descends from init; /proc need not list parents first */
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < count; i++) {
+            bool inside = all[i].pid == sandbox_pid(k->sandbox);
+            for (size_t n = 0; !inside && !all[i].inside && n < count; n++)
+                inside = all[n].inside && all[n].pid == all[i].parent;
+            again = again || (inside && !all[i].inside);
+            all[i].inside = all[i].inside || inside;
+        }
+    }
+    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "processes");
+    const double tick_ms = 1000.0 / (double)sysconf(_SC_CLK_TCK),
+                 page = (double)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < count; i++) {
+        if (!all[i].inside)
+            continue;
+        cJSON *p = cJSON_CreateObject();
+        const char state[2] = {all[i].state, '\0'};
+        cJSON_AddNumberToObject(p, "pid", all[i].pid);
+        cJSON_AddNumberToObject(p, "parent", all[i].parent);
+        cJSON_AddStringToObject(p, "state", state);
+        cJSON_AddNumberToObject(p, "cpu_ms", (double)all[i].cpu_ticks * tick_ms);
+        cJSON_AddNumberToObject(p, "memory_bytes", (double)all[i].rss_pages * page);
+        cJSON_AddStringToObject(p, "name", all[i].name);
+        cJSON_AddItemToArray(list, p);
+    }
+    connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
+    cJSON_Delete(o);
+    return 0;
+}
+
+/* --- table ---------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    const char *name, *event;
+    int (*handler)(struct connection *c, struct frame *f, struct error *err);
+} operations[] = {
+#define ROW(symbol, name, event, help) {name, event, op_##symbol},
+    OPERATIONS(ROW)
+#undef ROW
+};
+
+void operation_call(struct connection *c, struct frame *f)
+{
+    const char *name = frame_get(f, "op");
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; name != NULL && i < sizeof operations / sizeof *operations; i++) {
+        if (strcmp(operations[i].name, name) != 0)
+            continue;
+        const char *event = operations[i].event;
+        uint64_t span = event != NULL ? journal_start(c->keeper, event, c, NULL) : 0;
+        int rc = operations[i].handler(c, f, &err);
+        if (event != NULL)
+            journal_stop(c->keeper, span, event, c, rc < 0 ? &err : NULL);
+        if (rc < 0)
+            connection_error(c, f->head.serial, &err);
+        return;
+    }
+    error_set(&err, "protocol.operation", 0, "unknown operation \"%s\"", name != NULL ? name : "");
+    connection_error(c, f->head.serial, &err);
+}

@@ -1,0 +1,151 @@
+/* The door: who connects is looked at, one frame is read at a time, nothing blocks. */
+#include "runtime/keeper/keeper.h"
+
+#include "base/cleanup.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define CONNECTION_MAX 128
+
+static void connection_close(struct connection *c)
+{
+    struct keeper *k = c->keeper;
+    for (struct connection **at = &k->connections; *at != NULL; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    if (c->job != NULL)
+        exec_abandon(c->job);
+    if (k->stop_client == c)
+        k->stop_client = NULL;
+    loop_unwatch(k->loop, c->source);
+    close(c->fd);
+    free(c);
+}
+
+static void send_frame(struct connection *c, enum frame_type type, uint32_t serial,
+                       const struct fields *f, const int *fd)
+{
+    /* a client that does not read what it asked for loses the answer, not the keeper's time */
+    if (frame_send(c->fd, type, serial, f, fd, fd != NULL ? 1 : 0, MSG_DONTWAIT) < 0)
+        shutdown(c->fd, SHUT_RDWR);
+}
+
+void connection_reply(struct connection *c, uint32_t serial, const struct fields *f)
+{
+    send_frame(c, FRAME_OK, serial, f, NULL);
+}
+
+void connection_data(struct connection *c, uint32_t serial, const struct fields *f, int fd)
+{
+    send_frame(c, FRAME_DATA, serial, f, fd >= 0 ? &fd : NULL);
+}
+
+void connection_error(struct connection *c, uint32_t serial, const struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add_error(&f, err);
+    send_frame(c, FRAME_ERROR, serial, &f, NULL);
+}
+
+void connection_json(struct connection *c, uint32_t serial, char *text)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add(&f, "json", text != NULL ? text : "null");
+    free(text);
+    connection_reply(c, serial, &f);
+}
+
+static void on_connection(void *context, int fd, uint32_t events)
+{
+    static struct frame frame; /* one at a time, and only touched as far as it is filled */
+    struct connection *c = context;
+    (void)events;
+    int rc = frame_receive(fd, &frame, MSG_DONTWAIT);
+    if (rc < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (rc < 0) {
+        struct error err = ERROR_INIT;
+        error_set(&err, "protocol.frame", 0, "what was sent is not a frame of this protocol");
+        connection_error(c, 0, &err);
+    }
+    if (rc <= 0) {
+        connection_close(c);
+        return;
+    }
+    if (frame.head.type == FRAME_REQUEST)
+        operation_call(c, &frame);
+    frame_close_fds(&frame);
+}
+
+static void on_listener(void *context, int fd, uint32_t events)
+{
+    struct keeper *k = context;
+    (void)events;
+    _cleanup_close_ int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct ucred who;
+    socklen_t size = sizeof who;
+    unsigned count = 0;
+    for (const struct connection *c = k->connections; c != NULL; c = c->next)
+        count++;
+    if (peer < 0 || getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+        return;
+    struct connection refused = {.keeper = k, .fd = peer};
+    struct error err = ERROR_INIT;
+    if (who.uid != geteuid() && who.uid != 0) {
+        error_set(&err, "keeper.denied", 0, "user %u may not use sandboxes of user %u",
+                  (unsigned)who.uid, (unsigned)geteuid());
+        connection_error(&refused, 0, &err);
+        return;
+    }
+    struct connection *c = count < CONNECTION_MAX ? calloc(1, sizeof *c) : NULL;
+    if (c == NULL) {
+        error_set(&err, "keeper.busy", 0, "too many clients at sandbox \"%s\"", k->id);
+        connection_error(&refused, 0, &err);
+        return;
+    }
+    *c = (struct connection){.keeper = k, .fd = peer, .uid = who.uid, .pid = who.pid};
+    c->source = loop_watch(k->loop, c->fd, EPOLLIN, on_connection, c);
+    if (c->source == NULL) {
+        free(c);
+        return;
+    }
+    peer = -1;
+    c->next = k->connections;
+    k->connections = c;
+}
+
+int server_open(struct keeper *k, struct error *err)
+{
+    /* by the directory's fd: a path of any length fits into sun_path */
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/control.sock", k->run_fd);
+    unlinkat(k->run_fd, "control.sock", 0);
+    k->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t before = umask(0177);
+    int rc = k->listener < 0 ? -1 : bind(k->listener, (const struct sockaddr *)&a, sizeof a);
+    umask(before);
+    if (rc < 0 || listen(k->listener, CONNECTION_MAX) < 0)
+        return error_set(err, "keeper.socket", errno, "cannot make the control socket of \"%s\"",
+                         k->id);
+    k->listener_source = loop_watch(k->loop, k->listener, EPOLLIN, on_listener, k);
+    if (k->listener_source == NULL)
+        return error_set(err, "keeper.socket", errno, "cannot watch the control socket");
+    return 0;
+}
+
+void server_close(struct keeper *k)
+{
+    while (k->connections != NULL)
+        connection_close(k->connections);
+    loop_unwatch(k->loop, k->listener_source);
+    close(k->listener);
+    unlinkat(k->run_fd, "control.sock", 0);
+}

@@ -1,0 +1,183 @@
+#include "runtime/protocol.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void fields_add(struct fields *f, const char *key, const char *value)
+{
+    size_t k = strlen(key), v = strlen(value);
+    if (f->data == NULL)
+        f->data = malloc(PROTOCOL_MAX_BODY);
+    if (f->data == NULL || k >= PROTOCOL_MAX_BODY || v >= PROTOCOL_MAX_BODY ||
+        k + v + 2 > PROTOCOL_MAX_BODY - f->used) {
+        f->too_large = true;
+        return;
+    }
+    char *at = f->data + f->used;
+    memcpy(at, key, k);
+    at[k] = '=';
+    memcpy(at + k + 1, value, v + 1);
+    f->used += k + v + 2;
+}
+
+void fields_add_int(struct fields *f, const char *key, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    fields_add(f, key, text);
+}
+
+void fields_add_error(struct fields *f, const struct error *err)
+{
+    fields_add(f, "code", err->code != NULL ? err->code : "keeper.failed");
+    fields_add(f, "message", err->message);
+    fields_add(f, "hint", err->hint);
+    fields_add(f, "path", err->path);
+}
+
+void fields_free(struct fields *f)
+{
+    free(f->data);
+    f->data = NULL;
+}
+
+bool frame_check(const struct frame_head *head, const char *body, size_t size)
+{
+    return size >= sizeof *head && size - sizeof *head <= PROTOCOL_MAX_BODY &&
+           head->magic == PROTOCOL_MAGIC && head->version == PROTOCOL_VERSION &&
+           head->type >= FRAME_REQUEST && head->type <= FRAME_ERROR &&
+           head->size == size - sizeof *head && (head->size == 0 || body[head->size - 1] == '\0');
+}
+
+const char *frame_next(const struct frame *f, const char *key, const char *last)
+{
+    size_t n = strlen(key);
+    const char *end = f->body + f->head.size;
+    const char *at = last == NULL ? f->body : last + strlen(last) + 1;
+    while (at < end) {
+        size_t len = strlen(at); /* the body ends with a NUL: frame_check() */
+        if (len > n && memcmp(at, key, n) == 0 && at[n] == '=')
+            return at + n + 1;
+        at += len + 1;
+    }
+    return NULL;
+}
+
+const char *frame_get(const struct frame *f, const char *key)
+{
+    return frame_next(f, key, NULL);
+}
+
+int64_t frame_get_int(const struct frame *f, const char *key, int64_t min, int64_t max,
+                      int64_t otherwise)
+{
+    const char *text = frame_get(f, key);
+    uint64_t n;
+    if (text == NULL)
+        return otherwise;
+    bool negative = text[0] == '-';
+    if (!io_parse_u64(text + negative, &n) || n > INT64_MAX)
+        return otherwise;
+    int64_t value = negative ? -(int64_t)n : (int64_t)n;
+    return value < min || value > max ? otherwise : value;
+}
+
+int frame_error(const struct frame *f, struct error *err)
+{
+    static _Thread_local char code[64];
+    static const char *const keys[] = {"code", "message", "hint", "path"};
+    const char *values[4];
+    for (int i = 0; i < 4; i++) {
+        values[i] = frame_get(f, keys[i]);
+        values[i] = values[i] != NULL ? values[i] : "";
+    }
+    snprintf(code, sizeof code, "%s", values[0]);
+    error_set(err, code, 0, "%s", values[1]);
+    if (values[2][0] != '\0')
+        error_hint(err, "%s", values[2]);
+    if (values[3][0] != '\0')
+        error_path(err, values[3]);
+    return -1;
+}
+
+int frame_send(int socket, enum frame_type type, uint32_t serial, const struct fields *fields,
+               const int *fds, int fd_count, int flags)
+{
+    if ((fields != NULL && fields->too_large) || fd_count > PROTOCOL_MAX_FDS) {
+        errno = E2BIG;
+        return -1;
+    }
+    struct frame_head head = {.magic = PROTOCOL_MAGIC,
+                              .version = PROTOCOL_VERSION,
+                              .type = (uint16_t)type,
+                              .serial = serial,
+                              .size = fields != NULL ? (uint32_t)fields->used : 0};
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_MAX_FDS)];
+    } space = {0};
+    struct iovec iov[2] = {
+        {.iov_base = &head, .iov_len = sizeof head},
+        {.iov_base = fields != NULL ? fields->data : NULL, .iov_len = head.size}};
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+    if (fd_count > 0) {
+        size_t bytes = sizeof(int) * (size_t)fd_count;
+        msg.msg_control = space.buf;
+        msg.msg_controllen = CMSG_SPACE(bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(c), fds, bytes);
+    }
+    ssize_t n;
+    do
+        n = sendmsg(socket, &msg, MSG_NOSIGNAL | flags);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -1 : 0;
+}
+
+void frame_close_fds(struct frame *f)
+{
+    for (int i = 0; i < f->fd_count; i++)
+        close(f->fds[i]);
+    f->fd_count = 0;
+}
+
+int frame_receive(int socket, struct frame *ret, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_MAX_FDS)];
+    } space = {0};
+    struct iovec iov[2] = {{.iov_base = &ret->head, .iov_len = sizeof ret->head},
+                           {.iov_base = ret->body, .iov_len = sizeof ret->body}};
+    struct msghdr msg = {.msg_iov = iov,
+                         .msg_iovlen = 2,
+                         .msg_control = space.buf,
+                         .msg_controllen = sizeof space.buf};
+    ssize_t n;
+    do
+        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
+    while (n < 0 && errno == EINTR);
+    ret->fd_count = 0;
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        return 0;
+    if (n < 0)
+        return -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        ret->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(ret->fds, CMSG_DATA(c), sizeof(int) * (size_t)ret->fd_count);
+    }
+    if (frame_check(&ret->head, ret->body, (size_t)n) &&
+        (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+        return 1;
+    frame_close_fds(ret);
+    errno = EPROTO;
+    return -1;
+}
