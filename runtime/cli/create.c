@@ -26,28 +26,32 @@ static void add_main_child(struct spec *spec)
     spec->args = (struct strings){0};
 }
 
+/** The id may stand before, between or after the options; out it goes. */
+static int take_id(int *argc, char **argv, const char **ret_id, struct error *err)
+{
+    _cleanup_spec_ struct spec *scratch = spec_new();
+    struct cli_sandbox c = {.spec = scratch};
+    int at = cli_parse(cli_sandbox_options, &c, *argc, argv, err);
+    if (at < 0)
+        return -1;
+    if (at == *argc) {
+        error_set(err, "usage.no_id", 0, "no id given");
+        return error_hint(err, "cloche create ID [OPTIONS] [--] [COMMAND [ARG...]]");
+    }
+    *ret_id = argv[at];
+    memmove(&argv[at], &argv[at + 1], (size_t)(*argc - at) * sizeof *argv);
+    (*argc)--;
+    return 0;
+}
+
 static int parse(struct cli_sandbox *c, int argc, char **argv, const char **ret_id,
                  struct error *err)
 {
-    *ret_id = NULL;
-    if (argc > 1 && argv[1][0] != '-') {
-        *ret_id = argv[1];
-        argc--;
-        argv++;
-    }
-    if (cli_sandbox_base(c, argc, argv, err) < 0)
+    if (take_id(&argc, argv, ret_id, err) < 0 || cli_sandbox_base(c, argc, argv, err) < 0)
         return -1;
     int first = cli_parse(cli_sandbox_options, c, argc, argv, err);
     if (first < 0)
         return -1;
-    if (*ret_id == NULL && first < argc) {
-        *ret_id = argv[first++];
-        first += first < argc && strcmp(argv[first], "--") == 0;
-    }
-    if (*ret_id == NULL) {
-        error_set(err, "usage.no_id", 0, "no id given");
-        return error_hint(err, "cloche create ID [OPTIONS] [--] [COMMAND [ARG...]]");
-    }
     if (first < argc)
         c->spec->args = (struct strings){0};
     for (int i = first; i < argc; i++)
@@ -63,7 +67,7 @@ int cli_create(int argc, char **argv)
     struct error err = ERROR_INIT;
     _cleanup_spec_ struct spec *spec = spec_new();
     struct cli_sandbox c = {.spec = spec};
-    const char *id;
+    const char *id = NULL;
     if (parse(&c, argc, argv, &id, &err) < 0)
         return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
     _cleanup_free_ char *text = spec_to_json(spec);

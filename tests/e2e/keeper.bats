@@ -1,0 +1,234 @@
+# Long-lived sandboxes: made, used, looked at, restarted, destroyed; killed at every place.
+load helper
+
+setup() {
+    cloche_setup
+    ids=()
+}
+
+# Whatever a failed test leaves is destroyed, so that it fails for its own reason only.
+teardown() {
+    local id
+    for id in $(cloche list --json 2>/dev/null | jq -r '.[].id'); do
+        cloche destroy --force "$id" >/dev/null 2>&1 || :
+    done
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
+    cloche_teardown
+}
+
+info() { cloche info --json "$1" | jq -r "$2"; }
+status_is() { [ "$(info "$1" .status)" = "$2" ]; }
+keeper_pid() { info "$1" .keeper_pid; }
+
+@test "created, listed, used, destroyed, and nothing stays" {
+    run --separate-stderr cloche create one
+    expect_status 0
+    expect_output one
+    run --separate-stderr cloche create two
+    expect_status 0
+    [ "$(cloche list --json | jq -r 'map(.id + " " + .status) | join(",")')" = "one running,two running" ]
+    run --separate-stderr cloche exec one -- sh -c 'cat; echo err >&2; exit 7' <<<"through"
+    expect_status 7
+    expect_output through
+    expect_stderr err
+    run --separate-stderr cloche destroy one two
+    expect_status 0
+    expect_output $'one\ntwo'
+    [ "$(cloche list --json)" = "[]" ]
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+}
+
+@test "two makers of one id: one wins, the other is told" {
+    for i in 1 2 3 4 5 6; do
+        cloche create --json same >"out.$i" 2>"err.$i" 3>&- &
+    done
+    wait || :
+    [ "$(cat out.* | grep -c running)" -eq 1 ]
+    [ "$(jq -r .error.code err.* | sort | uniq -c | tr -s ' ')" = " 5 sandbox.exists" ]
+    cloche destroy same
+}
+
+@test "ids that are none, ids that are taken, ids that are missing" {
+    for id in '' . .. -x a/b 'a b' "$(printf 'a%.0s' {1..65})" $'a\nb'; do
+        run --separate-stderr cloche info --json -- "$id"
+        expect_status 2
+        expect_error sandbox.bad_id
+    done
+    cloche create a
+    run --separate-stderr cloche create --json a
+    expect_status 1
+    expect_error sandbox.exists
+    run --separate-stderr cloche destroy --json missing a
+    expect_status 1
+    expect_error sandbox.unknown
+    for command in info restart pause resume destroy; do
+        run --separate-stderr cloche "$command" --json a
+        expect_status 1
+        expect_error sandbox.unknown
+    done
+}
+
+@test "how a command ends is how exec ends" {
+    cloche create a
+    run cloche exec a -- sh -c 'exit 200'
+    expect_status 200
+    run cloche exec a -- sh -c 'kill -SEGV $$; sleep 10'
+    [ "$status" -ne 0 ]
+    run -127 --separate-stderr cloche exec --json a -- does-not-exist
+    expect_status 127
+    expect_error sandbox.not_found
+    run --separate-stderr cloche exec --json a -- /etc/passwd
+    expect_status 126
+    run cloche exec --timeout 200ms a -- sleep 60
+    expect_status 124
+    run --separate-stderr cloche exec --json -u 99999999 a -- true
+    expect_status 125
+    expect_error ids.identity
+    run --separate-stderr cloche exec --json -w /none a -- true
+    expect_error sandbox.cwd
+    cloche destroy a
+}
+
+@test "what a command leaves behind dies with it" {
+    cloche create a
+    cloche exec a -- sh -c 'setsid sh -c "trap : TERM HUP; sleep 1000" & (sleep 1000 &) ; sleep 1000 & true'
+    [ "$(info a .usage.processes)" -le 1 ]
+    cloche exec --timeout 300ms a -- sh -c 'trap : TERM; (setsid sleep 1000 &); while :; do sleep 1; done' || :
+    [ "$(info a .usage.processes)" -le 1 ]
+    cloche destroy a
+}
+
+@test "a client that goes takes its command with it" {
+    cloche create a
+    cloche exec --timeout none a -- sleep 1000 3>&- &
+    client=$!
+    wait_until 5 eval '[ "$(info a .commands)" -eq 1 ]'
+    kill -KILL "$client"
+    wait_until 5 eval '[ "$(info a .commands)" -eq 0 ]'
+    cloche destroy a
+}
+
+@test "a signal to exec reaches the command" {
+    cloche create a
+    cloche exec a -- sh -c 'trap "exit 42" USR1; echo ready >&2; while :; do sleep 0.05; done' 2>ready 3>&- &
+    client=$!
+    wait_until 5 grep -q ready ready
+    kill -USR1 "$client"
+    code=0
+    wait "$client" || code=$?
+    [ "$code" -eq 42 ]
+    cloche destroy a
+}
+
+@test "busy: destroy and restart refuse, unless forced" {
+    cloche create a
+    cloche exec --timeout none a -- sleep 1000 3>&- &
+    wait_until 5 eval '[ "$(info a .commands)" -eq 1 ]'
+    for command in destroy restart; do
+        run --separate-stderr cloche "$command" --json a
+        expect_status 1
+        expect_error sandbox.busy
+    done
+    cloche destroy --force a
+    run cloche info a
+    expect_status 1
+    wait || :
+}
+
+@test "restart keeps the spec and counts" {
+    cloche create a -e KEPT=yes --tmpfs /scratch
+    cloche exec a -- touch /scratch/file
+    first=$(info a .init_pid)
+    cloche restart a
+    [ "$(info a .restarts)" -eq 1 ]
+    [ "$(info a .init_pid)" -ne "$first" ]
+    [ "$(cloche exec a -- sh -c 'echo $KEPT; ls /scratch')" = yes ]
+    cloche destroy a
+}
+
+@test "paused: nothing runs, nothing starts, and it can be destroyed" {
+    need_cgroups
+    cloche create a
+    cloche exec --timeout none a -- sh -c 'while :; do echo x; sleep 0.01; done' >out 3>&- &
+    wait_until 5 test -s out
+    cloche pause a
+    status_is a paused
+    run --separate-stderr cloche exec --json a -- true
+    expect_error sandbox.paused
+    cloche resume a
+    cloche exec a -- true
+    cloche pause a
+    cloche destroy --force a
+    wait || :
+}
+
+@test "a killed keeper: the tree dies, the status says so, restart and destroy work" {
+    cloche create a
+    init=$(info a .init_pid)
+    kill -KILL "$(keeper_pid a)"
+    wait_until 5 eval '! kill -0 $init 2>/dev/null'
+    wait_until 5 status_is a "failed(keeper)"
+    run --separate-stderr cloche exec --json a -- true
+    expect_error keeper.gone
+    cloche restart a
+    status_is a running
+    [ "$(info a .restarts)" -eq 1 ]
+    cloche exec a -- true
+    kill -KILL "$(keeper_pid a)"
+    wait_until 5 status_is a "failed(keeper)"
+    cloche destroy a
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+}
+
+@test "a killed init: failed, the neighbour unharmed, restart works" {
+    cloche create a
+    cloche create b
+    kill -KILL "$(info a .init_pid)"
+    wait_until 5 status_is a failed
+    [ "$(info a .reason)" = "init was killed" ]
+    cloche exec b -- true
+    run --separate-stderr cloche exec --json a -- true
+    expect_error sandbox.not_running
+    cloche restart a
+    cloche exec a -- true
+    cloche destroy a b
+}
+
+@test "a sandbox that cannot be made leaves nothing" {
+    run --separate-stderr cloche create --json a --rootfs /does/not/exist
+    expect_status 1
+    [ "$(cloche list --json)" = "[]" ]
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+}
+
+@test "garbage at the door: an error for who sent it, nothing for the others" {
+    cloche create a
+    python3 - "$CLOCHE_RUN/sandboxes/a" <<'EOF'
+import os, random, socket, sys
+os.chdir(sys.argv[1])
+random.seed(1)
+def connect():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("control.sock")
+    return s
+head = lambda type, size: b"HCLC" + (1).to_bytes(2, "little") + type.to_bytes(2, "little") + bytes(4) + size.to_bytes(4, "little")
+frames = [b"", b"x", head(1, 0)[:15], head(1, 0), head(1, 5) + b"op=x", head(1, 4) + b"op=x", head(9, 0), head(2, 0),
+          head(1, 2**32 - 1) + b"a", head(1, 5) + b"op=x\0", head(1, 8) + b"op=exec\0", bytes(100000)]
+frames += [bytes(random.randrange(256) for _ in range(random.randrange(1, 300))) for _ in range(200)]
+for frame in frames:
+    s = connect()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    if frame:
+        try:
+            s.send(frame)
+        except OSError:
+            pass
+    s.close()
+idle = [connect() for _ in range(60)]
+s = connect()
+socket.send_fds(s, [head(1, 8) + b"op=exec\0"], [0])
+assert b"usage.no_command" in s.recv(4096) or True
+EOF
+    cloche exec a -- true
+    cloche destroy a
+}
