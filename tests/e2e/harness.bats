@@ -80,13 +80,13 @@ need_private() {
 
 @test "the runner counts, and fails for a crash, a missing count and a skip that is not allowed" {
     need_guard
-    mkdir -p tree/tests/attacks tree/build/tests
+    mkdir -p tree/tests/fuzz tree/build/tests
     cp -r "$CHECKOUT/tests/run" "$CHECKOUT/tests/allowed-skips" "$CHECKOUT/tests/lib" tree/tests/
     cp "$CLOCHE_BUILD_DIR/tests/guard" tree/build/tests/
     suite() {
-        printf '#!/bin/sh\n%s\n' "$1" >tree/tests/attacks/run
-        chmod +x tree/tests/attacks/run
-        CLOCHE_BUILD=build run --separate-stderr tree/tests/run attacks
+        printf '#!/bin/sh\n%s\n' "$1" >tree/tests/fuzz/run
+        chmod +x tree/tests/fuzz/run
+        CLOCHE_BUILD=build run --separate-stderr tree/tests/run fuzz
     }
     last() { printf '%s\n' "${lines[@]: -1}"; }
 
