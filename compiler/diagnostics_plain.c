@@ -33,6 +33,11 @@ static struct text after(struct text t, size_t n)
     return n > t.size ? (struct text){t.at + t.size, 0} : (struct text){t.at + n, t.size - n};
 }
 
+static const char *find(struct text t, const char *word)
+{
+    return t.at == NULL ? NULL : memmem(t.at, t.size, word, strlen(word));
+}
+
 static struct text trim(struct text t)
 {
     while (t.size > 0 && (t.at[0] == ' ' || t.at[0] == '\t'))
@@ -246,14 +251,14 @@ static bool form_linker(struct scan *s, struct text t)
 {
     bool ld = false;
     if (t.at[0] == '/') {
-        const char *end = memmem(t.at, t.size, "/ld: ", 5);
+        const char *end = find(t, "/ld: ");
         ld = end != NULL && memchr(t.at, ' ', (size_t)(end - t.at)) == NULL;
         if (ld)
             t = trim(after(t, (size_t)(end - t.at) + 5));
     }
-    if (t.size == 0 || memmem(t.at, t.size, ": in function `", 15) != NULL)
+    if (t.size == 0 || find(t, ": in function `") != NULL)
         return true;
-    const char *section = memmem(t.at, t.size, ":(.", 3);
+    const char *section = find(t, ":(.");
     if (section != NULL) {
         const char *end = memmem(section, t.size - (size_t)(section - t.at), "): ", 3);
         if (end == NULL)
@@ -299,7 +304,7 @@ static bool form_shell(struct scan *s, struct text t)
 {
     if (s->format == DIAGNOSTICS_CLANG)
         return false;
-    const char *colon = memmem(t.at, t.size, ": ", 2);
+    const char *colon = find(t, ": ");
     if (colon == NULL)
         return false;
     struct text file = {t.at, (size_t)(colon - t.at)}, rest = after(t, file.size + 2);
@@ -320,7 +325,7 @@ static bool form_traceback(struct scan *s, struct text t)
     struct text bare = trim(t);
     if (starts(bare, "File \"")) {
         struct text name = after(bare, 6);
-        const char *end = memmem(name.at, name.size, "\", line ", 8);
+        const char *end = find(name, "\", line ");
         unsigned line;
         if (end != NULL) {
             name.size = (size_t)(end - name.at);

@@ -308,3 +308,25 @@ EOF
     done <"$corpus/evil.table"
     [ "$bad" -eq 0 ]
 }
+
+@test "a full disk, or one that cannot be written: the compile works, nothing is kept" {
+    need_root
+    [ -n "${CLOCHE_TEST_PRIVATE-}" ] || skip "not started by tests/run"
+    mount -t tmpfs -o size=32k tmpfs "$CLOCHE_ROOT"
+    head -c 1M /dev/zero >"$CLOCHE_ROOT/fill" 2>/dev/null || :
+    run --separate-stderr compile hello.c -o out --json
+    [ "$(field '.verdict, .cache_hit')" = $'ok\nfalse' ] || { umount "$CLOCHE_ROOT"; show_result; return 1; }
+    mount -o remount,ro "$CLOCHE_ROOT"
+    run --separate-stderr compile hello.c -o out --json
+    umount "$CLOCHE_ROOT"
+    [ "$(field '.verdict, .cache_hit')" = $'ok\nfalse' ]
+    [ "$(./out)" = hi ]
+    mkdir disk
+    mount -t tmpfs -o size=4k tmpfs disk
+    run --separate-stderr compile hello.c -o disk/out --json
+    found=$(ls disk)
+    umount disk
+    expect_status 1
+    expect_error compile.output
+    [ -z "$found" ]
+}
