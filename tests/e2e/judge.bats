@@ -1,4 +1,5 @@
 # cloche judge, as a teacher types it.
+# Not in the virtual machine: compilers take minutes there, and the sandbox that they run in is tested by the other files.
 load helper
 
 setup() {
