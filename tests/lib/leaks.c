@@ -129,10 +129,15 @@ static void list_ipc(struct lines *to)
     }
 }
 
-static bool is_ours(const char *group, const struct lines *pids)
+/* A group of one of @pids; not one that an earlier process of the same number left behind. */
+static bool is_ours(const char *path, const char *group, const struct lines *pids,
+                    const struct timespec *since)
 {
     char *end;
-    if (strncmp(group, "run-", 4) != 0)
+    struct stat st;
+    if (strncmp(group, "run-", 4) != 0 || stat(path, &st) < 0 ||
+        st.st_ctim.tv_sec < since->tv_sec ||
+        (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec < since->tv_nsec))
         return false;
     unsigned long pid = strtoul(group + 4, &end, 10);
     if (*end != '-')
@@ -144,7 +149,7 @@ static bool is_ours(const char *group, const struct lines *pids)
 }
 
 static void list_cgroups(struct lines *to, const char *path, bool in_slice,
-                         const struct lines *pids)
+                         const struct lines *pids, const struct timespec *since)
 {
     DIR *directory = opendir(path);
     if (directory == NULL)
@@ -154,10 +159,10 @@ static void list_cgroups(struct lines *to, const char *path, bool in_slice,
         if (d->d_type != DT_DIR || d->d_name[0] == '.' ||
             snprintf(below, sizeof below, "%s/%s", path, d->d_name) >= (int)sizeof below)
             continue;
-        if (in_slice && is_ours(d->d_name, pids))
+        if (in_slice && is_ours(below, d->d_name, pids, since))
             add(to, "cgroup %s", below);
         else if (!in_slice)
-            list_cgroups(to, below, strcmp(d->d_name, "cloche.slice") == 0, pids);
+            list_cgroups(to, below, strcmp(d->d_name, "cloche.slice") == 0, pids, since);
     }
     closedir(directory);
 }
@@ -211,8 +216,10 @@ static struct lines list_all(const char *directory)
 
     snprintf(path, sizeof path, "%s/pids", directory);
     struct lines pids = read_lines(path);
-    if (pids.count > 0)
-        list_cgroups(&list, "/sys/fs/cgroup", false, &pids);
+    struct stat begun;
+    snprintf(path, sizeof path, "%s/bin/cloche", directory);
+    if (pids.count > 0 && stat(path, &begun) == 0)
+        list_cgroups(&list, "/sys/fs/cgroup", false, &pids, &begun.st_ctim);
     clear(&pids);
 
     static const char *const trees[] = {"root", "run", "tmp"};
