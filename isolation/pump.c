@@ -42,6 +42,32 @@ void pump_drop(struct sandbox *s)
         finish(s, &s->pumps[i]);
 }
 
+/**
+ * Tell the program's terminal that its input is over, as ^D does. A program that reads lines itself
+ * (a shell) switches the terminal to raw and back, and in between the mark is lost: so it is made
+ * again whenever the program has written something, a prompt for one. Not where the terminal would
+ * echo it, which is output again.
+ */
+static int end_of_input(struct sandbox *s)
+{
+    struct termios t;
+    if (tcgetattr(s->terminal, &t) < 0)
+        return -1;
+    bool lines = (t.c_lflag & ICANON) != 0;
+    if (!lines && (t.c_lflag & ECHO) != 0)
+        return 0;
+    char end = lines && t.c_cc[VEOF] != 0 ? (char)t.c_cc[VEOF] : 4;
+    return write(s->terminal, &end, 1) < 0 && errno != EAGAIN ? -1 : 0;
+}
+
+static bool is_over(const struct sandbox *s)
+{
+    for (size_t i = 0; i < s->pump_count; i++)
+        if (s->pumps[i].terminal_input)
+            return s->pumps[i].done;
+    return false;
+}
+
 int pump_open(struct sandbox *s, struct pump *p, struct error *err)
 {
     struct stat st;
@@ -57,13 +83,12 @@ int pump_open(struct sandbox *s, struct pump *p, struct error *err)
         return 0;
     if (errno == EPERM &&
         p->terminal_input) { /* a file as input of a terminal: give it all at once, its end too */
-        char end = 4;
         ssize_t n;
         while ((n = read(p->from, p->buf, p->room)) > 0) {
             if (io_write_all(p->to, p->buf, (size_t)n) < 0)
                 break;
         }
-        if (write(p->to, &end, 1) < 0)
+        if (end_of_input(s) < 0)
             return error_set(err, "sandbox.streams", errno,
                              "cannot write to the program's terminal");
         p->done = true;
@@ -145,12 +170,13 @@ static void receive(struct sandbox *s, struct pump *p)
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (n <= 0) { /* a terminal without a program left says EIO */
-        char end = 4;
-        if (p->terminal_input && write(p->to, &end, 1) < 0)
-            errno = 0;
+        if (p->terminal_input)
+            end_of_input(s);
         finish(s, p);
         return;
     }
+    if (p->from == s->terminal && is_over(s))
+        end_of_input(s);
     size_t kept = within_limit(s, p, (size_t)n);
     if (p->capture) {
         keep(p, chunk, kept);
