@@ -8,6 +8,7 @@
 
 #define PROGRAM_DIR   "/judge"
 #define STDERR_KEPT   4096
+#define OUTPUT_MAX    (256U << 20)
 #define CHECKER_CPU   10000U
 #define CHECKER_WALL  30000U
 #define CHECKER_BYTES (512U << 20)

@@ -53,6 +53,9 @@ static const struct spec *test_spec(struct judge *j, struct slot *s, const struc
     }
     limits_apply(spec, &t->limits);
     limits_apply(spec, &j->job->limits);
+    /* the output is kept in memory until it is judged */
+    if (spec->output_bytes > OUTPUT_MAX)
+        spec->output_bytes = OUTPUT_MAX;
     return spec;
 }
 
