@@ -191,8 +191,7 @@ static int add_dir(struct cgroup *g, struct cgroup_dir *d, bool chosen_by_spec, 
         unlinkat(d->slice_fd, g->name, AT_REMOVEDIR);
         return cgroup_denied(d->version, "open a control group", d->path, errnum, err);
     }
-    if (g->dir_count == 0)
-        flock(d->fd, LOCK_EX | LOCK_NB); /* "my creator lives": see the sweep */
+    flock(d->fd, LOCK_EX | LOCK_NB); /* "my creator lives": see the sweep */
     if (d->version == 2)
         g->v2 = g->dir_count;
     g->dirs[g->dir_count++] = *d;
@@ -393,10 +392,10 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
     unsigned want = cgroup_wanted(r);
     if (err == NULL)
         err = &ours;
-    if (g->dir_count > 0)
-        cgroup_sweep_slice(&g->layout, &g->dirs[0]);
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
+    for (int i = 0; i < g->dir_count; i++)
+        cgroup_sweep_slice(&g->dirs[i]);
     if (apply(g, r, want, required, err) < 0)
         return -1;
     if (g->v2 >= 0 && g->dirs[g->v2].controllers != 0)

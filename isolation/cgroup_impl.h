@@ -6,9 +6,9 @@
  * and where the caller stands in it. For each hierarchy that a sandbox needs, the directory
  * cloche.slice is opened or made, and the group in it; from then on only these fds are used.
  *
- * dirs[0] is the primary directory: made first and removed last, so that a run that dies at any
- * moment leaves an entry where the next run's sweep looks. Its creator holds a flock on it: a
- * sweeper that cannot see the creator's pid (another pid namespace) still sees the lock.
+ * A run that dies at any moment leaves entries where the next run's sweep looks: in the slice of
+ * each hierarchy. The creator holds a flock on each of its directories, so that a sweeper that
+ * cannot see the creator's pid (another pid namespace) still sees the lock.
  *
  *   cgroup_layout.c   mounts and own groups; names; the parsers (pure, unit-tested)
  *   cgroup_v1.c       files of v1 controllers
@@ -191,14 +191,15 @@ int cgroup_systemd_scope(struct error *err);
 bool cgroup_systemd_running(void);
 
 /** Kill what is in the group @name of the slices @dirs (v2 among them or not), wait, remove them,
- * dirs[0] last. The deadline is CGROUP_REMOVE_MS; cgroup.busy names what stayed. */
+ * the last made first. The deadline is CGROUP_REMOVE_MS; cgroup.busy names what stayed. */
 int cgroup_remove_dirs(const struct cgroup_dir *dirs, int count, const char *name, bool kill,
                        struct error *err);
 
 /** Sleep, bounded, until a group that was told to freeze is frozen. */
 bool cgroup_wait_frozen(const struct cgroup_dir *d);
 
-/** Remove groups of dead runs that stand in @slice_fd, from every hierarchy. Returns how many. */
-int cgroup_sweep_slice(const struct cgroup_layout *l, const struct cgroup_dir *slice);
+/** Remove groups of dead runs from one hierarchy's slice. Each hierarchy is swept for itself: two
+ * callers may share the v2 slice and stand in different v1 groups. Returns how many. */
+int cgroup_sweep_slice(const struct cgroup_dir *slice);
 
 #endif

@@ -166,31 +166,22 @@ int cgroup_remove_dirs(const struct cgroup_dir *dirs, int count, const char *nam
         if (result == 0)
             report_busy(&dirs[i], name, errno, err);
         result = -1;
-        /* the primary entry must outlive the others, or no sweep would find them */
-        if (i > 0)
-            return -1;
     }
     return result;
 }
 
-/* Every hierarchy of ours that has a slice, @primary first. The caller closes all but dirs[0]. */
-static int open_all_slices(const struct cgroup_layout *l, const struct cgroup_dir *primary,
-                           struct cgroup_dir *dirs, int max)
+/* Every hierarchy of ours that has a slice. The caller closes them. */
+static int open_all_slices(const struct cgroup_layout *l, struct cgroup_dir *dirs, int max)
 {
     int count = 0;
     unsigned done = 0;
-    if (primary != NULL) {
-        dirs[count++] = *primary;
-        if (primary->version == 1)
-            done = primary->controllers;
-    }
     for (int c = 0; c < CTL_COUNT && count < max; c++) {
         if ((done & CTL_BIT(c)) || l->own_v1[c] == NULL ||
             cgroup_v1_open_slice(l, (enum cgroup_controller)c, false, &dirs[count], NULL) < 0)
             continue;
         done |= dirs[count++].controllers;
     }
-    if (count < max && l->own_v2 != NULL && (primary == NULL || primary->version == 1)) {
+    if (count < max && l->own_v2 != NULL) {
         struct cgroup_layout copy = *l;
         if (cgroup_v2_open_slice(&copy, 0, 0, false, &dirs[count], NULL) == 0)
             count++;
@@ -214,7 +205,7 @@ static bool owner_is_gone(int slice_fd, const char *name)
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-int cgroup_sweep_slice(const struct cgroup_layout *l, const struct cgroup_dir *slice)
+int cgroup_sweep_slice(const struct cgroup_dir *slice)
 {
     struct dirent64_raw {
         uint64_t ino;
@@ -224,8 +215,7 @@ int cgroup_sweep_slice(const struct cgroup_layout *l, const struct cgroup_dir *s
         char name[];
     };
     _Alignas(8) char buf[32768];
-    struct cgroup_dir all[CGROUP_DIRS_MAX];
-    int count = 0, removed = 0;
+    int removed = 0;
     pid_t alive = getpid();
     long n;
     if (lseek(slice->slice_fd, 0, SEEK_SET) < 0)
@@ -243,13 +233,10 @@ int cgroup_sweep_slice(const struct cgroup_layout *l, const struct cgroup_dir *s
             }
             if (!owner_is_gone(slice->slice_fd, e->name))
                 continue;
-            if (count == 0)
-                count = open_all_slices(l, slice, all, CGROUP_DIRS_MAX);
-            if (cgroup_remove_dirs(all, count, e->name, true, NULL) == 0)
+            if (cgroup_remove_dirs(slice, 1, e->name, true, NULL) == 0)
                 removed++;
         }
     }
-    close_slices(all, 1, count);
     return removed;
 }
 
@@ -263,9 +250,9 @@ int cgroup_sweep(const char *id, struct error *err)
         return -1;
     }
     struct cgroup_dir all[CGROUP_DIRS_MAX];
-    int count = open_all_slices(&l, NULL, all, CGROUP_DIRS_MAX), removed = 0, result = 0;
+    int count = open_all_slices(&l, all, CGROUP_DIRS_MAX), removed = 0, result = 0;
     for (int i = 0; i < count; i++)
-        removed += cgroup_sweep_slice(&l, &all[i]);
+        removed += cgroup_sweep_slice(&all[i]);
     for (int i = 0; id != NULL && i < count; i++) {
         if (faccessat(all[i].slice_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
