@@ -174,6 +174,11 @@ asan: ## address and undefined behaviour sanitizers over unit and e2e
 	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
+soak: ## by hand: 10000 runs in a row and 300 killed ones leave nothing (tests/soak RUNS KILLED)
+	tests/deps build test
+	$(MAKE) all test-bins
+	tests/soak
+
 # --- checks ----------------------------------------------------------------------------------------------
 # hostile programs for the compiler, submissions and diagnostics are material, not sources
 MATERIAL := tests/corpus/% tests/compile/attacks/% $(addsuffix /%,$(wildcard tests/judge/*/submissions))
@@ -213,7 +218,7 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
-.PHONY: all test test-bins unit-bins quickstart bench vmtest asan check check-format format check-layers \
+.PHONY: all test test-bins unit-bins quickstart bench vmtest asan soak check check-format format check-layers \
         check-cppcheck check-compilers check-tidy install clean help
 .SECONDARY:
 
