@@ -1,4 +1,5 @@
 # What is wrong is refused before anything starts: one line with the fix, the right status, nothing left.
+# Not in the virtual machine: nothing starts, so nothing depends on the kernel
 load helper
 
 # refused STATUS MESSAGE ARGUMENT...: `cloche run ARGUMENT... -- touch /work/ran` says exactly MESSAGE.

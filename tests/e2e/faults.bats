@@ -1,5 +1,6 @@
 # Each system call of a launch made to fail in turn: the program must never run in a sandbox that is not complete.
 # tests/faults/walk.py has the rules, and the table of calls that may fail.
+# Not in the virtual machine: too slow under emulation
 load helper
 
 setup() {

@@ -1,4 +1,5 @@
 # Volumes, tmpfs, root file systems, hostile ones among them.
+# Not in the virtual machine: minutes under emulation; the attacks on roots and mounts run there
 load helper
 
 inside() { run --separate-stderr cloche run "$@"; }

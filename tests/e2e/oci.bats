@@ -1,4 +1,5 @@
 # OCI files: what runc and crun write runs unchanged, and every field is honoured.
+# Not in the virtual machine: minutes under emulation; no field of it depends on the kernel's version
 load helper
 
 setup() {

@@ -1,4 +1,5 @@
 # Signals, the ends of parents and children, runs side by side, standard streams.
+# Not in the virtual machine: minutes under emulation; the attacks on processes run there
 load helper
 
 # start NAME COMMAND...: in the background; waits until it has written "ready" to $NAME.out.

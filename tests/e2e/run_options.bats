@@ -1,4 +1,5 @@
 # Each option of `cloche run`, one by one: what the program sees, compared whole.
+# Not in the virtual machine: minutes under emulation; the options that depend on the kernel have files of their own
 load helper
 
 inside() { run --separate-stderr cloche run "$@"; }

@@ -1,4 +1,5 @@
 # cloche run -t at a real terminal (terminal.py plays the caller).
+# Not in the virtual machine: a pty is the same everywhere, and a shell at one takes minutes under emulation
 load helper
 
 at_terminal() { run --separate-stderr python3 "$CHECKOUT/tests/e2e/terminal.py" "$@"; }

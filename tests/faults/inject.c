@@ -87,7 +87,7 @@ static void on_call(struct task *t, const struct wanted *w)
     if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof info, &info) < 0)
         return;
     struct user_regs_struct regs;
-    if (info.op == PTRACE_SYSCALL_INFO_EXIT && t->failing) {
+    if (info.op == PTRACE_SYSCALL_INFO_EXIT && t->failing && w != NULL) {
         t->failing = false;
         if (ptrace(PTRACE_GETREGS, t->pid, 0, &regs) == 0) {
             regs.rax = (unsigned long long)-w->error;
