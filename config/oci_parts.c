@@ -202,6 +202,7 @@ static const struct json_word kind_words[] = {
     {"module", 0}, {"command", 1}, {"supervisor", 2}, {NULL, 0}};
 static const struct json_word restart_words[] = {
     {"permanent", 0}, {"transient", 1}, {"temporary", 2}, {NULL, 0}};
+static const struct json_word ready_words[] = {{"none", 0}, {"line", 1}, {NULL, 0}};
 static const struct json_word on_reload_words[] = {
     {"restart", 0}, {"keep", 1}, {"stop", 2}, {NULL, 0}};
 
@@ -217,6 +218,13 @@ static void check_restart(struct json_reader *r, const struct json_at *at, const
 {
     (void)to, (void)field;
     check_word(r, at, value, restart_words);
+}
+
+static void check_ready(struct json_reader *r, const struct json_at *at, const cJSON *value,
+                        void *to, const struct json_field *field)
+{
+    (void)to, (void)field;
+    check_word(r, at, value, ready_words);
 }
 
 static void check_on_reload(struct json_reader *r, const struct json_at *at, const cJSON *value,
@@ -284,6 +292,8 @@ static void check_child(struct json_reader *r, const struct json_at *at, const c
         {.name = "args", .read = check_command},
         {.name = "restart", .read = check_restart},
         {.name = "shutdown_ms", .read = check_number, .max = 86400000},
+        {.name = "ready", .read = check_ready},
+        {.name = "ready_ms", .read = check_number, .min = 1, .max = 86400000},
         {.name = "on_reload", .read = check_on_reload},
         {.name = "start_after", .read = check_ids},
         {.name = "strategy", .read = check_strategy},

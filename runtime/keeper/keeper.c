@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "runtime/keeper/tree.h"
 
 #include <fcntl.h>
 
@@ -13,13 +14,11 @@
 
 const char *status_name(enum status s)
 {
-    static const char *const names[] = {[STATUS_INITIALIZING] = "initializing",
-                                        [STATUS_STARTING] = "starting",
-                                        [STATUS_RUNNING] = "running",
-                                        [STATUS_PAUSED] = "paused",
-                                        [STATUS_STOPPING] = "stopping",
-                                        [STATUS_STOPPED] = "stopped",
-                                        [STATUS_FAILED] = "failed"};
+    static const char *const names[] = {
+        [STATUS_INITIALIZING] = "initializing", [STATUS_STARTING] = "starting",
+        [STATUS_RUNNING] = "running",           [STATUS_PAUSED] = "paused",
+        [STATUS_STOPPING] = "stopping",         [STATUS_FAILED] = "failed",
+    };
     return names[s];
 }
 
@@ -81,7 +80,10 @@ static int release(struct keeper *k, struct error *err)
     struct sandbox *s = k->sandbox;
     if (s == NULL)
         return 0;
+    tree_abandon(k->tree);
     end_tasks(k);
+    tree_free(k->tree);
+    k->tree = NULL;
     loop_unwatch(k->loop, k->sandbox_source);
     k->sandbox_source = NULL;
     k->sandbox = NULL;
@@ -93,11 +95,15 @@ static void tree_ended(struct keeper *k, const char *why)
 {
     struct error err = ERROR_INIT;
     journal_event(k, "sandbox.failed", why);
+    void (*ready)(struct keeper *, const struct error *) = k->ready;
+    k->ready = NULL;
     keeper_set_status(k, STATUS_FAILED, why);
     if (release(k, &err) < 0)
         fprintf(stderr, "%s\n", err.message);
-    if (k->stopped != NULL)
-        keeper_check_stopped(k);
+    keeper_check_stopped(k);
+    error_set(&err, "sandbox.ended", 0, "%s", why);
+    if (ready != NULL)
+        ready(k, &err);
 }
 
 static void on_sandbox(void *context, int fd, uint32_t events)
@@ -113,13 +119,38 @@ static void on_sandbox(void *context, int fd, uint32_t events)
         tree_ended(k, "init was killed");
 }
 
-int keeper_start(struct keeper *k, struct error *err)
+static void on_ready_timer(void *context)
+{
+    struct keeper *k = context;
+    void (*ready)(struct keeper *, const struct error *) = k->ready;
+    k->ready = NULL;
+    if (ready != NULL)
+        ready(k, k->ready_error.code != NULL ? &k->ready_error : NULL);
+}
+
+/** Answered from the loop: whoever hears of it may take the tree away. */
+static void children_ready(struct keeper *k, const struct error *err)
+{
+    if (err != NULL)
+        k->ready_error = *err;
+    else
+        keeper_set_status(k, STATUS_RUNNING, NULL);
+    loop_after(k->loop, 0, on_ready_timer, k);
+}
+
+int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
+                 struct error *err)
 {
     keeper_set_status(k, STATUS_STARTING, NULL);
-    if (sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err) < 0) {
+    struct tree *tree = tree_new(k, err);
+    if (tree == NULL || sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err) < 0) {
+        tree_free(tree);
         keeper_set_status(k, STATUS_FAILED, err->message);
         return -1;
     }
+    k->tree = tree;
+    k->ready = ready;
+    k->ready_error = (struct error)ERROR_INIT;
     k->oom_kills = 0;
     k->started_ms = loop_now_ms();
     k->sandbox_source = loop_watch(k->loop, sandbox_event_fd(k->sandbox), EPOLLIN, on_sandbox, k);
@@ -127,31 +158,31 @@ int keeper_start(struct keeper *k, struct error *err)
         release(k, NULL);
         return error_set(err, "keeper.memory", errno, "cannot watch the sandbox");
     }
-    keeper_set_status(k, STATUS_RUNNING, NULL);
+    tree_start(tree, children_ready);
     return 0;
-}
-
-static void finish_stop(struct keeper *k)
-{
-    void (*stopped)(struct keeper *) = k->stopped;
-    k->stopped = NULL;
-    if (k->stop_timer != NULL)
-        loop_cancel(k->loop, k->stop_timer);
-    k->stop_timer = NULL;
-    stopped(k);
-}
-
-void keeper_check_stopped(struct keeper *k)
-{
-    if (k->stopped != NULL && k->tasks == NULL)
-        finish_stop(k);
 }
 
 static void on_stop_timer(void *context)
 {
     struct keeper *k = context;
+    void (*stopped)(struct keeper *) = k->stopped;
+    k->stopped = NULL;
     k->stop_timer = NULL;
-    finish_stop(k);
+    stopped(k);
+}
+
+/** From the loop, never from within what is being taken away. */
+static void stop_in(struct keeper *k, uint64_t ms)
+{
+    if (k->stop_timer != NULL)
+        loop_cancel(k->loop, k->stop_timer);
+    k->stop_timer = loop_after(k->loop, ms, on_stop_timer, k);
+}
+
+void keeper_check_stopped(struct keeper *k)
+{
+    if (k->stopped != NULL && k->tasks == NULL)
+        stop_in(k, 0);
 }
 
 void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k))
@@ -159,13 +190,14 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
     if (k->status == STATUS_PAUSED) /* a frozen process hears no signal */
         sandbox_freeze(k->sandbox, false, NULL);
     keeper_set_status(k, STATUS_STOPPING, NULL);
+    k->ready = NULL;
     k->stopped = stopped;
-    if (k->tasks == NULL || grace_ms == 0) {
-        finish_stop(k);
-        return;
+    if (k->tree != NULL) {
+        k->tree->ready = NULL; /* nobody waits for children that go */
+        tree_stop(k->tree);
     }
     exec_stop_all(k);
-    k->stop_timer = loop_after(k->loop, grace_ms, on_stop_timer, k);
+    stop_in(k, k->sandbox == NULL || k->tasks == NULL ? 0 : grace_ms);
 }
 
 int keeper_release(struct keeper *k, struct error *err)

@@ -34,7 +34,6 @@ enum status {
     STATUS_RUNNING,
     STATUS_PAUSED,
     STATUS_STOPPING,
-    STATUS_STOPPED,
     STATUS_FAILED,
 };
 
@@ -70,6 +69,8 @@ struct keeper {
     uint64_t oom_kills;
     uint64_t next_span;
 
+    void (*ready)(struct keeper *k, const struct error *err); /* waits for the children */
+    struct error ready_error;
     void (*stopped)(struct keeper *k); /* called when stopping has come to its end */
     struct loop_timer *stop_timer;
     struct connection *stop_client; /* waits for the outcome of destroy or restart */
@@ -80,7 +81,10 @@ struct keeper {
 const char *status_name(enum status s);
 
 /* --- keeper.c: life of the tree --- */
-int keeper_start(struct keeper *k, struct error *err);
+/** -1: there is no tree. 0: @ready will be called once: when every child is ready, or with why not.
+ */
+int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
+                 struct error *err);
 /** Ask everything inside to end, kill what still runs after @grace_ms, then call @stopped. */
 void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k));
 /** Something has ended: whether the stop is complete is looked at. */

@@ -15,7 +15,7 @@
 
 #define READY_FD 3
 
-static int open_directories(struct keeper *k, struct error *err)
+static int open_directories(struct keeper *k, bool wait, struct error *err)
 {
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
     if (all < 0)
@@ -24,7 +24,9 @@ static int open_directories(struct keeper *k, struct error *err)
     if (k->state_fd < 0)
         return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
                          "there is no sandbox \"%s\"", k->id);
-    if (flock(k->state_fd, LOCK_EX | LOCK_NB) < 0)
+    if (wait)
+        alarm(5); /* for one that is ending; one that stays ends us */
+    if (flock(k->state_fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0)
         return error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
     struct stat st;
     if (fstat(k->state_fd, &st) < 0)
@@ -71,9 +73,30 @@ static void detach(struct keeper *k)
     cleanup_close(&log);
 }
 
+/** Tell who waits at the pipe. */
+static void answer(const struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    if (err != NULL)
+        fields_add_error(&f, err);
+    frame_send(READY_FD, err != NULL ? FRAME_ERROR : FRAME_OK, 0, &f, NULL, 0, 0);
+    close(READY_FD);
+}
+
+static void came_up(struct keeper *k, const struct error *err)
+{
+    bool first = k->restarts == 0;
+    journal_stop(k, k->stop_span, first ? "create" : "restart", NULL, err);
+    answer(err);
+    if (err == NULL || !first) /* what fails later is shown as failed, and can be restarted */
+        return;
+    keeper_release(k, NULL);
+    loop_stop(k->loop);
+}
+
 static int begin(struct keeper *k, struct error *err)
 {
-    if (open_directories(k, err) < 0)
+    if (open_directories(k, false, err) < 0)
         return -1;
     detach(k);
     if (read_spec(k, err) < 0)
@@ -82,20 +105,17 @@ static int begin(struct keeper *k, struct error *err)
     k->loop = loop_new();
     if (k->loop == NULL)
         return error_set(err, "keeper.memory", errno, "cannot make the loop");
-    uint64_t span = journal_start(k, k->restarts == 0 ? "create" : "restart", NULL, NULL);
+    k->stop_span = journal_start(k, k->restarts == 0 ? "create" : "restart", NULL, NULL);
     int rc = server_open(k, err);
     if (rc == 0 && k->restarts > 0) /* a killed keeper cannot have removed its group */
         sandbox_sweep(k->group, NULL);
-    if (rc == 0)
-        rc = keeper_start(k, err);
-    journal_stop(k, span, k->restarts == 0 ? "create" : "restart", NULL, rc < 0 ? err : NULL);
-    return rc;
+    return rc < 0 ? -1 : keeper_start(k, came_up, err);
 }
 
 /** A sandbox whose keeper was killed, or could not start: its tree is dead, the rest goes. */
 static int remove_all(struct keeper *k, struct error *err)
 {
-    if (open_directories(k, err) < 0)
+    if (open_directories(k, true, err) < 0)
         return -1;
     sandbox_sweep(k->group, err);
     return keeper_remove(k, err);
@@ -117,14 +137,11 @@ int main(int argc, char **argv)
     umask(0077);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
-    _cleanup_fields_ struct fields f = FIELDS_INIT;
     int rc = remove ? remove_all(&k, &err) : begin(&k, &err);
-    if (rc < 0)
-        fields_add_error(&f, &err);
-    frame_send(READY_FD, rc < 0 ? FRAME_ERROR : FRAME_OK, 0, &f, NULL, 0, 0);
-    close(READY_FD);
-    if (rc < 0 || remove)
+    if (rc < 0 || remove) {
+        answer(rc < 0 ? &err : NULL);
         return rc < 0 ? 1 : 0;
+    }
     loop_run(k.loop);
     server_close(&k);
     loop_free(k.loop);

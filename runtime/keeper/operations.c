@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "runtime/keeper/keeper.h"
+#include "runtime/keeper/tree.h"
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
@@ -74,6 +74,7 @@ static int op_info(struct connection *c, struct frame *f, struct error *err)
     cJSON_AddNumberToObject(o, "keeper_pid", getpid());
     cJSON_AddNumberToObject(o, "init_pid", k->sandbox != NULL ? sandbox_pid(k->sandbox) : 0);
     cJSON_AddNumberToObject(o, "commands", exec_count(k));
+    cJSON_AddItemToObject(o, "children", tree_json(k->tree));
     cJSON_AddItemToObject(o, "usage", usage_json(k));
     cJSON_AddItemToObject(o, "limits", limits_json(k));
     connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
@@ -233,16 +234,20 @@ static void answer_stop(struct keeper *k, const struct error *err)
     k->stop_client = NULL;
 }
 
+static void restarted(struct keeper *k, const struct error *err)
+{
+    journal_stop(k, k->stop_span, "restart", k->stop_client, err);
+    answer_stop(k, err);
+}
+
 static void restart_stopped(struct keeper *k)
 {
     struct error err = ERROR_INIT;
-    bool failed = keeper_release(k, &err) < 0;
-    if (!failed) {
-        k->restarts++;
-        failed = keeper_start(k, &err) < 0;
-    }
-    journal_stop(k, k->stop_span, "restart", k->stop_client, failed ? &err : NULL);
-    answer_stop(k, failed ? &err : NULL);
+    if (keeper_release(k, &err) < 0)
+        fprintf(stderr, "%s\n", err.message); /* the next start says more, if it matters */
+    k->restarts++;
+    if (keeper_start(k, restarted, &err) < 0)
+        restarted(k, &err);
 }
 
 static int op_restart(struct connection *c, struct frame *f, struct error *err)

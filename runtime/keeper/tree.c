@@ -1,0 +1,406 @@
+/* Theory of operation: tree.h. */
+#include "runtime/keeper/tree.h"
+
+#include "base/cleanup.h"
+#include "base/syscalls.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+static void step(struct node *s);
+static void on_delay(void *context);
+
+static void cancel_timer(struct node *n)
+{
+    if (n->timer != NULL)
+        loop_cancel(n->keeper->loop, n->timer);
+    n->timer = NULL;
+}
+
+static void close_ready(struct node *n)
+{
+    loop_unwatch(n->keeper->loop, n->ready_source);
+    n->ready_source = NULL;
+    cleanup_close(&n->ready_fd);
+    n->ready_fd = -1;
+}
+
+/** Something about a child has changed for its supervisor. */
+static void tell_parent(struct node *n)
+{
+    struct tree *t = n->keeper->tree;
+    if (n->parent != NULL) {
+        step(n->parent);
+        return;
+    }
+    if (t->ready == NULL || (n->state != NODE_RUNNING && !n->gave_up))
+        return;
+    void (*ready)(struct keeper *, const struct error *) = t->ready;
+    t->ready = NULL;
+    ready(n->keeper, n->gave_up ? &t->failure : NULL);
+}
+
+/* --- ends ----------------------------------------------------------------------------------------
+ */
+
+/** Node @n is down, and nobody asked for it. */
+static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
+{
+    struct node *s = n->parent;
+    struct tree *t = n->keeper->tree;
+    n->wanted = false;
+    if (t->abandoned || s->closing)
+        return;
+    struct supervise_decision d = supervise_ended(&s->logic, n->index, how, loop_now_ms(), ran_ms);
+    if (d.action == SUPERVISE_NOTHING)
+        return;
+    if (d.action == SUPERVISE_GIVE_UP) {
+        s->closing = s->gave_up = true;
+        error_set(&t->failure, "supervisor.gave_up", 0,
+                  "child \"%s\" ended too often (%s), its supervisor gave up", n->path, n->last);
+        error_hint(&t->failure, "cloche logs %s %s", n->keeper->id, n->path);
+        journal_event(n->keeper, "supervisor.gave_up", n->path);
+    }
+    for (size_t i = d.from; i < d.to; i++) {
+        struct node *c = &s->children[i];
+        c->stop = c->state != NODE_DOWN;
+        c->wanted = d.action == SUPERVISE_RESTART && !s->logic.children[i].forgotten;
+        c->restarts += c->wanted;
+    }
+    if (d.delay_ms > 0 && d.action == SUPERVISE_RESTART) {
+        /* of two restarts under way the later one counts; up to a quarter less, so that many
+         * sandboxes that failed together do not come back together */
+        uint64_t jitter = (uint64_t)random() % (d.delay_ms / 4 + 1);
+        cancel_timer(s);
+        s->timer = loop_after(s->keeper->loop, d.delay_ms - jitter, on_delay, s);
+    }
+}
+
+static enum supervise_end classify(struct node *n, int status)
+{
+    if (n->state == NODE_STARTING && n->ready_line)
+        return END_START_FAILED;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 125)
+        return END_REFUSED;
+    return status == 0 ? END_NORMAL : END_ABNORMAL;
+}
+
+static void describe(struct node *n, const struct sandbox_child_event *e)
+{
+    struct sandbox_usage u;
+    const struct keeper *k = n->keeper;
+    const char *why = "";
+    if (e->blocked_syscall != NULL)
+        why = e->blocked_syscall;
+    else if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL && k->sandbox != NULL &&
+             sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
+        n->keeper->oom_kills = u.oom_kills;
+        why = "memory limit";
+    }
+    snprintf(n->last, sizeof n->last, "%s %d%s%.40s%s",
+             WIFSIGNALED(e->status) ? "signal" : "status",
+             WIFSIGNALED(e->status) ? WTERMSIG(e->status) : WEXITSTATUS(e->status),
+             why[0] != '\0' ? " (" : "", why, why[0] != '\0' ? ")" : "");
+}
+
+static void command_down(struct node *n, enum supervise_end how)
+{
+    char detail[256];
+    uint64_t ran = n->state == NODE_STARTING ? 0 : loop_now_ms() - n->started_ms;
+    snprintf(detail, sizeof detail, "%.120s: %s", n->path, n->last);
+    journal_event(n->keeper, "child.exit", detail);
+    cancel_timer(n);
+    close_ready(n);
+    cleanup_close(&n->pidfd);
+    n->pidfd = -1;
+    task_remove(n->keeper, &n->task);
+    n->state = NODE_DOWN;
+    if (n->stop)
+        n->stop = false;
+    else
+        ended(n, how, ran);
+    step(n->parent);
+    keeper_check_stopped(n->keeper);
+}
+
+/* --- a command -----------------------------------------------------------------------------------
+ */
+
+static void on_deadline(void *context)
+{
+    struct node *n = context;
+    n->timer = NULL;
+    if (n->keeper->sandbox != NULL)
+        sandbox_child_signal(n->keeper->sandbox, n->task.child, SIGKILL);
+}
+
+static void is_up(struct node *n)
+{
+    cancel_timer(n);
+    n->state = NODE_RUNNING;
+    n->started_ms = loop_now_ms();
+    tell_parent(n);
+}
+
+static void on_ready(void *context, int fd, uint32_t events)
+{
+    struct node *n = context;
+    char line[256];
+    (void)events;
+    ssize_t got = read(fd, line, sizeof line);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    bool ready = got > 0 && memchr(line, '\n', (size_t)got) != NULL;
+    if (got > 0 && !ready)
+        return;
+    close_ready(n);
+    if (ready && n->state == NODE_STARTING)
+        is_up(n);
+    /* closed without a line: its end, or the deadline, says the rest */
+}
+
+static void on_task(struct task *task, const struct sandbox_child_event *e)
+{
+    struct node *n = (struct node *)task;
+    if (e->type == CHILD_STARTED) {
+        n->pidfd = e->fd;
+        if (!n->ready_line && n->state == NODE_STARTING)
+            is_up(n);
+    } else if (e->type == CHILD_FAILED) {
+        snprintf(n->last, sizeof n->last, "%.95s", e->error->message);
+        command_down(n, END_START_FAILED);
+    } else if (e->type == CHILD_EXITED) {
+        describe(n, e);
+        command_down(n, classify(n, e->status));
+    }
+}
+
+static int spawn(struct node *n, struct error *err)
+{
+    struct keeper *k = n->keeper;
+    _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    _cleanup_close_ int log = log_open(k, n->path, err);
+    int ends[2] = {-1, -1};
+    if (log < 0)
+        return -1;
+    if (null < 0 || (n->ready_line && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0))
+        return error_set(err, "keeper.memory", errno, "cannot make the streams of a child");
+    _cleanup_close_ int theirs = ends[1];
+    struct sandbox_command command = {
+        .args = n->args.items, .streams = {null, log, log}, .ready_fd = theirs};
+    int child = sandbox_spawn(k->sandbox, &command, err);
+    n->ready_fd = ends[0];
+    if (child < 0)
+        return -1;
+    n->task.child = child;
+    task_add(k, &n->task);
+    if (n->ready_line) {
+        n->ready_source = loop_watch(k->loop, n->ready_fd, EPOLLIN, on_ready, n);
+        n->timer = loop_after(k->loop, n->ready_ms, on_deadline, n);
+    }
+    return 0;
+}
+
+static void start_command(struct node *n)
+{
+    struct error err = ERROR_INIT;
+    n->task.call = on_task;
+    n->state = NODE_STARTING;
+    n->started_ms = loop_now_ms();
+    if (spawn(n, &err) == 0)
+        return;
+    close_ready(n);
+    snprintf(n->last, sizeof n->last, "%.95s", err.message);
+    n->state = NODE_DOWN;
+    ended(n, END_START_FAILED, 0);
+}
+
+static void stop_command(struct node *n)
+{
+    n->state = NODE_STOPPING;
+    cancel_timer(n);
+    sandbox_child_signal(n->keeper->sandbox, n->task.child,
+                         n->shutdown_ms == 0 ? SIGKILL : SIGTERM);
+    if (n->shutdown_ms > 0)
+        n->timer = loop_after(n->keeper->loop, n->shutdown_ms, on_deadline, n);
+}
+
+/* --- a supervisor --------------------------------------------------------------------------------
+ */
+
+static void close_supervisor(struct node *s)
+{
+    s->closing = true;
+    cancel_timer(s);
+    for (size_t i = 0; i < s->logic.count; i++) {
+        s->children[i].stop = s->children[i].state != NODE_DOWN;
+        s->children[i].wanted = false;
+    }
+}
+
+static void start_node(struct node *n)
+{
+    if (!n->supervisor) {
+        start_command(n);
+        return;
+    }
+    n->state = NODE_STARTING;
+    n->closing = n->gave_up = false;
+    n->logic.restart_count = 0;
+    for (size_t i = 0; i < n->logic.count; i++) {
+        n->logic.children[i].forgotten = false;
+        n->logic.children[i].backoff = 0;
+        n->children[i].wanted = true;
+    }
+    step(n);
+}
+
+static void stop_node(struct node *n)
+{
+    if (!n->supervisor) {
+        stop_command(n);
+        return;
+    }
+    n->state = NODE_STOPPING;
+    close_supervisor(n);
+    step(n);
+}
+
+/** All children of a closing supervisor are down. */
+static void supervisor_down(struct node *s)
+{
+    if (s->state == NODE_DOWN)
+        return;
+    s->state = NODE_DOWN;
+    if (s->parent == NULL) {
+        if (s->gave_up && !s->keeper->tree->abandoned)
+            keeper_set_status(s->keeper, STATUS_FAILED, s->keeper->tree->failure.message);
+    } else if (s->stop) {
+        s->stop = false;
+    } else {
+        snprintf(s->last, sizeof s->last, "gave up");
+        ended(s, END_SHUTDOWN, loop_now_ms() - s->started_ms);
+    }
+    tell_parent(s);
+}
+
+static void on_delay(void *context)
+{
+    struct node *s = context;
+    s->timer = NULL;
+    step(s);
+}
+
+static void step(struct node *s)
+{
+    if (s->keeper->tree->abandoned || s->state == NODE_DOWN)
+        return;
+    for (size_t i = s->logic.count; i > 0; i--) {
+        struct node *n = &s->children[i - 1];
+        if (!n->stop || n->state == NODE_DOWN)
+            continue;
+        if (n->state != NODE_STOPPING)
+            stop_node(n);
+        if (n->state != NODE_DOWN)
+            return;
+    }
+    if (s->closing) {
+        supervisor_down(s);
+        return;
+    }
+    if (s->timer != NULL)
+        return;
+    for (size_t i = 0; i < s->logic.count; i++) {
+        struct node *n = &s->children[i];
+        if (n->state == NODE_DOWN && n->wanted) {
+            start_node(n);
+            if (s->closing || s->timer != NULL || n->state == NODE_DOWN) {
+                step(s); /* the start failed at once, and the wishes are others now */
+                return;
+            }
+        }
+        if (n->state == NODE_STARTING)
+            return;
+    }
+    if (s->state == NODE_STARTING) {
+        s->state = NODE_RUNNING;
+        s->started_ms = loop_now_ms();
+        tell_parent(s);
+    }
+}
+
+void tree_start(struct tree *t, void (*ready)(struct keeper *k, const struct error *err))
+{
+    t->ready = ready;
+    start_node(&t->root);
+}
+
+void tree_stop(struct tree *t)
+{
+    if (t->root.state == NODE_DOWN)
+        return;
+    stop_node(&t->root);
+}
+
+static void forget(struct node *n)
+{
+    cancel_timer(n);
+    for (size_t i = 0; n->supervisor && i < n->logic.count; i++)
+        forget(&n->children[i]);
+    if (!n->supervisor)
+        close_ready(n);
+}
+
+void tree_abandon(struct tree *t)
+{
+    if (t == NULL)
+        return;
+    t->abandoned = true;
+    forget(&t->root);
+}
+
+static void free_nodes(struct node *n)
+{
+    free(n->logic.restarts);
+    for (size_t i = 0; n->supervisor && i < n->logic.count; i++)
+        free_nodes(&n->children[i]);
+    if (!n->supervisor && n->task.call != NULL) {
+        task_remove(n->keeper, &n->task);
+        cleanup_close(&n->pidfd);
+    }
+}
+
+void tree_free(struct tree *t)
+{
+    if (t == NULL)
+        return;
+    tree_abandon(t);
+    free_nodes(&t->root);
+    arena_free(t->arena);
+}
+
+static void add_json(cJSON *list, const struct node *n)
+{
+    static const char *const states[] = {"down", "starting", "running", "stopping"};
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", n->path);
+    cJSON_AddStringToObject(o, "kind", n->supervisor ? "supervisor" : "command");
+    cJSON_AddStringToObject(o, "state", n->gave_up ? "failed" : states[n->state]);
+    cJSON_AddNumberToObject(o, "restarts", n->restarts);
+    cJSON_AddStringToObject(o, "last", n->last);
+    cJSON_AddItemToArray(list, o);
+    for (size_t i = 0; n->supervisor && i < n->logic.count; i++)
+        add_json(list, &n->children[i]);
+}
+
+cJSON *tree_json(const struct tree *t)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; t != NULL && i < t->root.logic.count; i++)
+        add_json(list, &t->root.children[i]);
+    return list;
+}
