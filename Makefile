@@ -72,6 +72,12 @@ $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CO
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# what tests link of the long-lived side
+PARTS      := $(BUILD)/libparts.a
+$(PARTS): $(call objects,runtime/protocol.c runtime/keeper/supervise.c)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
 $(VERSIONS): $(call objects,$(call sources,versions))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
@@ -140,7 +146,7 @@ unit-bins: $(UNIT_BIN)
 $(BUILD)/tests/unit/test_start: $(BUILD)/obj/compiled.o
 $(BUILD)/obj/compiled.o: $(BUILD)/gen/compiled.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(VERSIONS) $(CORE)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(PARTS) $(VERSIONS) $(CORE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(VERSIONS_LIBS) -lcriterion

@@ -11,7 +11,7 @@ fuzz-bins:
 	    fuzz-programs
 
 fuzz-programs: $(FUZZ_BIN)
-$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(VERSIONS) $(CORE)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(PARTS) $(VERSIONS) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(VERSIONS_LIBS)
 

@@ -1,0 +1,279 @@
+/* logs and events: files of the state directory, read where they are; no keeper is asked. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/cli/sandboxes.h"
+#include "runtime/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <time.h>
+
+struct logs {
+    bool follow, json;
+};
+
+static int set_follow(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct logs *)context)->follow = true;
+    return 0;
+}
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct logs *)context)->json = true;
+    return 0;
+}
+
+static const struct cli_option options[] = {
+    {'f', "follow", NULL, "go on as it grows, until the sandbox is destroyed", set_follow},
+    {0, "json", NULL, "events as JSON, a line each; errors as JSON", set_json},
+    {0, NULL, NULL, NULL, NULL}};
+
+/* --- one file that grows, is started anew, and goes ----------------------------------------------
+ */
+
+typedef void show_fn(const char *data, size_t size, bool json);
+
+struct tail {
+    int dir, fd;
+    const char *file;
+    show_fn *show;
+    bool json;
+};
+
+static void read_new(struct tail *t)
+{
+    char buf[65536];
+    ssize_t n;
+    if (t->fd < 0)
+        t->fd = openat(t->dir, t->file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    while (t->fd >= 0 && (n = read(t->fd, buf, sizeof buf)) > 0)
+        t->show(buf, (size_t)n, t->json);
+    fflush(stdout);
+}
+
+/** The file was started anew: the rest of the old one, then the new one. */
+static void catch_up(struct tail *t)
+{
+    struct stat open_one, named;
+    read_new(t);
+    if (t->fd >= 0 && fstat(t->fd, &open_one) == 0 &&
+        fstatat(t->dir, t->file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+        open_one.st_ino != named.st_ino) {
+        close(t->fd);
+        t->fd = -1;
+        read_new(t);
+    }
+}
+
+static int follow(struct tail *t, struct error *err)
+{
+    char path[48], buf[8192] __attribute__((aligned(8)));
+    _cleanup_close_ int events = inotify_init1(IN_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", t->dir);
+    if (events < 0 || inotify_add_watch(events, path,
+                                        IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE |
+                                            IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
+        error_set(err, "logs.watch", errno, "cannot watch for what is to come");
+        return error_hint(err, "raise fs.inotify.max_user_watches, or leave -f out");
+    }
+    catch_up(t);
+    for (;;) {
+        ssize_t n = read(events, buf, sizeof buf);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return error_set(err, "logs.watch", errno, "cannot watch for what is to come");
+        bool gone = false;
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *e = (const void *)(buf + at);
+            /* destroyed: moved out of the way, or its files go */
+            gone =
+                gone || (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_DELETE)) != 0;
+            at += (ssize_t)(sizeof *e + e->len);
+        }
+        catch_up(t);
+        if (gone)
+            return 0;
+    }
+}
+
+static int show_file(int dir, const char *file, const struct logs *l, show_fn *show,
+                     struct error *err)
+{
+    struct tail t = {.dir = dir, .fd = -1, .file = file, .show = show, .json = l->json};
+    char before[NAME_MAX];
+    int rc = 0;
+    snprintf(before, sizeof before, "%s.1", file);
+    struct tail old = {.dir = dir, .fd = -1, .file = before, .show = show, .json = l->json};
+    read_new(&old);
+    cleanup_close(&old.fd);
+    if (l->follow)
+        rc = follow(&t, err);
+    else
+        read_new(&t);
+    cleanup_close(&t.fd);
+    return rc;
+}
+
+/* --- logs ----------------------------------------------------------------------------------------
+ */
+
+static void show_bytes(const char *data, size_t size, bool json)
+{
+    (void)json;
+    fwrite(data, 1, size, stdout);
+}
+
+/** The one log there is; with several, the names to choose from. */
+static int only_log(int dir, char *ret, size_t size, const char *id, struct error *err)
+{
+    char names[1024] = "";
+    size_t used = 0, count = 0;
+    int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_closedir_ DIR *d = again < 0 ? NULL : fdopendir(again);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        size_t n = strlen(e->d_name);
+        if (n < 5 || strcmp(e->d_name + n - 4, ".log") != 0)
+            continue;
+        count++;
+        snprintf(ret, size, "%s", e->d_name);
+        if (used + n + 2 < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%.*s",
+                                     used > 0 ? ", " : "", (int)(n - 4), e->d_name);
+    }
+    for (char *p = names; *p != '\0'; p++)
+        *p = *p == ':' ? '/' : *p;
+    if (count == 1)
+        return 0;
+    if (count == 0)
+        return error_set(err, "logs.none", 0, "sandbox \"%s\" has no child that could write a log",
+                         id);
+    error_set(err, "logs.which", 0, "sandbox \"%s\" has several logs: %s", id, names);
+    return error_hint(err, "cloche logs %s CHILD", id);
+}
+
+static int show_log(const char *id, const char *child, const struct logs *l, struct error *err)
+{
+    char file[NAME_MAX];
+    struct stat st;
+    _cleanup_close_ int dir = client_open_state(id, "log", err);
+    if (dir < 0 || (child == NULL && only_log(dir, file, sizeof file, id, err) < 0))
+        return -1;
+    if (child != NULL) {
+        if (strlen(child) + 8 > sizeof file || child[0] == '.' || child[0] == '/')
+            return error_set(err, "logs.child", 0, "sandbox \"%s\" has no child \"%.80s\"", id,
+                             child);
+        snprintf(file, sizeof file, "%s.log", child);
+        for (char *p = file; *p != '\0'; p++)
+            *p = *p == '/' ? ':' : *p;
+        if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return error_set(err, "logs.child", 0, "sandbox \"%s\" has no log of a child \"%s\"",
+                             id, child);
+    }
+    return show_file(dir, file, l, show_bytes, err);
+}
+
+int cli_logs(int argc, char **argv)
+{
+    if (cli_wants_help("logs", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct logs l = {0};
+    struct strings operands = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(options, &l, argc, argv, a, &operands, &err) < 0)
+        return cli_fail(&err, l.json, EXIT_USAGE);
+    if (operands.count < 1 || operands.count > 2) {
+        error_set(&err, "usage.no_id", 0, "an id, and at most one child");
+        error_hint(&err, "cloche logs [-f] ID [CHILD]");
+        return cli_fail(&err, l.json, EXIT_USAGE);
+    }
+    const char *child = operands.count > 1 ? operands.items[1] : NULL;
+    return show_log(operands.items[0], child, &l, &err) < 0
+               ? cli_fail(&err, l.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1)
+               : 0;
+}
+
+/* --- events --------------------------------------------------------------------------------------
+ */
+
+static void show_event(const char *line)
+{
+    cJSON *o = cJSON_Parse(line);
+    if (o == NULL)
+        return;
+    double at = sandboxes_number(o, "time");
+    time_t s = (time_t)at;
+    struct tm tm;
+    char date[40] = "", took[32] = "", who[48] = "";
+    strftime(date, sizeof date, "%F %T", localtime_r(&s, &tm));
+    if (cJSON_HasObjectItem(o, "duration_ms"))
+        snprintf(took, sizeof took, "  %.1f ms", sandboxes_number(o, "duration_ms"));
+    if (cJSON_HasObjectItem(o, "uid"))
+        snprintf(who, sizeof who, "  by uid %.0f pid %.0f", sandboxes_number(o, "uid"),
+                 sandboxes_number(o, "pid"));
+    const char *detail = sandboxes_text(o, "detail"), *message = sandboxes_text(o, "message");
+    printf("%s.%03d  %-20s %-20s%s%s%s%s%s%s\n", date, (int)((at - (double)s) * 1000),
+           sandboxes_text(o, "sandbox"), sandboxes_text(o, "event"), detail[0] != '\0' ? "  " : "",
+           detail, message[0] != '\0' ? "  " : "", message, took, who);
+    cJSON_Delete(o);
+}
+
+static void show_events(const char *data, size_t size, bool json)
+{
+    static char line[16384];
+    static size_t used;
+    if (json) {
+        fwrite(data, 1, size, stdout);
+        return;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] != '\n') {
+            if (used < sizeof line - 1)
+                line[used++] = data[i];
+            continue;
+        }
+        line[used] = '\0';
+        used = 0;
+        show_event(line);
+    }
+}
+
+int cli_events(int argc, char **argv)
+{
+    if (cli_wants_help("events", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct logs l = {0};
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(options, &l, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, l.json, EXIT_USAGE);
+    if (l.follow && ids.count != 1) {
+        error_set(&err, "usage.no_id", 0, "-f follows one sandbox");
+        error_hint(&err, "cloche events -f ID");
+        return cli_fail(&err, l.json, EXIT_USAGE);
+    }
+    if (ids.count == 0 && client_list(a, &ids, &err) < 0)
+        return cli_fail(&err, l.json, 1);
+    int status = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        err = (struct error)ERROR_INIT;
+        _cleanup_close_ int dir = client_open_state(ids.items[i], ".", &err);
+        if (dir < 0 || show_file(dir, "events.jsonl", &l, show_events, &err) < 0)
+            status =
+                cli_fail(&err, l.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+    }
+    return status;
+}

@@ -1,0 +1,260 @@
+/* stats, top and update: what a sandbox uses, what runs in it, what it may use. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/cli/sandboxes.h"
+#include "runtime/client.h"
+
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <string.h>
+
+static cJSON *ask(const char *id, const char *operation, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    if (client_call(id, operation, NULL, f, err) < 0)
+        return NULL;
+    const char *text = frame_get(f, "json");
+    cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
+    if (o == NULL)
+        error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
+    return o;
+}
+
+static int status_of(const struct error *err)
+{
+    return strcmp(err->code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1;
+}
+
+/* --- stats ---------------------------------------------------------------------------------------
+ */
+
+struct stats {
+    bool json, watch;
+};
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct stats *)context)->json = true;
+    return 0;
+}
+
+static int set_watch(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct stats *)context)->watch = true;
+    return 0;
+}
+
+static const struct cli_option stats_options[] = {
+    {0, "watch", NULL, "again each second, CPU since the last time", set_watch},
+    {0, "json", NULL, "as JSON, a line for each sandbox", set_json},
+    {0, NULL, NULL, NULL, NULL}};
+
+struct last {
+    double cpu_us, uptime_ms;
+};
+
+static void print_stats(const cJSON *o, struct last *last)
+{
+    char used[24], limit[24], peak[24], in[24], out[24];
+    const cJSON *u = cJSON_GetObjectItemCaseSensitive(o, "usage"),
+                *l = cJSON_GetObjectItemCaseSensitive(o, "limits");
+    double cpu = sandboxes_number(u, "cpu_us"), up = sandboxes_number(o, "uptime_ms");
+    double percent = up > last->uptime_ms ? (cpu - last->cpu_us) / (up - last->uptime_ms) / 10 : 0;
+    *last = (struct last){cpu, up};
+    const bool bounded = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(l, "memory_bytes"));
+    printf("%-20s %6.1f%% %8s / %-8s %8s %6.0f %8s %8s\n", sandboxes_text(o, "id"), percent,
+           sandboxes_size(used, sizeof used, sandboxes_number(u, "memory_bytes")),
+           bounded ? sandboxes_size(limit, sizeof limit, sandboxes_number(l, "memory_bytes"))
+                   : "any",
+           sandboxes_size(peak, sizeof peak, sandboxes_number(u, "memory_peak_bytes")),
+           sandboxes_number(u, "processes"),
+           sandboxes_size(in, sizeof in, sandboxes_number(u, "io_read_bytes")),
+           sandboxes_size(out, sizeof out, sandboxes_number(u, "io_write_bytes")));
+}
+
+/** One round over all; returns how many answered. */
+static size_t round_of_stats(const struct strings *ids, const struct stats *s, struct last *last,
+                             int *status)
+{
+    size_t answered = 0;
+    if (!s->json)
+        printf("%-20s %7s %8s / %-8s %8s %6s %8s %8s\n", "ID", "CPU", "MEMORY", "LIMIT", "PEAK",
+               "PROCS", "READ", "WRITTEN");
+    for (size_t i = 0; i < ids->count; i++) {
+        struct error err = ERROR_INIT;
+        cJSON *o = ask(ids->items[i], "stats", &err);
+        if (o == NULL) {
+            *status = cli_fail(&err, s->json, status_of(&err));
+            continue;
+        }
+        _cleanup_free_ char *text = s->json ? cJSON_PrintUnformatted(o) : NULL;
+        if (s->json)
+            puts(text);
+        else
+            print_stats(o, &last[i]);
+        cJSON_Delete(o);
+        answered++;
+    }
+    fflush(stdout);
+    return answered;
+}
+
+int cli_stats(int argc, char **argv)
+{
+    if (cli_wants_help("stats", stats_options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct stats s = {0};
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    int status = 0;
+    if (cli_parse_all(stats_options, &s, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, s.json, EXIT_USAGE);
+    if (ids.count == 0 && client_list(a, &ids, &err) < 0)
+        return cli_fail(&err, s.json, 1);
+    struct last *last = arena_alloc(a, (ids.count + 1) * sizeof *last);
+    while (round_of_stats(&ids, &s, last, &status) > 0 && s.watch)
+        poll(NULL, 0, 1000);
+    return status;
+}
+
+/* --- top -----------------------------------------------------------------------------------------
+ */
+
+static const struct cli_option top_options[] = {{0, "json", NULL, "as JSON", set_json},
+                                                {0, NULL, NULL, NULL, NULL}};
+
+int cli_top(int argc, char **argv)
+{
+    if (cli_wants_help("top", top_options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct stats s = {0};
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(top_options, &s, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, s.json, EXIT_USAGE);
+    if (ids.count != 1) {
+        error_set(&err, "usage.no_id", 0, "one id is needed");
+        error_hint(&err, "cloche top ID");
+        return cli_fail(&err, s.json, EXIT_USAGE);
+    }
+    cJSON *o = ask(ids.items[0], "top", &err);
+    if (o == NULL)
+        return cli_fail(&err, s.json, status_of(&err));
+    const cJSON *p;
+    if (s.json) {
+        _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
+        puts(text);
+    } else {
+        printf("%8s %8s %-5s %10s %8s  %s\n", "PID", "PARENT", "STATE", "CPU ms", "MEMORY", "NAME");
+        cJSON_ArrayForEach(p, cJSON_GetObjectItemCaseSensitive(o, "processes"))
+        {
+            char memory[24], name[32];
+            snprintf(name, sizeof name, "%s", sandboxes_text(p, "name"));
+            for (char *c = name; *c != '\0'; c++) /* a program chooses its name */
+                *c = *c < 0x20 || *c == 0x7f ? '?' : *c;
+            printf("%8.0f %8.0f %-5s %10.0f %8s  %s\n", sandboxes_number(p, "pid"),
+                   sandboxes_number(p, "parent"), sandboxes_text(p, "state"),
+                   sandboxes_number(p, "cpu_ms"),
+                   sandboxes_size(memory, sizeof memory, sandboxes_number(p, "memory_bytes")),
+                   name);
+        }
+    }
+    cJSON_Delete(o);
+    return 0;
+}
+
+/* --- update --------------------------------------------------------------------------------------
+ */
+
+struct update {
+    struct fields fields;
+    bool json;
+};
+
+static int set_memory(void *context, const char *text, struct error *err)
+{
+    uint64_t bytes;
+    if (spec_parse_size(text, &bytes, err) < 0)
+        return -1;
+    fields_add_int(&((struct update *)context)->fields, "memory_bytes", (int64_t)bytes);
+    return 0;
+}
+
+static int set_processes(void *context, const char *text, struct error *err)
+{
+    uint64_t n;
+    if (!io_parse_u64(text, &n) || n == 0 || n > 4194304) {
+        error_set(err, "usage.number", 0, "\"%s\" is not a number of processes", text);
+        return error_hint(err, "a whole number from 1 to 4194304");
+    }
+    fields_add_int(&((struct update *)context)->fields, "processes", (int64_t)n);
+    return 0;
+}
+
+static int set_cpus(void *context, const char *text, struct error *err)
+{
+    char *end;
+    double cpus = strtod(text, &end);
+    if (end == text || *end != '\0' || text[strspn(text, "0123456789.")] != '\0' ||
+        !isfinite(cpus) || cpus < 0.01 || cpus > 8192) {
+        error_set(err, "usage.number", 0, "\"%s\" is not a number of CPUs", text);
+        return error_hint(err, "0.01 to 8192, such as 1.5");
+    }
+    fields_add_int(&((struct update *)context)->fields, "cpu_quota_us", llround(cpus * 100000));
+    return 0;
+}
+
+static int set_update_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct update *)context)->json = true;
+    return 0;
+}
+
+static const struct cli_option update_options[] = {
+    {0, "memory", "SIZE", "memory of the whole tree", set_memory},
+    {0, "pids-limit", "N", "processes and threads of the whole tree", set_processes},
+    {0, "cpus", "N", "share of the machine", set_cpus},
+    {0, "json", NULL, "results and errors as JSON, a line each", set_update_json},
+    {0, NULL, NULL, NULL, NULL}};
+
+int cli_update(int argc, char **argv)
+{
+    if (cli_wants_help("update", update_options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct update u = {0};
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_free_ struct frame *f = client_frame_new();
+    int status = 0;
+    if (cli_parse_all(update_options, &u, argc, argv, a, &ids, &err) < 0)
+        return cli_fail(&err, u.json, EXIT_USAGE);
+    if (ids.count == 0 || u.fields.used == 0) {
+        error_set(&err, "usage.nothing", 0, "%s",
+                  ids.count == 0 ? "no id given" : "no limit given");
+        error_hint(&err, "cloche update ID --memory 512m");
+        return cli_fail(&err, u.json, EXIT_USAGE);
+    }
+    for (size_t i = 0; i < ids.count; i++) {
+        err = (struct error)ERROR_INIT;
+        if (client_call(ids.items[i], "update", &u.fields, f, &err) < 0)
+            status = cli_fail(&err, u.json, status_of(&err));
+        else if (u.json)
+            printf("{\"id\":\"%s\",\"done\":\"update\"}\n", ids.items[i]);
+        else
+            puts(ids.items[i]);
+    }
+    fields_free(&u.fields);
+    return status;
+}
