@@ -1,0 +1,218 @@
+# Children of a long-lived sandbox: started, restarted, given up, logged, looked at, limited.
+load helper
+
+setup() { cloche_setup; }
+
+teardown() {
+    local id
+    for id in $(cloche list --json 2>/dev/null | jq -r '.[].id'); do
+        cloche destroy --force "$id" >/dev/null 2>&1 || :
+    done
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
+    cloche_teardown
+}
+
+info() { cloche info --json "$1" | jq -r "$2"; }
+status_is() { [ "$(info "$1" .status)" = "$2" ]; }
+# child ID CHILD FIELD
+child() { info "$1" ".children[] | select(.id == \"$2\") | .$3"; }
+child_is() { [ "$(child "$1" "$2" "$3")" = "$4" ]; }
+pid_of() { cloche top --json "$1" | jq -r ".processes[] | select(.name == \"$2\") | .pid"; }
+
+# tree STRATEGY [EXTRA]: three children a, b, c that each write their name and wait; sleep under a name each.
+tree() {
+    jq -n --arg strategy "$1" '{ociVersion: "1.1.0", cloche: {strategy: $strategy, children: [
+        ("a", "b", "c") | {id: ., kind: "command", args: ["sh", "-c", "echo \(.); exec sleep 1000"]}]}}' >"$1.json"
+}
+
+kill_child() { # ID CHILD: by its place in the tree: the children's programs are in their order
+    local pids
+    mapfile -t pids < <(cloche top --json "$1" | jq -r '.processes[] | select(.name == "sleep") | .pid' | sort -n)
+    kill -KILL "${pids[$2]}"
+}
+
+restarts() { info "$1" '[.children[].restarts] | join(",")'; }
+
+@test "one_for_one, one_for_all and rest_for_one restart whom they should" {
+    for strategy in one_for_one one_for_all rest_for_one; do
+        tree "$strategy"
+        cloche create s --spec "$strategy.json"
+        [ "$(info s '[.children[].state] | unique | join(",")')" = running ]
+        kill_child s 1
+        wait_until 5 eval '[ "$(child s b restarts)" = 1 ]'
+        wait_until 5 eval '[ "$(info s "[.children[].state] | unique | join(\",\")")" = running ]'
+        case $strategy in
+        one_for_one) expected=0,1,0 ;;
+        one_for_all) expected=1,1,1 ;;
+        rest_for_one) expected=0,1,1 ;;
+        esac
+        [ "$(restarts s)" = "$expected" ]
+        [ "$(child s b last)" = "signal 9" ]
+        cloche destroy s
+    done
+}
+
+@test "too many restarts: the supervisor gives up, the sandbox stays to be looked at" {
+    cloche create s -- sh -c 'echo tried; exit 3'
+    wait_until 10 status_is s failed
+    [ "$(child s main restarts)" = 3 ]
+    [ "$(child s main last)" = "status 3" ]
+    [ "$(cloche logs s)" = $'tried\ntried\ntried\ntried' ]
+    cloche exec s -- true
+    [ "$(cloche events --json s | jq -r 'select(.event == "child.exit").detail' | wc -l)" -eq 4 ]
+    cloche restart s
+    wait_until 10 status_is s failed
+    cloche destroy s
+}
+
+@test "normal ends and status 125 are not restarted" {
+    cloche create s -- true
+    wait_until 5 child_is s main state down
+    [ "$(child s main restarts)" = 0 ]
+    status_is s running
+    cloche destroy s
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "command", args: ["sh", "-c", "exit 125"]}]}}' >spec.json
+    cloche create s --spec spec.json
+    wait_until 5 child_is s m last "status 125"
+    [ "$(child s m restarts)" = 0 ]
+    status_is s running
+    cloche destroy s
+}
+
+@test "a child that says when it is ready is waited for; one that never does fails the creation" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [
+        {id: "first", kind: "command", ready: "line",
+         args: ["sh", "-c", "sleep 0.3; echo done >/tmp/first; echo ready >&$CLOCHE_READY_FD; exec sleep 1000"]},
+        {id: "second", kind: "command", args: ["sh", "-c", "cat /tmp/first; exec sleep 1000"]}]}}' >spec.json
+    cloche create s --spec spec.json
+    wait_until 5 eval '[ "$(cloche logs s second)" = done ]'
+    cloche destroy s
+    jq '.cloche.children[0] |= (.args = ["sleep", "1000"] | .ready_ms = 100)' spec.json >never.json
+    run --separate-stderr cloche create --json s --spec never.json
+    expect_status 1
+    expect_error supervisor.gave_up
+    [ "$(cloche list --json)" = "[]" ]
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+    jq '.cloche.children[0].args = ["/does/not/exist"]' spec.json >none.json
+    run --separate-stderr cloche create --json s --spec none.json
+    expect_status 1
+    expect_error supervisor.gave_up
+}
+
+@test "a nested supervisor that gives up is restarted by its own, and what it had inside is gone" {
+    jq -n '{ociVersion: "1.1.0", cloche: {max_restarts: 1, children: [
+        {id: "inner", kind: "supervisor", max_restarts: 0, children: [
+            {id: "steady", kind: "command", args: ["sleep", "1000"]},
+            {id: "weak", kind: "command", args: ["sh", "-c", "exec sleep 1001"]}]}]}}' >spec.json
+    cloche create s --spec spec.json
+    kill -KILL "$(cloche top --json s | jq -r '[.processes[] | select(.name == "sleep") | .pid] | max')"
+    wait_until 5 child_is s inner restarts 1
+    wait_until 5 child_is s inner state running
+    [ "$(cloche top --json s | jq '[.processes[] | select(.name == "sleep")] | length')" -eq 2 ]
+    cloche destroy s
+}
+
+@test "stopping is in reverse order, with SIGTERM first, and what does not end is killed" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [
+        {id: "polite", kind: "command", ready: "line",
+         args: ["sh", "-c", "trap \"echo bye; exit 0\" TERM; echo >&3; while :; do sleep 0.05; done"]},
+        {id: "deaf", kind: "command", shutdown_ms: 200, ready: "line",
+         args: ["sh", "-c", "trap : TERM HUP INT; setsid sleep 1000 & echo >&3; while :; do sleep 0.05; done"]}]}}' >spec.json
+    cloche create s --spec spec.json
+    cloche restart s
+    [ "$(cloche logs s polite)" = bye ]
+    [ "$(cloche events --json s | jq -r 'select(.event == "child.exit").detail' | paste -sd,)" = "deaf: signal 9,polite: status 0" ]
+    cloche destroy s
+}
+
+@test "a log that floods is bounded, and the keeper still answers" {
+    cloche create s -- sh -c 'while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done'
+    wait_until 20 test -e "$CLOCHE_ROOT/sandboxes/s/log/main.log.1"
+    cloche exec s -- true
+    [ "$(du -sb "$CLOCHE_ROOT/sandboxes/s/log" | cut -f1)" -le 2300000 ]
+    cloche destroy s
+}
+
+@test "logs -f shows what comes and ends with the sandbox" {
+    cloche create s -- sh -c 'echo first; while :; do sleep 0.05; echo more; done'
+    cloche logs -f s >out 3>&- &
+    wait_until 5 grep -q more out
+    cloche destroy s
+    wait $!
+    [ "$(head -n 1 out)" = first ]
+}
+
+@test "events name who did what, in pairs, with their duration" {
+    cloche create s
+    cloche exec s -- true
+    cloche exec s -- /none || :
+    cloche events --json s >events
+    [ "$(jq -r .event events | paste -sd' ')" = "create.start create.stop exec.start exec.stop exec.start exec.exception" ]
+    [ "$(jq -r 'select(.event == "exec.start") | "\(.uid) \(.detail)"' events | head -n 1)" = "$(id -u) true" ]
+    [ "$(jq -s '[group_by(.span)[] | length] | unique' -c events)" = "[2]" ]
+    [ "$(jq -r 'select(.event == "exec.exception").code' events)" = sandbox.not_found ]
+    cloche events s | grep -q "create.stop"
+    cloche destroy s
+}
+
+@test "limits: kept, shown, changed while it runs, refused below what is used" {
+    need_cgroups
+    cloche create s --memory 64m --pids-limit 20
+    [ "$(info s .limits.memory_bytes)" = 67108864 ]
+    run --separate-stderr cloche exec --json s -- sh -c 'x=a; while :; do x=$x$x; done'
+    expect_status 137
+    cloche exec s -- true
+    cloche update s --memory 128m --pids-limit 40
+    [ "$(cloche stats --json s | jq -c '[.limits.memory_bytes, .limits.processes]')" = "[134217728,40]" ]
+    cloche exec --timeout none s -- sh -c 'for i in 1 2 3 4 5; do sleep 1000 & done; wait' 3>&- &
+    wait_until 5 eval '[ "$(info s .usage.processes)" -ge 6 ]'
+    run --separate-stderr cloche update --json s --pids-limit 3
+    expect_status 1
+    expect_error sandbox.in_use
+    cloche destroy --force s
+    wait || :
+}
+
+@test "a limit survives a restart of the keeper" {
+    need_cgroups
+    cloche create s --memory 64m
+    cloche update s --memory 96m
+    kill -KILL "$(info s .keeper_pid)"
+    wait_until 5 status_is s "failed(keeper)"
+    cloche restart s
+    [ "$(info s .limits.memory_bytes)" = 100663296 ]
+    cloche destroy s
+}
+
+@test "modules are refused as children, and so is nonsense" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "module", module: "m"}]}}' >spec.json
+    run --separate-stderr cloche create --json s --spec spec.json
+    expect_status 1
+    expect_error spec.unsupported
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "command", args: []}]}}' >spec.json
+    run --separate-stderr cloche create --json s --spec spec.json
+    expect_status 1
+    expect_error spec.invalid
+    [ "$(cloche list --json)" = "[]" ]
+}
+
+@test "fifty sandboxes alive; some lose their keeper, some their init; nothing stays" {
+    for i in {1..50}; do
+        cloche create "s$i" -- sleep 1000 >/dev/null &
+        [ $((i % 10)) -ne 0 ] || wait
+    done
+    wait
+    [ "$(cloche list --json | jq '[.[] | select(.status == "running")] | length')" -eq 50 ]
+    for i in {1..10}; do
+        kill -KILL "$(info "s$i" .keeper_pid)"
+    done
+    for i in {11..20}; do
+        kill -KILL "$(info "s$i" .init_pid)"
+    done
+    wait_until 10 eval '[ "$(cloche list --json | jq "[.[] | select(.status == \"running\")] | length")" -eq 30 ]'
+    cloche restart s{1..20} >/dev/null
+    wait_until 10 eval '[ "$(cloche list --json | jq "[.[] | select(.status == \"running\")] | length")" -eq 50 ]'
+    cloche destroy s{1..50} >/dev/null
+    [ "$(cloche list --json)" = "[]" ]
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+}
