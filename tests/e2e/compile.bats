@@ -127,7 +127,9 @@ one_of() {
     printf 'console.log(1)\n' >a.js; printf 'let x = ;\n' >bad.js
     printf 'class Main { public static void main(String[] a) { } }\n' >a.java; printf 'class Main { int }\n' >bad.java
     cloche toolchains --json >list
-    for language in "cpp cpp" "py python" "sh shell" "js javascript" "java java"; do
+    languages=("cpp cpp" "py python" "sh shell" "js javascript" "java java")
+    [ -z "${CLOCHE_VM-}" ] || languages=("py python" "sh shell") # the others' start takes longer than a limit there
+    for language in "${languages[@]}"; do
         read -r ending name <<<"$language"
         [ "$(jq -r --arg n "$name" '.[] | select(.name == $n) | .works' list)" = true ] || continue
         run --separate-stderr compile "a.$ending" -o out --json
@@ -258,7 +260,7 @@ EOF
 
 @test "limits of a compile" {
     need_cgroups
-    run --separate-stderr compile "$corpus/attacks/template_bomb.cpp" --timeout 1s --json
+    run --separate-stderr compile "$corpus/attacks/template_bomb.cpp" --timeout ${CLOCHE_TEST_SCALE}s --json
     expect_status 1
     [ "$(field '.verdict, .artifact_sha256')" = $'time_limit\nnull' ]
     run --separate-stderr compile "$corpus/attacks/template_bomb.cpp" --timeout 1s --json
@@ -273,6 +275,8 @@ EOF
     bad=0
     while IFS='|' read -r file options verdicts seconds hidden; do
         [[ $file = \#* ]] && continue
+        # emulated, the bombs would take the suite's time; what looks for files is quick
+        [[ -n ${CLOCHE_VM-} && $file != inc* && $file != probe* ]] && continue
         began=$SECONDS
         # shellcheck disable=SC2086
         run --separate-stderr compile --json "$corpus/attacks/$file" $options -o out --no-cache
@@ -297,9 +301,10 @@ EOF
     while IFS= read -r line; do
         [[ $line = \#* ]] && continue
         seconds=${line##*|} line=${line%|*} verdicts=${line##*|} script=${line%|*}
+        [[ -n ${CLOCHE_VM-} && $script != *'"$out"'* ]] && continue
         printf '%s\n' "$script" >script.evil
         began=$SECONDS
-        run --separate-stderr compile script.evil -o out --json --timeout 4s --no-cache
+        run --separate-stderr compile script.evil -o out --json --timeout $((4 * CLOCHE_TEST_SCALE))s --no-cache
         took=$((SECONDS - began)) verdict=$(jq -r '.verdict // .error.code' <<<"${output:-$stderr}")
         one_of "$verdict" $verdicts && [ "$took" -le $((seconds * CLOCHE_TEST_SCALE)) ] &&
             ! grep -q $'\033' <<<"$output$stderr" ||
