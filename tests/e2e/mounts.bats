@@ -201,10 +201,10 @@ outside_untouched() {
 }
 
 @test "own /proc: only one's own processes, nothing of the host's settings can be written" {
-    inside -u 0 sh -c 'ls -d /proc/[0-9]* | wc -l; for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/sys/vm/overcommit_memory; do
+    inside -u 0 sh -c 'set -- /proc/[0-9]*; echo $#; for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/sys/vm/overcommit_memory; do
         [ ! -e $f ] || (echo x >$f) 2>/dev/null && [ -e $f ] && echo "$f written"; done; true'
     expect_status 0
-    expect_output 3
+    expect_output 1
 }
 
 @test "own /dev: a handful of nodes, own pseudo terminals, no others can be made" {
