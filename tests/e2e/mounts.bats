@@ -70,13 +70,26 @@ owner() { stat -c %u:%g "$1"; }
     echo old >tree/file
     echo gone >tree/dir/removed
     chmod -R a+rwX tree
-    inside -v "$WORK/tree:/w:O" sh -c 'cd /w; echo new >file; rm -r dir; echo more >other; ls; cat file'
+    inside -v "$WORK/tree:/w:O" sh -c 'cd /w; echo new >file; rm dir/removed; echo more >other; ls . dir; cat file'
     expect_status 0
-    expect_output $'file\nother\nnew'
+    expect_output $'.:\ndir\nfile\nother\n\ndir:\nnew'
     [ "$(cat tree/file tree/dir/removed)" = $'old\ngone' ]
     [ "$(ls tree)" = $'dir\nfile' ]
     inside -v "$WORK/tree:/w:O" cat /w/file
     expect_output old
+}
+
+@test "-v :O: directories of the host can be removed and renamed" {
+    # In a user namespace overlayfs notes that in user.* attributes, and the layer that it writes to is a tmpfs.
+    [ "$(printf '%s\n' 6.6 "$(uname -r)" | sort -V | head -n 1)" = 6.6 ] ||
+        skip "this kernel's tmpfs has no user attributes"
+    mkdir -p tree/dir tree/old
+    touch tree/dir/removed tree/old/file
+    chmod -R a+rwX tree
+    inside -v "$WORK/tree:/w:O" sh -c 'cd /w; rm -r dir; mv old new; ls . new'
+    expect_status 0
+    expect_output $'.:\nnew\n\nnew:\nfile'
+    [ "$(ls tree tree/dir tree/old)" = "$(printf 'tree:\ndir\nold\n\ntree/dir:\nremoved\n\ntree/old:\nfile')" ]
 }
 
 @test "-v :O: bounded by the size of /tmp" {
