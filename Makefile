@@ -51,7 +51,8 @@ CORE       := $(BUILD)/libcore.a
 VERSIONS   := $(BUILD)/libversions.a
 VERSIONS_LIBS := -lsqlite3
 
-all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper
+all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/libcloche.so \
+     $(BUILD)/libcloche.a $(BUILD)/cloche.pc
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
 KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c
@@ -67,7 +68,7 @@ $(CORE): $(CORE_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-# runtime/cloche.h for C programs: link with it and $(LIBS)
+# runtime/cloche.h for C programs: link with it and $(LIBS), or with libcloche.so
 $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CORE_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
@@ -138,6 +139,27 @@ $(BUILD)/obj/builtin.o: $(BUILD)/gen/builtin.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(BUILD)/gen:
 	@mkdir -p $@
+
+# --- libcloche as a shared object: everything but cloche_* is hidden --------------------------------------
+LIB_SRC := $(call sources,base config isolation compiler runtime runtime/judge)
+LIB_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(LIB_SRC)) $(BUILD)/pic/builtin.o
+$(BUILD)/pic/isolation/seccomp_names.o: $(BUILD)/gen/syscall_names.h
+$(BUILD)/pic/%.o: %.c | $(BUILD)/gen
+	@mkdir -p $(@D)
+	$(call say,CC,$< (pic))
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
+$(BUILD)/pic/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
+$(BUILD)/libcloche.so: $(LIB_OBJ) runtime/cloche.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcloche.so.0 -Wl,--version-script=runtime/cloche.map -o $@ $(LIB_OBJ) \
+	    $(patsubst -l:lib%.a,-l%,$(LIBS))
+	$(Q)ln -sf libcloche.so $(BUILD)/libcloche.so.0
+$(BUILD)/cloche.pc: Makefile
+	@mkdir -p $(@D)
+	$(Q)printf '%s\n' 'Name: cloche' 'Description: sandboxes for untrusted native code' 'Version: $(VERSION)' \
+	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lcloche' 'Libs.private: $(patsubst -l:lib%.a,-l%,$(LIBS))' > $@
 
 # --- tests -----------------------------------------------------------------------------------------------
 UNIT_SRC := $(wildcard tests/unit/*.c)
@@ -216,6 +238,11 @@ install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche
 	install -D -m 755 $(BUILD)/cloche-complete $(DESTDIR)$(PREFIX)/bin/cloche-complete
 	install -D -m 755 $(BUILD)/cloche-keeper $(DESTDIR)$(PREFIX)/bin/cloche-keeper
+	install -D -m 755 $(BUILD)/libcloche.so $(DESTDIR)$(PREFIX)/lib/libcloche.so.0
+	ln -sf libcloche.so.0 $(DESTDIR)$(PREFIX)/lib/libcloche.so
+	install -D -m 644 $(BUILD)/libcloche.a $(DESTDIR)$(PREFIX)/lib/libcloche.a
+	install -D -m 644 $(BUILD)/cloche.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/cloche.pc
+	install -D -m 644 runtime/cloche.h $(DESTDIR)$(PREFIX)/include/cloche.h
 	install -D -m 644 versions/module.h $(DESTDIR)$(PREFIX)/include/cloche/module.h
 
 clean: ## remove what was built
@@ -228,4 +255,4 @@ help: ## this list
         check-cppcheck check-compilers check-tidy install clean help
 .SECONDARY:
 
--include $(shell find $(BUILD)/obj $(BUILD)/start -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/pic $(BUILD)/start -name '*.d' 2>/dev/null)

@@ -81,6 +81,66 @@ struct cloche_judge_options {
 CLOCHE_API int cloche_judge(const struct cloche_judge_options *options, char **ret_json,
                             struct cloche_error *error);
 
+/* --- long-lived sandboxes ------------------------------------------------------------------------
+ *
+ * Every sandbox belongs to a keeper, a process of its own; a call here is a short conversation with
+ * that keeper over a socket. There is no handle and no hidden state, and a sandbox made here
+ * outlives the application unless it is destroyed. Where state is: CLOCHE_ROOT and CLOCHE_RUN, as
+ * for the command line. The keeper's program is looked for beside the application, then where it
+ * was installed; CLOCHE_KEEPER names another. Each function returns 0, or -1 with @error filled.
+ */
+
+/** What a sandbox is: a profile, an OCI config.json written over it, a command as its child. All
+ * may be NULL. */
+struct cloche_sandbox {
+    size_t size;
+    const char *profile;     /* "strict", ...: `cloche profiles` */
+    const char *config_json; /* text, with the "cloche" object of config/schema/ */
+    const char *const *args; /* NULL-terminated: supervised, restarted unless it ends normally */
+};
+
+/** Make it and wait until it runs and its children are ready. -1: nothing is left behind. */
+CLOCHE_API int cloche_create(const char *id, const struct cloche_sandbox *what,
+                             struct cloche_error *error);
+
+struct cloche_command {
+    size_t size;
+    const char *const *args; /* NULL-terminated */
+    const char *const *env;  /* NULL, or "KEY=VALUE" beside those of the sandbox */
+    const char *cwd, *user;  /* NULL: the sandbox's; "UID[:GID]" */
+    int streams[3];          /* fds that become its stdin, stdout, stderr */
+    uint64_t timeout_ms;     /* 0: none; then it is killed with all that it started */
+};
+
+struct cloche_result {
+    char verdict[32]; /* "ok", "runtime_error", "time_limit", "memory_limit", "blocked_syscall" */
+    int exit_code;    /* -1 when a signal ended it */
+    int signal;       /* 0 when it exited */
+    double wall_ms, user_ms, system_ms;
+    uint64_t max_rss_bytes;
+};
+
+/** Run a command in it and wait for its end. That it failed is a result and no error. */
+CLOCHE_API int cloche_exec(const char *id, const struct cloche_command *command,
+                           struct cloche_result *ret, struct cloche_error *error);
+
+/** Status, usage, limits, children as JSON; free() it. */
+CLOCHE_API int cloche_info(const char *id, char **ret_json, struct cloche_error *error);
+
+CLOCHE_API int cloche_pause(const char *id, struct cloche_error *error);
+CLOCHE_API int cloche_resume(const char *id, struct cloche_error *error);
+
+/** @force: even while commands of other clients run. */
+CLOCHE_API int cloche_restart(const char *id, int force, struct cloche_error *error);
+
+/** End it (SIGTERM, after 5 s SIGKILL) and remove every trace. */
+CLOCHE_API int cloche_destroy(const char *id, int force, struct cloche_error *error);
+
+/** Several at once, one result each in @errors (code "" is success), one failure never stops the
+ * rest. Returns how many failed. */
+CLOCHE_API int cloche_batch_destroy(const char *const *ids, int count, int force,
+                                    struct cloche_error *errors);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,28 +3,9 @@
 
 #include "base/cleanup.h"
 #include "runtime/client.h"
+#include "runtime/spec_children.h"
 
-#include <cjson/cJSON.h>
 #include <string.h>
-
-/** A command given on the command line, or by process.args of the spec, is the one child. */
-static void add_main_child(struct spec *spec)
-{
-    if (spec->args.count == 0 || spec->children_json != NULL)
-        return;
-    cJSON *list = cJSON_CreateArray(), *child = cJSON_CreateObject();
-    cJSON_AddStringToObject(child, "id", "main");
-    cJSON_AddStringToObject(child, "kind", "command");
-    cJSON_AddItemToObject(
-        child, "args",
-        cJSON_CreateStringArray((const char *const *)spec->args.items, (int)spec->args.count));
-    cJSON_AddStringToObject(child, "restart", "transient");
-    cJSON_AddItemToArray(list, child);
-    _cleanup_free_ char *text = cJSON_PrintUnformatted(list);
-    cJSON_Delete(list);
-    spec->children_json = arena_strdup(spec->arena, text);
-    spec->args = (struct strings){0};
-}
 
 /** The id may stand before, between or after the options; out it goes. */
 static int take_id(int *argc, char **argv, const char **ret_id, struct error *err)
@@ -56,7 +37,7 @@ static int parse(struct cli_sandbox *c, int argc, char **argv, const char **ret_
         c->spec->args = (struct strings){0};
     for (int i = first; i < argc; i++)
         strings_add(c->spec->arena, &c->spec->args, argv[i]);
-    add_main_child(c->spec);
+    spec_add_main_child(c->spec);
     return cli_sandbox_finish(c, err);
 }
 

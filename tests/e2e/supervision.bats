@@ -216,3 +216,26 @@ restarts() { info "$1" '[.children[].restarts] | join(",")'; }
     [ "$(cloche list --json)" = "[]" ]
     [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
 }
+
+@test "the example of the library" {
+    need_program gcc
+    run --separate-stderr "$CHECKOUT/examples/embed/run"
+    expect_stderr ""
+    expect_output $'hello from glass\nverdict runtime_error, exit code 3'
+    expect_status 0
+    [ "$(cloche list --json)" = "[]" ]
+}
+
+@test "the example of supervision" {
+    run --separate-stderr "$CHECKOUT/examples/supervised/run"
+    expect_status 0
+    expect_output "all three run:
+  database: running, restarts 0
+  server: running, restarts 0
+  worker: running, restarts 0
+the server was killed:
+  database: running, restarts 0
+  server: running, restarts 1, last end: signal 9
+  worker: running, restarts 1, last end: signal 15"
+    [ "$(cloche list --json)" = "[]" ]
+}
