@@ -385,6 +385,23 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
     return 0;
 }
 
+/* Groups of dead runs, in each hierarchy for itself. Every run stands in every slice, so the others
+ * are only read when they hold more than the first one does after its sweep: 500 living runs are
+ * listed once. */
+static void sweep(const struct cgroup *g)
+{
+    struct stat first, other;
+    if (g->dir_count == 0)
+        return;
+    cgroup_sweep_slice(&g->dirs[0]);
+    if (fstat(g->dirs[0].slice_fd, &first) < 0)
+        return;
+    for (int i = 1; i < g->dir_count; i++) {
+        if (fstat(g->dirs[i].slice_fd, &other) == 0 && other.st_nlink > first.st_nlink)
+            cgroup_sweep_slice(&g->dirs[i]);
+    }
+}
+
 int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err)
 {
     struct error ours = ERROR_INIT;
@@ -394,8 +411,7 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
         err = &ours;
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
-    for (int i = 0; i < g->dir_count; i++)
-        cgroup_sweep_slice(&g->dirs[i]);
+    sweep(g);
     if (apply(g, r, want, required, err) < 0)
         return -1;
     if (g->v2 >= 0 && g->dirs[g->v2].controllers != 0)

@@ -76,7 +76,11 @@ int main(int argc, char **argv)
     fclose(f);
     int warm_up = rounds / 10 < 3 ? 3 : rounds / 10;
     for (int i = -warm_up; i < rounds; i++) {
-        for (int j = 0; j < count; j++) {
+        int step = i % 2 == 0 ? 1 : count - 1;
+        for (int k = 0; k < count; k++) {
+            /* who comes after whom changes: what the kernel clears up behind one is paid by the
+             * next */
+            int j = (k * step + i + warm_up) % count;
             if (pause_ms > 0) {
                 struct timespec t = {pause_ms / 1000, (long)(pause_ms % 1000) * 1000000L};
                 nanosleep(&t, NULL);
