@@ -35,6 +35,14 @@ LIBS := -l:libseccomp.a -l:libcap.a -l:libnl-route-3.a -l:libnl-3.a -l:libnettle
 NLINC := $(shell pkg-config --cflags libnl-3.0 2>/dev/null || echo -I/usr/include/libnl3)
 CPPFLAGS += $(NLINC)
 
+ifneq (,$(SANITIZE))
+ifeq (,$(findstring clang,$(CC)))
+WARN += -Wno-format-truncation # the sanitizers' own null checks confuse it
+endif
+endif
+# for the commands that build first: all cores, unless the caller said how many
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # one short line a file; V=1 shows the commands
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
@@ -177,34 +185,34 @@ include $(wildcard tests/*/rules.mk)
 
 test: ## install what tests need, build, run everything (SUITES="unit e2e ..." picks)
 	tests/deps build test vm
-	$(MAKE) all unit-bins test-bins
+	$(MAKE) $(JOBS) all unit-bins test-bins
 	tests/run $(SUITES)
 
 test-bins:
 
 quickstart: ## install what is missing, build, do the main job and show its result
 	tests/deps build
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	examples/quickstart
 
 bench: ## measure side by side with the real peers
 	tests/deps build bench
-	$(MAKE) all test-bins
+	$(MAKE) $(JOBS) all test-bins
 	tests/bench/run
 
 vmtest: ## the suites on a kernel with pure cgroup v2
 	tests/deps build test vm
-	$(MAKE) all unit-bins test-bins
+	$(MAKE) $(JOBS) all unit-bins test-bins
 	tests/run vm
 
 asan: ## address and undefined behaviour sanitizers over unit and e2e
 	tests/deps build test
-	$(MAKE) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
+	$(MAKE) $(JOBS) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
 soak: ## by hand: 10000 runs in a row and 300 killed ones leave nothing (tests/soak RUNS KILLED)
 	tests/deps build test
-	$(MAKE) all test-bins
+	$(MAKE) $(JOBS) all test-bins
 	tests/soak
 
 # --- checks ----------------------------------------------------------------------------------------------
@@ -225,10 +233,10 @@ check-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	    --suppress=missingIncludeSystem -j2 -I. -D_GNU_SOURCE -D__GNUC__ '-DcJSON_ArrayForEach(e,a)=while((e)=(a))' $(SOURCES)
 check-compilers:
-	$(MAKE) BUILD=build-gcc CC=gcc all
-	$(MAKE) BUILD=build-clang CC=clang all
+	$(MAKE) $(JOBS) BUILD=build-gcc CC=gcc all
+	$(MAKE) $(JOBS) BUILD=build-clang CC=clang all
 check-tidy: # a file again when it or any header has changed
-	$(MAKE) -k -j$(shell nproc) -Otarget $(patsubst %.c,$(BUILD)/tidy/%,$(SOURCES))
+	$(MAKE) -k $(JOBS) -Otarget $(patsubst %.c,$(BUILD)/tidy/%,$(SOURCES))
 $(BUILD)/tidy/%: %.c $(filter %.h,$(C_FILES)) .clang-tidy $(BUILD)/gen/syscall_names.h
 	@mkdir -p $(@D)
 	$(call say,TIDY,$<)

@@ -4,7 +4,9 @@ FUZZ_BUILD := $(BUILD)/fuzzing
 FUZZ_SECONDS ?= 600
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
+ifeq (,$(SANITIZE))
 test-bins: fuzz-bins
+endif
 fuzz-bins:
 	+@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=clang OPT="-O1 -g" \
 	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \

@@ -144,18 +144,19 @@ static void filter(const char *name, const char *json, struct seccomp_filter *re
 
 int main(void)
 {
-    static const char *profiles[32], *filters[32];
+    static char profiles[32][48], filters[32][48];
     static struct seccomp_filter built[32];
     size_t profile_count = 0, filter_count = 0;
     puts("#include \"runtime/start/compiled.h\"\n");
     for (const struct builtin_file *f = builtin_files; f->name != NULL; f++) {
         const char *slash = strchr(f->name, '/');
-        char *name = strndup(slash + 1, strcspn(slash + 1, "."));
+        char name[48];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(slash + 1, "."), slash + 1);
         if (strncmp(f->name, "profiles/", 9) == 0 && profile_count < 31) {
-            profiles[profile_count++] = name;
+            memcpy(profiles[profile_count++], name, sizeof name);
             profile(name);
         } else if (strncmp(f->name, "seccomp/", 8) == 0 && filter_count < 31) {
-            filters[filter_count] = name;
+            memcpy(filters[filter_count], name, sizeof name);
             filter(name, f->start, &built[filter_count++]);
         }
     }
