@@ -61,6 +61,7 @@ enum step {
     STEP_LANDLOCK,
     STEP_FILTER,
     STEP_CLOSE,
+    STEP_OPEN,
     STEP_EXEC,
     STEP_COUNT
 };
@@ -166,6 +167,7 @@ enum message_type {
     MESSAGE_EXITED,    /* value: wait status */
     MESSAGE_SYNC_TIME, /* init has its time namespace: write the offsets */
     /* of serving sandboxes, down */
+    MESSAGE_FILE,        /* up: with the file that was asked for, instead of STARTED */
     MESSAGE_SPAWN,       /* child: number; with a memfd (spawn.h), the streams, a readiness fd */
     MESSAGE_CHILD_SIGNAL /* child, value: signal */
 };

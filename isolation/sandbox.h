@@ -170,6 +170,7 @@ int sandbox_pidfd(const struct sandbox *s);
 enum sandbox_child_event_type {
     CHILD_STARTED,  /* @fd: pidfd of its namespace's init, now the callee's */
     CHILD_TERMINAL, /* @fd: the outer end of its terminal, now the callee's; before CHILD_STARTED */
+    CHILD_FILE,     /* @fd: the file that was asked for, now the callee's; CHILD_EXITED follows */
     CHILD_FAILED,   /* it never ran: @error; final */
     CHILD_EXITED,   /* it and all its descendants are gone; final */
     CHILD_MEMORY    /* @child is 0: the kernel killed processes for memory */
@@ -186,7 +187,12 @@ struct sandbox_child_event {
 };
 typedef void sandbox_child_fn(void *context, const struct sandbox_child_event *event);
 
+/** Instead of running a program: open args[0], a regular file, as the program's user and as the
+ * sandbox sees it. Never waits, and never follows a link at the end of the name. */
+enum sandbox_open { OPEN_NOTHING, OPEN_READ, OPEN_WRITE /* made or emptied */ };
+
 struct sandbox_command {
+    enum sandbox_open open;
     char *const *args, *const *env; /* NULL-terminated; @env NULL: the spec's */
     const char *cwd;                /* NULL: the spec's */
     bool user_given;

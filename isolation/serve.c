@@ -87,7 +87,7 @@ bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_pa
     if (size < sizeof *head || head->magic != SPAWN_MAGIC || head->bytes != size - sizeof *head ||
         head->arg_count == 0 || head->arg_count > SPAWN_MAX_STRINGS ||
         head->env_count > SPAWN_MAX_STRINGS - head->arg_count || head->terminal > 1 ||
-        head->has_ready > 1)
+        head->has_ready > 1 || head->open > OPEN_WRITE)
         return false;
     char *at = (char *)(uintptr_t)(head + 1), *const end = at + head->bytes;
     *ret = (struct spawn_parsed){
@@ -176,6 +176,46 @@ static int keep_only(int a, int b)
     return sys_close_range((unsigned)high + 1, ~0U, 0);
 }
 
+/** cp: with the rights of the program's user (a file system uid that is not root loses what root
+ * may do to files), below the sandbox's root, through no magic link. */
+static _Noreturn void open_file(const struct plan *p, struct slot *slot,
+                                const struct spawn_parsed *command)
+{
+    struct message failed = {0}, found = {.type = MESSAGE_FILE, .child = slot->child};
+    const char *path = command->argv[0];
+    struct stat st;
+    bool write = command->head->open == OPEN_WRITE;
+    const uint64_t flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    if (!p->idmap.deny_setgroups)
+        syscall(SYS_setgroups, 0, NULL);
+    syscall(SYS_setfsgid, command->head->gid);
+    syscall(SYS_setfsuid, command->head->uid);
+    /* asked back: an id that is not valid changes nothing, and says so to nobody */
+    if ((uint32_t)syscall(SYS_setfsuid, -1) != command->head->uid ||
+        (uint32_t)syscall(SYS_setfsgid, -1) != command->head->gid) {
+        errno = EINVAL;
+        step_failed(&failed, STEP_IDENTITY, NULL);
+        give_up(p, slot, &failed);
+    }
+    umask(0022);
+    int fd = sys_openat2(AT_FDCWD, path, flags | (write ? O_WRONLY | O_CREAT : O_RDONLY),
+                         write ? 0644 : 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        close(fd);
+        fd = -1;
+    }
+    /* emptied only now: what is no regular file was left alone */
+    if (fd < 0 || (write && ftruncate(fd, 0) < 0)) {
+        step_failed(&failed, STEP_OPEN, path);
+        give_up(p, slot, &failed);
+    }
+    message_send(p->control, &found, fd);
+    slot->exited = true;
+    slot->end_ns = plan_now_ns();
+    _exit(0);
+}
+
 static _Noreturn void guard_main(const struct plan *own, struct slot *slot, struct request *r)
 {
     struct plan p = *own;
@@ -190,6 +230,8 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
         give_up(&p, slot, &failed);
     }
     const struct spawn_command *head = command.head;
+    if (head->open != OPEN_NOTHING)
+        open_file(&p, slot, &command);
     int streams = head->terminal ? 0 : 3;
     if (r->fd_count != 1 + streams + head->has_ready) {
         step_failed(&failed, STEP_STREAMS, NULL);

@@ -101,6 +101,8 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         e.type = CHILD_STARTED;
     } else if (m->type == MESSAGE_TERMINAL && fd >= 0) {
         e.type = CHILD_TERMINAL;
+    } else if (m->type == MESSAGE_FILE && fd >= 0) {
+        e.type = CHILD_FILE;
     } else if (m->type == MESSAGE_FAILED) {
         e.type = CHILD_FAILED;
         take_blocked(c, m->child);
@@ -212,6 +214,7 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
         .rows = command->rows,
         .columns = command->columns,
         .terminal = command->terminal,
+        .open = (uint8_t)command->open,
         .has_ready = command->ready_fd >= 0,
     };
     _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -275,7 +278,7 @@ int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, stru
         return -1;
     int fds[SPAWN_MAX_FDS] = {file};
     size_t count = 1;
-    for (int i = 0; i < 3 && !command->terminal; i++)
+    for (int i = 0; i < 3 && !command->terminal && command->open == OPEN_NOTHING; i++)
         fds[count++] = command->streams[i];
     if (command->ready_fd >= 0)
         fds[count++] = command->ready_fd;

@@ -23,7 +23,9 @@ struct spawn_command {
     uint32_t arg_count, env_count;
     uint32_t uid, gid;
     uint16_t rows, columns;
-    uint8_t terminal, has_ready, reserved[2];
+    uint8_t terminal, has_ready;
+    uint8_t open; /* enum sandbox_open: instead of running args[0], open the file of that name */
+    uint8_t reserved;
 };
 
 /** serve.c, in init: never returns before its parent is gone. */

@@ -58,6 +58,8 @@ static const struct {
     [STEP_LANDLOCK] = {"landlock.apply", "cannot apply Landlock rule \"%s\"", ""},
     [STEP_FILTER] = {"seccomp.load", "cannot load the syscall filter", ""},
     [STEP_CLOSE] = {"sandbox.setup", "cannot close inherited file descriptors", ""},
+    [STEP_OPEN] = {"sandbox.file", "cannot open \"%s\" in the sandbox",
+                   "regular files only, which the program's user may open"},
     [STEP_EXEC] = {"sandbox.not_executable", "cannot execute \"%s\"", ""},
 };
 

@@ -10,6 +10,7 @@
 #define OPERATIONS(OPERATION)                                                                      \
     OPERATION(info, "info", NULL, "status, pids, usage, limits, restarts")                         \
     OPERATION(exec, "exec", NULL, "run a command; writes its own events")                          \
+    OPERATION(open, "open", "cp", "a file inside, for cp")                                         \
     OPERATION(signal, "signal", NULL, "a signal to the command of this connection")                \
     OPERATION(stats, "stats", NULL, "usage and limits now")                                        \
     OPERATION(top, "top", NULL, "processes inside")                                                \

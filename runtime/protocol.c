@@ -17,10 +17,7 @@ void fields_add(struct fields *f, const char *key, const char *value)
         f->too_large = true;
         return;
     }
-    char *at = f->data + f->used;
-    memcpy(at, key, k);
-    at[k] = '=';
-    memcpy(at + k + 1, value, v + 1);
+    snprintf(f->data + f->used, PROTOCOL_MAX_BODY - f->used, "%s=%s", key, value);
     f->used += k + v + 2;
 }
 

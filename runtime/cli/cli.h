@@ -81,6 +81,7 @@ int cli_logs(int argc, char **argv);
 int cli_events(int argc, char **argv);
 int cli_stats(int argc, char **argv);
 int cli_top(int argc, char **argv);
+int cli_cp(int argc, char **argv);
 int cli_update(int argc, char **argv);
 int cli_pause(int argc, char **argv);
 int cli_resume(int argc, char **argv);

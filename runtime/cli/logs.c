@@ -147,7 +147,7 @@ static int only_log(int dir, char *ret, size_t size, const char *id, struct erro
         if (n < 5 || strcmp(e->d_name + n - 4, ".log") != 0)
             continue;
         count++;
-        snprintf(ret, size, "%s", e->d_name);
+        snprintf(ret, size, "%.250s", e->d_name);
         if (used + n + 2 < sizeof names)
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%.*s",
                                      used > 0 ? ", " : "", (int)(n - 4), e->d_name);

@@ -15,6 +15,7 @@ const struct cli_command cli_commands[] = {
     {"stats", "[--watch] [ID...]", "what they use", cli_stats},
     {"top", "ID", "processes in it", cli_top},
     {"events", "[-f] [ID...]", "what happened, and who asked for it", cli_events},
+    {"cp", "ID:PATH PATH | PATH ID:PATH", "copy a file out of it or into it", cli_cp},
     {"update", "ID... [--memory SIZE] ...", "change limits while it runs", cli_update},
     {"restart", "[--force] ID...", "end what runs in it and start it again", cli_restart},
     {"pause", "ID...", "freeze every process in it", cli_pause},

@@ -155,7 +155,8 @@ int cli_top(int argc, char **argv)
         puts(text);
     } else {
         printf("%8s %8s %-5s %10s %8s  %s\n", "PID", "PARENT", "STATE", "CPU ms", "MEMORY", "NAME");
-        cJSON_ArrayForEach(p, cJSON_GetObjectItemCaseSensitive(o, "processes"))
+        const cJSON *list = cJSON_GetObjectItemCaseSensitive(o, "processes");
+        cJSON_ArrayForEach(p, list)
         {
             char memory[24], name[32];
             snprintf(name, sizeof name, "%s", sandboxes_text(p, "name"));

@@ -65,8 +65,8 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o, 
         return read_supervisor(t, n, cJSON_GetObjectItemCaseSensitive(o, "children"), depth + 1,
                                err);
     }
-    const cJSON *arg;
-    cJSON_ArrayForEach(arg, cJSON_GetObjectItemCaseSensitive(o, "args"))
+    const cJSON *arg, *args = cJSON_GetObjectItemCaseSensitive(o, "args");
+    cJSON_ArrayForEach(arg, args)
     {
         strings_add(a, &n->args, cJSON_IsString(arg) ? arg->valuestring : "");
     }

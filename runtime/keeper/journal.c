@@ -19,7 +19,7 @@ static double now_s(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)(t.tv_nsec / 1000) / 1e6;
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 void journal_status(struct keeper *k)

@@ -87,6 +87,74 @@ static int op_exec(struct connection *c, struct frame *f, struct error *err)
     return exec_operation(c, f, err);
 }
 
+/* --- open ----------------------------------------------------------------------------------------
+ */
+
+struct opening {
+    struct task task; /* first: a task is cast to it */
+    struct keeper *keeper;
+    struct connection *client; /* NULL: gone, or answered */
+    uint32_t serial;
+};
+
+static void on_opening(struct task *t, const struct sandbox_child_event *e)
+{
+    struct opening *o = (struct opening *)t;
+    struct error err = ERROR_INIT;
+    struct connection *c = o->keeper->connections;
+    while (c != NULL && c != o->client) /* the client may have gone meanwhile */
+        c = c->next;
+    if (e->type == CHILD_FILE) {
+        if (c != NULL)
+            connection_data(c, o->serial, NULL, e->fd);
+        close(e->fd);
+        if (c != NULL)
+            connection_reply(c, o->serial, NULL);
+        o->client = NULL;
+        return;
+    }
+    if (e->type != CHILD_FAILED && e->type != CHILD_EXITED)
+        return;
+    if (e->type == CHILD_EXITED)
+        error_set(&err, "sandbox.file", 0, "the sandbox ended meanwhile");
+    if (c != NULL)
+        connection_error(c, o->serial, e->type == CHILD_FAILED ? e->error : &err);
+    task_remove(o->keeper, t);
+    keeper_check_stopped(o->keeper);
+    free(o);
+}
+
+static int running(const struct keeper *k, struct error *err);
+
+static int op_open(struct connection *c, struct frame *f, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    const char *path = frame_get(f, "path");
+    if (running(k, err) < 0)
+        return -1;
+    if (k->status == STATUS_PAUSED)
+        return error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
+    if (path == NULL || path[0] != '/')
+        return error_set(err, "usage.path", 0, "a path inside the sandbox is absolute");
+    char *args[] = {(char *)(uintptr_t)path, NULL};
+    const struct sandbox_command command = {
+        .open = frame_get_int(f, "write", 0, 1, 0) == 1 ? OPEN_WRITE : OPEN_READ,
+        .args = args,
+        .ready_fd = -1};
+    struct opening *o = calloc(1, sizeof *o);
+    int child = o == NULL ? -1 : sandbox_spawn(k->sandbox, &command, err);
+    if (child < 0) {
+        free(o);
+        return -1;
+    }
+    *o = (struct opening){.task = {.child = child, .call = on_opening},
+                          .keeper = k,
+                          .client = c,
+                          .serial = f->head.serial};
+    task_add(k, &o->task);
+    return 0;
+}
+
 static int op_signal(struct connection *c, struct frame *f, struct error *err)
 {
     int64_t sig = frame_get_int(f, "signal", 1, 64, 0);

@@ -239,3 +239,44 @@ the server was killed:
   worker: running, restarts 1, last end: signal 15"
     [ "$(cloche list --json)" = "[]" ]
 }
+
+@test "cp: out, in, with the rights of the inside, and only regular files" {
+    cloche create s --tmpfs /data
+    echo content >file
+    cloche cp file s:/data/file
+    [ "$(cloche exec s -- cat /data/file)" = content ]
+    [ "$(cloche exec s -- stat -c %u /data/file)" = 1000 ]
+    cloche cp s:/data/file back
+    cmp file back
+    mkdir directory
+    cloche cp s:/data/file directory
+    cmp file directory/file
+    head -c 3000000 /dev/urandom >large
+    cloche cp large s:/data/
+    cloche cp s:/data/large large.back
+    cmp large large.back
+    cloche exec s -- sh -c 'mkfifo /data/fifo; ln -s /data/file /data/link; ln -s / /data/up'
+    for path in /data/fifo /data/link /data /dev/null /none; do
+        run --separate-stderr cloche cp --json "s:$path" got
+        expect_status 1
+        expect_error sandbox.file
+    done
+    for path in /data/fifo /etc/new /proc/1/mem; do
+        run --separate-stderr cloche cp --json file "s:$path"
+        expect_status 1
+        expect_error sandbox.file
+    done
+    [ ! -e got ]
+    for arguments in "file other" "s:/a s:/b" "s:relative x" "s: x"; do
+        run --separate-stderr cloche cp --json $arguments
+        expect_status 2
+        expect_error usage.path
+    done
+    mkfifo fifo
+    run --separate-stderr cloche cp --json fifo s:/data/x
+    expect_status 1
+    expect_error cp.file
+    # a link through the top of the sandbox stays inside
+    [ "$(cloche cp s:/data/up/data/file out && cat out)" = content ]
+    cloche destroy s
+}

@@ -1,0 +1,160 @@
+/* cloche cp: one regular file into a sandbox or out of it. Inside, it is opened by init with the
+ * rights of the sandbox's user (isolation/serve.c); outside, with ours. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/syscalls.h"
+#include "runtime/client.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    *(bool *)context = true;
+    return 0;
+}
+
+static const struct cli_option options[] = {{0, "json", NULL, "errors as JSON", set_json},
+                                            {0, NULL, NULL, NULL, NULL}};
+
+struct place {
+    char id[72]; /* "": outside */
+    char path[PATH_MAX];
+};
+
+/** "ID:PATH", or a path; one with a colon in its name is written with a slash before it. */
+static int parse(const char *text, struct place *ret, struct error *err)
+{
+    size_t n = strcspn(text, ":/");
+    bool inside = text[n] == ':' && n > 0;
+    const char *path = inside ? text + n + 1 : text;
+    if (path[0] == '\0' || strlen(path) >= sizeof ret->path || n >= sizeof ret->id)
+        return error_set(err, "usage.path", 0, "\"%.200s\" is neither ID:PATH nor a path", text);
+    snprintf(ret->id, sizeof ret->id, "%.*s", inside ? (int)n : 0, text);
+    snprintf(ret->path, sizeof ret->path, "%s", path);
+    if (inside && path[0] != '/')
+        return error_set(err, "usage.path", 0, "the path in sandbox \"%s\" is not absolute",
+                         ret->id);
+    return 0;
+}
+
+/** As with cp: into a directory under its own name. */
+static int append_name(struct place *to, const struct place *from, struct error *err)
+{
+    struct stat st;
+    size_t n = strlen(to->path);
+    bool directory = to->path[n - 1] == '/' ||
+                     (to->id[0] == '\0' && stat(to->path, &st) == 0 && S_ISDIR(st.st_mode));
+    const char *slash = strrchr(from->path, '/'), *name = slash != NULL ? slash + 1 : from->path;
+    if (!directory)
+        return 0;
+    if (n + strlen(name) + 2 > sizeof to->path)
+        return error_set(err, "usage.path", ENAMETOOLONG, "cannot copy to \"%s\"", to->path);
+    snprintf(to->path + n, sizeof to->path - n, "/%s", name);
+    return 0;
+}
+
+static int open_inside(const struct place *p, bool write, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    _cleanup_close_ int socket = client_connect(p->id, err), file = -1;
+    fields_add(&fields, "path", p->path);
+    fields_add_int(&fields, "write", write);
+    if (socket < 0 || client_send(socket, "open", &fields, NULL, 0, err) < 0)
+        return -1;
+    int rc;
+    while ((rc = client_next(socket, p->id, f, err)) > 0) {
+        if (f->fd_count == 1 && file < 0) {
+            file = f->fds[0];
+            f->fd_count = 0;
+        }
+        frame_close_fds(f);
+    }
+    if (rc == 0 && file < 0)
+        return error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent no file", p->id);
+    return rc < 0 ? -1 : TAKE_FD(file);
+}
+
+static int open_outside(const struct place *p, bool write, struct error *err)
+{
+    struct stat st;
+    int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    int fd = open(p->path, flags | (write ? O_WRONLY | O_CREAT : O_RDONLY), 0644);
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (!write || ftruncate(fd, 0) == 0))
+        return fd;
+    int problem = fd < 0 ? errno : 0;
+    cleanup_close(&fd);
+    error_set(err, "cp.file", problem, "cannot %s \"%s\"%s", write ? "write" : "read", p->path,
+              problem == 0 ? ": not a regular file" : "");
+    return error_path(err, p->path);
+}
+
+/** As much as there was when it was opened: what goes on growing inside cannot keep us here. */
+static int copy(int from, int to, struct error *err)
+{
+    char buf[65536];
+    struct stat st;
+    if (fstat(from, &st) < 0)
+        return error_set(err, "cp.read", errno, "cannot read the file");
+    for (off_t left = st.st_size; left > 0;) {
+        ssize_t n = read(from, buf, left < (off_t)sizeof buf ? (size_t)left : sizeof buf);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set(err, "cp.read", errno, "cannot read the file");
+        if (n == 0)
+            break;
+        if (io_write_all(to, buf, (size_t)n) < 0)
+            return error_set(err, "cp.write", errno, "cannot write the copy");
+        left -= n;
+    }
+    return 0;
+}
+
+static int run(const char *from_text, const char *to_text, struct error *err)
+{
+    struct place from, to;
+    if (parse(from_text, &from, err) < 0 || parse(to_text, &to, err) < 0)
+        return -1;
+    if ((from.id[0] == '\0') == (to.id[0] == '\0')) {
+        error_set(err, "usage.path", 0, "one of the two is in a sandbox, the other is not");
+        return error_hint(err, "cloche cp ID:PATH PATH, or cloche cp PATH ID:PATH");
+    }
+    if (append_name(&to, &from, err) < 0)
+        return -1;
+    _cleanup_close_ int source =
+        from.id[0] != '\0' ? open_inside(&from, false, err) : open_outside(&from, false, err);
+    if (source < 0)
+        return -1;
+    _cleanup_close_ int target =
+        to.id[0] != '\0' ? open_inside(&to, true, err) : open_outside(&to, true, err);
+    return target < 0 ? -1 : copy(source, target, err);
+}
+
+int cli_cp(int argc, char **argv)
+{
+    if (cli_wants_help("cp", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    bool json = false;
+    struct strings operands = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (cli_parse_all(options, &json, argc, argv, a, &operands, &err) < 0)
+        return cli_fail(&err, json, EXIT_USAGE);
+    if (operands.count != 2) {
+        error_set(&err, "usage.path", 0, "two places are needed");
+        error_hint(&err, "cloche cp ID:PATH PATH, or cloche cp PATH ID:PATH");
+        return cli_fail(&err, json, EXIT_USAGE);
+    }
+    if (run(operands.items[0], operands.items[1], &err) == 0)
+        return 0;
+    bool usage = strncmp(err.code, "usage.", 6) == 0 || strcmp(err.code, "sandbox.bad_id") == 0;
+    return cli_fail(&err, json, usage ? EXIT_USAGE : 1);
+}
