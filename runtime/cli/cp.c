@@ -56,7 +56,8 @@ static int append_name(struct place *to, const struct place *from, struct error 
         return 0;
     if (n + strlen(name) + 2 > sizeof to->path)
         return error_set(err, "usage.path", ENAMETOOLONG, "cannot copy to \"%s\"", to->path);
-    snprintf(to->path + n, sizeof to->path - n, "/%s", name);
+    to->path[n] = '/';
+    memcpy(to->path + n + 1, name, strlen(name) + 1);
     return 0;
 }
 

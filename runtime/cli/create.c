@@ -2,6 +2,7 @@
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
+#include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 #include "runtime/spec_children.h"
 
@@ -53,7 +54,7 @@ int cli_create(int argc, char **argv)
         return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
     _cleanup_free_ char *text = spec_to_json(spec);
     if (client_create(id, text, &err) < 0)
-        return cli_fail(&err, c.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+        return cli_fail(&err, c.json, sandboxes_status(&err));
     if (c.json)
         printf("{\"id\":\"%s\",\"status\":\"running\"}\n", id);
     else

@@ -20,7 +20,7 @@ cJSON *sandboxes_info(const char *id, struct error *err)
             return o;
         error_set(&ours, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
     }
-    if (strcmp(ours.code, "keeper.gone") != 0) {
+    if (ours.code == NULL || strcmp(ours.code, "keeper.gone") != 0) {
         *err = ours;
         return NULL;
     }
@@ -42,6 +42,11 @@ cJSON *sandboxes_info(const char *id, struct error *err)
     return o;
 }
 
+int sandboxes_status(const struct error *err)
+{
+    return err->code != NULL && strcmp(err->code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1;
+}
+
 const char *sandboxes_text(const cJSON *o, const char *name)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
@@ -52,6 +57,12 @@ double sandboxes_number(const cJSON *o, const char *name)
 {
     const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
     return cJSON_IsNumber(n) ? n->valuedouble : 0;
+}
+
+void sandboxes_print(const cJSON *o)
+{
+    _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
+    fputs(text != NULL ? text : "null", stdout);
 }
 
 const char *sandboxes_size(char *buf, size_t size, double bytes)
@@ -87,10 +98,14 @@ static int set_json(void *context, const char *text, struct error *err)
 static const struct cli_option options[] = {{0, "json", NULL, "as JSON", set_json},
                                             {0, NULL, NULL, NULL, NULL}};
 
+struct row {
+    cJSON *info;
+};
+
 static int by_age(const void *a, const void *b)
 {
-    double x = sandboxes_number(*(cJSON *const *)a, "created_ms"),
-           y = sandboxes_number(*(cJSON *const *)b, "created_ms");
+    double x = sandboxes_number(((const struct row *)a)->info, "created_ms"),
+           y = sandboxes_number(((const struct row *)b)->info, "created_ms");
     return x < y ? -1 : x > y ? 1 : 0;
 }
 
@@ -125,11 +140,11 @@ int cli_list(int argc, char **argv)
     }
     if (client_list(a, &ids, &err) < 0)
         return cli_fail(&err, json, 1);
-    cJSON **all = arena_alloc(a, (ids.count + 1) * sizeof *all);
+    struct row *all = arena_alloc(a, (ids.count + 1) * sizeof *all);
     size_t count = 0;
     for (size_t i = 0; i < ids.count; i++) {
-        all[count] = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
-        count += all[count] != NULL;
+        all[count].info = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
+        count += all[count].info != NULL;
     }
     if (count > 0)
         qsort(all, count, sizeof *all, by_age);
@@ -139,12 +154,13 @@ int cli_list(int argc, char **argv)
     else
         putchar('[');
     for (size_t i = 0; i < count; i++) {
-        _cleanup_free_ char *text = json ? cJSON_PrintUnformatted(all[i]) : NULL;
+        if (json && i > 0)
+            putchar(',');
         if (json)
-            printf("%s%s", i > 0 ? "," : "", text);
+            sandboxes_print(all[i].info);
         else
-            print_row(all[i]);
-        cJSON_Delete(all[i]);
+            print_row(all[i].info);
+        cJSON_Delete(all[i].info);
     }
     if (json)
         puts("]");
@@ -206,14 +222,15 @@ int cli_info(int argc, char **argv)
         err = (struct error)ERROR_INIT;
         cJSON *o = sandboxes_info(ids.items[i], &err);
         if (o == NULL) {
-            status = cli_fail(&err, json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+            status = cli_fail(&err, json, sandboxes_status(&err));
             continue;
         }
-        _cleanup_free_ char *text = json ? cJSON_PrintUnformatted(o) : NULL;
-        if (json)
-            puts(text);
-        else
+        if (json) {
+            sandboxes_print(o);
+            putchar('\n');
+        } else {
             print_info(o);
+        }
         cJSON_Delete(o);
     }
     return status;

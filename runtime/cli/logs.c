@@ -201,7 +201,7 @@ int cli_logs(int argc, char **argv)
     }
     const char *child = operands.count > 1 ? operands.items[1] : NULL;
     return show_log(operands.items[0], child, &l, &err) < 0
-               ? cli_fail(&err, l.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1)
+               ? cli_fail(&err, l.json, sandboxes_status(&err))
                : 0;
 }
 
@@ -272,8 +272,7 @@ int cli_events(int argc, char **argv)
         err = (struct error)ERROR_INIT;
         _cleanup_close_ int dir = client_open_state(ids.items[i], ".", &err);
         if (dir < 0 || show_file(dir, "events.jsonl", &l, show_events, &err) < 0)
-            status =
-                cli_fail(&err, l.json, strcmp(err.code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1);
+            status = cli_fail(&err, l.json, sandboxes_status(&err));
     }
     return status;
 }

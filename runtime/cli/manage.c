@@ -2,6 +2,7 @@
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
+#include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 
 #include <string.h>
@@ -59,9 +60,7 @@ static int batch(const char *name, const struct cli_option *options, int argc, c
     for (size_t i = 0; i < ids.count; i++) {
         err = (struct error)ERROR_INIT;
         if (one(ids.items[i], &m, &err) < 0)
-            status =
-                cli_fail(&err, m.json,
-                         strcmp(err.code, "sandbox.bad_id") == 0 && status == 0 ? EXIT_USAGE : 1);
+            status = cli_fail(&err, m.json, status == 0 ? sandboxes_status(&err) : 1);
         else if (m.json)
             printf("{\"id\":\"%s\",\"done\":\"%s\"}\n", ids.items[i], name);
         else

@@ -11,9 +11,15 @@
  * "failed(keeper)". NULL with @err. */
 cJSON *sandboxes_info(const char *id, struct error *err);
 
+/** Exit status for @err: a bad id is a usage error. */
+int sandboxes_status(const struct error *err);
+
 /** "" and 0 where there is none. */
 const char *sandboxes_text(const cJSON *o, const char *name);
 double sandboxes_number(const cJSON *o, const char *name);
+
+/** As JSON on stdout, without a newline. */
+void sandboxes_print(const cJSON *o);
 
 /** For people: "12.3M", "1h02m". */
 const char *sandboxes_size(char *buf, size_t size, double bytes);

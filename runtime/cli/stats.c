@@ -6,7 +6,7 @@
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <math.h>
 #include <poll.h>
 #include <string.h>
@@ -21,11 +21,6 @@ static cJSON *ask(const char *id, const char *operation, struct error *err)
     if (o == NULL)
         error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
     return o;
-}
-
-static int status_of(const struct error *err)
-{
-    return strcmp(err->code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1;
 }
 
 /* --- stats ---------------------------------------------------------------------------------------
@@ -91,14 +86,15 @@ static size_t round_of_stats(const struct strings *ids, const struct stats *s, s
         struct error err = ERROR_INIT;
         cJSON *o = ask(ids->items[i], "stats", &err);
         if (o == NULL) {
-            *status = cli_fail(&err, s->json, status_of(&err));
+            *status = cli_fail(&err, s->json, sandboxes_status(&err));
             continue;
         }
-        _cleanup_free_ char *text = s->json ? cJSON_PrintUnformatted(o) : NULL;
-        if (s->json)
-            puts(text);
-        else
+        if (s->json) {
+            sandboxes_print(o);
+            putchar('\n');
+        } else {
             print_stats(o, &last[i]);
+        }
         cJSON_Delete(o);
         answered++;
     }
@@ -131,6 +127,22 @@ int cli_stats(int argc, char **argv)
 static const struct cli_option top_options[] = {{0, "json", NULL, "as JSON", set_json},
                                                 {0, NULL, NULL, NULL, NULL}};
 
+static void print_processes(const cJSON *list)
+{
+    printf("%8s %8s %-5s %10s %8s  %s\n", "PID", "PARENT", "STATE", "CPU ms", "MEMORY", "NAME");
+    for (int i = 0; i < cJSON_GetArraySize(list); i++) {
+        const cJSON *p = cJSON_GetArrayItem(list, i);
+        char memory[24], name[32];
+        snprintf(name, sizeof name, "%s", sandboxes_text(p, "name"));
+        for (char *c = name; *c != '\0'; c++) /* a program chooses its name */
+            *c = (char)(iscntrl((unsigned char)*c) ? '?' : *c);
+        printf("%8.0f %8.0f %-5s %10.0f %8s  %s\n", sandboxes_number(p, "pid"),
+               sandboxes_number(p, "parent"), sandboxes_text(p, "state"),
+               sandboxes_number(p, "cpu_ms"),
+               sandboxes_size(memory, sizeof memory, sandboxes_number(p, "memory_bytes")), name);
+    }
+}
+
 int cli_top(int argc, char **argv)
 {
     if (cli_wants_help("top", top_options, argc, argv))
@@ -148,26 +160,12 @@ int cli_top(int argc, char **argv)
     }
     cJSON *o = ask(ids.items[0], "top", &err);
     if (o == NULL)
-        return cli_fail(&err, s.json, status_of(&err));
-    const cJSON *p;
+        return cli_fail(&err, s.json, sandboxes_status(&err));
     if (s.json) {
-        _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
-        puts(text);
+        sandboxes_print(o);
+        putchar('\n');
     } else {
-        printf("%8s %8s %-5s %10s %8s  %s\n", "PID", "PARENT", "STATE", "CPU ms", "MEMORY", "NAME");
-        const cJSON *list = cJSON_GetObjectItemCaseSensitive(o, "processes");
-        cJSON_ArrayForEach(p, list)
-        {
-            char memory[24], name[32];
-            snprintf(name, sizeof name, "%s", sandboxes_text(p, "name"));
-            for (char *c = name; *c != '\0'; c++) /* a program chooses its name */
-                *c = *c < 0x20 || *c == 0x7f ? '?' : *c;
-            printf("%8.0f %8.0f %-5s %10.0f %8s  %s\n", sandboxes_number(p, "pid"),
-                   sandboxes_number(p, "parent"), sandboxes_text(p, "state"),
-                   sandboxes_number(p, "cpu_ms"),
-                   sandboxes_size(memory, sizeof memory, sandboxes_number(p, "memory_bytes")),
-                   name);
-        }
+        print_processes(cJSON_GetObjectItemCaseSensitive(o, "processes"));
     }
     cJSON_Delete(o);
     return 0;
@@ -250,7 +248,7 @@ int cli_update(int argc, char **argv)
     for (size_t i = 0; i < ids.count; i++) {
         err = (struct error)ERROR_INIT;
         if (client_call(ids.items[i], "update", &u.fields, f, &err) < 0)
-            status = cli_fail(&err, u.json, status_of(&err));
+            status = cli_fail(&err, u.json, sandboxes_status(&err));
         else if (u.json)
             printf("{\"id\":\"%s\",\"done\":\"update\"}\n", ids.items[i]);
         else
