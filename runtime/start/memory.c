@@ -6,6 +6,7 @@
  * What does not fit gets a mapping of its own. There are no threads in this program. */
 #include <errno.h>
 #include <stdalign.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,11 @@
 #define POOL_BYTES 262144
 
 struct piece {
-    alignas(16) size_t size; /* of data, rounded up */
-    unsigned char data[];
+    size_t size; /* of data, rounded up */
+    alignas(16) unsigned char data[];
 };
+_Static_assert(sizeof(struct piece) == offsetof(struct piece, data),
+               "piece_of() goes back by the size");
 
 static alignas(16) unsigned char pool[POOL_BYTES];
 static size_t used, dirty; /* what lies above @dirty was never handed out: still zero */
@@ -92,7 +95,8 @@ void *realloc(void *p, size_t size)
     struct piece *b = piece_of(p);
     if (size <= b->size)
         return p;
-    if (is_last(b) && size <= POOL_BYTES - sizeof *b - (size_t)((unsigned char *)b - pool) - 15) {
+    /* data begins at a multiple of 16, and so does what is left behind it */
+    if (is_last(b) && size <= POOL_BYTES - (size_t)(b->data - pool)) {
         b->size = (size + 15) & ~(size_t)15;
         used = (size_t)(b->data + b->size - pool);
         if (used > dirty)
