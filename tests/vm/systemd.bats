@@ -48,7 +48,7 @@ enforced_by_cgroup2() {
 }
 
 @test "a memory limit is enforced and measured by the delegated group" {
-    run --separate-stderr cloche run --memory 48m --timeout 300s --report report.json -- \
+    run --separate-stderr cloche run --memory 48m --pids-limit 64 --timeout 300s --report report.json -- \
         dd if=/dev/zero of=/dev/null bs=200M count=1
     expect_status 137
     enforced_by_cgroup2 memory_limit
@@ -62,7 +62,7 @@ enforced_by_cgroup2() {
 }
 
 @test "CPU time is limited and measured by the delegated group" {
-    run --separate-stderr cloche run --cpu-time 1s --memory 64m --timeout 300s --report report.json -- \
+    run --separate-stderr cloche run --cpu-time 1s --memory 64m --pids-limit 64 --timeout 300s --report report.json -- \
         sh -c 'while :; do :; done'
     expect_status 124
     enforced_by_cgroup2 time_limit
@@ -71,7 +71,7 @@ enforced_by_cgroup2() {
 
 @test "the group is below the user's manager while the program runs, and gone afterwards" {
     mkfifo go
-    cloche run --memory 64m --report report.json -i -- cat <go >/dev/null &
+    cloche run --memory 64m --pids-limit 64 --report report.json -i -- cat <go >/dev/null &
     run=$!
     exec 7>go
     wait_until 10 group_is_there
@@ -86,7 +86,7 @@ enforced_by_cgroup2() {
 @test "alone in a scope with Delegate=yes, that scope is used and no other is made" {
     mkfifo go
     systemd-run --user --quiet --scope --unit=cloche-alone -p Delegate=yes -- \
-        cloche run --memory 64m --report report.json -i -- cat <go >/dev/null &
+        cloche run --memory 64m --pids-limit 64 --report report.json -i -- cat <go >/dev/null &
     run=$!
     exec 7>go
     wait_until 20 group_is_there
@@ -100,7 +100,7 @@ enforced_by_cgroup2() {
 
 @test "a plain scope, without delegation, gets a delegated one from systemd" {
     run --separate-stderr systemd-run --user --quiet --scope -- \
-        cloche run --memory 64m --report report.json -- true
+        cloche run --memory 64m --pids-limit 64 --report report.json -- true
     expect_status 0
     enforced_by_cgroup2 ok
 }
