@@ -46,6 +46,8 @@ struct task {
 
 struct connection;
 struct tree;
+struct module;
+struct versions;
 
 struct keeper {
     char id[72], group[128]; /* of control groups: its name */
@@ -60,6 +62,8 @@ struct keeper {
     struct loop_source *sandbox_source;
     struct task *tasks;
     struct tree *tree;
+    struct versions *versions; /* the store; NULL while there are no modules */
+    struct module *modules;    /* modules.h */
 
     enum status status;
     char reason[256];    /* of the last failure */
