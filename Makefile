@@ -83,7 +83,7 @@ $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CO
 
 # what tests link of the long-lived side
 PARTS      := $(BUILD)/libparts.a
-$(PARTS): $(call objects,runtime/protocol.c runtime/keeper/supervise.c)
+$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/keeper/supervise.c)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 

@@ -4,12 +4,14 @@
 #include "base/io.h"
 #include "base/state.h"
 #include "base/syscalls.h"
+#include "runtime/quota.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -249,10 +251,28 @@ static int exists(const char *id, struct error *err)
     return error_hint(err, "cloche info %s; or choose another id", id);
 }
 
+/** The prepared directory @name becomes the sandbox @id. Of two makers one wins here; with a quota
+ * they take turns. */
+static int take_place(int all, const char *name, const char *id, uint64_t quota, struct error *err)
+{
+    _cleanup_close_ int turn =
+        quota == QUOTA_NONE ? -1 : openat(all, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (turn >= 0)
+        flock(turn, LOCK_EX);
+    if (quota_check(all, quota, err) < 0)
+        return -1;
+    if (renameat2(all, name, all, id, RENAME_NOREPLACE) == 0)
+        return 0;
+    return errno == EEXIST ? exists(id, err)
+                           : error_set(err, "sandbox.state", errno,
+                                       "cannot make the state directory of \"%s\"", id);
+}
+
 int client_create(const char *id, const char *spec_json, struct error *err)
 {
     char name[96];
-    if (check_id(id, err) < 0)
+    uint64_t quota;
+    if (check_id(id, err) < 0 || quota_sandboxes(&quota, err) < 0)
         return -1;
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
     if (all < 0)
@@ -271,13 +291,9 @@ int client_create(const char *id, const char *spec_json, struct error *err)
         io_remove_tree_at(all, name);
         return -1;
     }
-    /* of two makers one wins here */
-    if (renameat2(all, name, all, id, RENAME_NOREPLACE) < 0) {
-        int problem = errno;
+    if (take_place(all, name, id, quota, err) < 0) {
         io_remove_tree_at(all, name);
-        return problem == EEXIST ? exists(id, err)
-                                 : error_set(err, "sandbox.state", problem,
-                                             "cannot make the state directory of \"%s\"", id);
+        return -1;
     }
     if (start(id, NULL, err) == 0)
         return 0;

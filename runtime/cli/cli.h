@@ -103,9 +103,16 @@ struct cli_sandbox {
 };
 extern const struct cli_option cli_sandbox_options[];
 
+#define CLI_OPTIONS_MAX 64
+
+/** @more, then the sandbox options, as one table of at most CLI_OPTIONS_MAX rows, its end
+ * included. */
+void cli_sandbox_table(const struct cli_option *more, struct cli_option *ret);
+
 /** --profile and --spec come first whatever their place among the flags: read them into the spec
- * before the others are parsed over it. */
-int cli_sandbox_base(struct cli_sandbox *s, int argc, char **argv, struct error *err);
+ * before the others of @options are parsed over it. */
+int cli_sandbox_base(struct cli_sandbox *s, const struct cli_option *options, int argc, char **argv,
+                     struct error *err);
 
 /** After parsing: what depends on several options; then the spec is validated. */
 int cli_sandbox_finish(struct cli_sandbox *s, struct error *err);

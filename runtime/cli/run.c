@@ -130,7 +130,7 @@ int cli_run(int argc, char **argv)
     struct cli_sandbox c = {.spec = spec};
     if (check_streams(&err) < 0)
         return cli_fail(&err, false, EXIT_CLOCHE);
-    if (cli_sandbox_base(&c, argc, argv, &err) < 0)
+    if (cli_sandbox_base(&c, cli_sandbox_options, argc, argv, &err) < 0)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     int first = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
     if (first < 0)

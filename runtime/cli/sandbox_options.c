@@ -419,12 +419,31 @@ const struct cli_option cli_sandbox_options[] = {
     {0, NULL, NULL, NULL, NULL},
 };
 
-int cli_sandbox_base(struct cli_sandbox *c, int argc, char **argv, struct error *err)
+void cli_sandbox_table(const struct cli_option *more, struct cli_option *ret)
+{
+    const struct cli_option *from = more;
+    for (int i = 0; i < CLI_OPTIONS_MAX; i++, from++) {
+        if (from->help == NULL && more != NULL) {
+            from = cli_sandbox_options;
+            more = NULL;
+        }
+        ret[i] = *from;
+        if (from->help == NULL)
+            return;
+    }
+    abort(); /* a table of this program, and too long */
+}
+
+int cli_sandbox_base(struct cli_sandbox *c, const struct cli_option *options, int argc, char **argv,
+                     struct error *err)
 {
     /* a first pass that only looks for what the others are written over; its errors come again in
      * the second */
-    struct cli_option table[sizeof cli_sandbox_options / sizeof *cli_sandbox_options];
-    memcpy(table, cli_sandbox_options, sizeof table);
+    struct cli_option table[CLI_OPTIONS_MAX];
+    size_t count = 0;
+    while (options[count].help != NULL)
+        count++;
+    memcpy(table, options, (count + 1) * sizeof *table);
     for (struct cli_option *o = table; o->help != NULL; o++) {
         if (o->set != set_profile && o->set != set_spec && o->set != set_json)
             o->set = skip;

@@ -21,7 +21,7 @@ int cli_spec(int argc, char **argv)
     _cleanup_spec_ struct spec *spec = spec_new();
     struct cli_sandbox c = {.spec = spec};
     struct error err = ERROR_INIT;
-    if (cli_sandbox_base(&c, argc, argv, &err) < 0)
+    if (cli_sandbox_base(&c, cli_sandbox_options, argc, argv, &err) < 0)
         return cli_fail(&err, c.json, EXIT_FAILURE);
     int operand = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
     if (operand < 0)

@@ -31,6 +31,7 @@ static void job_free(struct job *j)
     cleanup_close(&j->pidfd);
     task_remove(k, &j->task);
     free(j);
+    collect_used(k);
     keeper_check_stopped(k);
 }
 

@@ -80,6 +80,9 @@ struct keeper {
     struct connection *stop_client; /* waits for the outcome of destroy or restart */
     uint32_t stop_serial;
     uint64_t stop_span;
+
+    struct loop_timer *collect_timer;
+    uint64_t used_ms; /* CLOCK_MONOTONIC, when a client last wanted something of it */
 };
 
 const char *status_name(enum status s);
@@ -132,6 +135,14 @@ void exec_abandon(struct job *j);
 unsigned exec_count(const struct keeper *k);
 void exec_stop_all(struct keeper *k);
 void exec_signal(struct job *j, int sig);
+
+/* --- stop.c --- */
+int op_restart(struct connection *c, struct frame *f, struct error *err);
+int op_destroy(struct connection *c, struct frame *f, struct error *err);
+/** Watch over the spec's ttl and idle timeout. */
+void collect_start(struct keeper *k);
+/** Somebody uses it: the idle timeout begins anew. */
+void collect_used(struct keeper *k);
 
 /* --- journal.c: what is kept on disk --- */
 void journal_status(struct keeper *k);

@@ -109,7 +109,10 @@ static int begin(struct keeper *k, struct error *err)
     int rc = server_open(k, err);
     if (rc == 0 && k->restarts > 0) /* a killed keeper cannot have removed its group */
         sandbox_sweep(k->group, NULL);
-    return rc < 0 ? -1 : keeper_start(k, came_up, err);
+    if (rc < 0)
+        return -1;
+    collect_start(k);
+    return keeper_start(k, came_up, err);
 }
 
 /** A sandbox whose keeper was killed, or could not start: its tree is dead, the rest goes. */

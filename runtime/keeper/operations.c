@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GRACE_MS 5000
-
 static void add_u64(cJSON *o, const char *name, uint64_t value)
 {
     if (value == LIMIT_NONE)
@@ -270,71 +268,6 @@ static int op_update(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
-/* --- restart, destroy ----------------------------------------------------------------------------
- */
-
-static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct keeper *),
-                      const char *event, struct error *err)
-{
-    struct keeper *k = c->keeper;
-    bool force = frame_get_int(f, "force", 0, 1, 0) == 1;
-    if (k->stopped != NULL)
-        return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
-    unsigned busy = exec_count(k);
-    if (busy > 0 && !force) {
-        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" runs %u command%s of clients", k->id,
-                  busy, busy == 1 ? "" : "s");
-        return error_hint(err, "wait for it, or pass --force");
-    }
-    k->stop_client = c;
-    k->stop_serial = f->head.serial;
-    k->stop_span = journal_start(k, event, c, force ? "forced" : NULL);
-    keeper_stop(k, (uint64_t)frame_get_int(f, "grace_ms", 0, 3600000, GRACE_MS), then);
-    return 0;
-}
-
-static void answer_stop(struct keeper *k, const struct error *err)
-{
-    if (k->stop_client != NULL && err != NULL)
-        connection_error(k->stop_client, k->stop_serial, err);
-    else if (k->stop_client != NULL)
-        connection_reply(k->stop_client, k->stop_serial, NULL);
-    k->stop_client = NULL;
-}
-
-static void restarted(struct keeper *k, const struct error *err)
-{
-    journal_stop(k, k->stop_span, "restart", k->stop_client, err);
-    answer_stop(k, err);
-}
-
-static void restart_stopped(struct keeper *k)
-{
-    struct error err = ERROR_INIT;
-    if (keeper_release(k, &err) < 0)
-        fprintf(stderr, "%s\n", err.message); /* the next start says more, if it matters */
-    k->restarts++;
-    if (keeper_start(k, restarted, &err) < 0)
-        restarted(k, &err);
-}
-
-static int op_restart(struct connection *c, struct frame *f, struct error *err)
-{
-    return begin_stop(c, f, restart_stopped, "restart", err);
-}
-
-static void destroy_stopped(struct keeper *k)
-{
-    struct error err = ERROR_INIT;
-    answer_stop(k, keeper_remove(k, &err) < 0 ? &err : NULL);
-    loop_stop(k->loop);
-}
-
-static int op_destroy(struct connection *c, struct frame *f, struct error *err)
-{
-    return begin_stop(c, f, destroy_stopped, "destroy", err);
-}
-
 /* --- top -----------------------------------------------------------------------------------------
  */
 
@@ -421,9 +354,12 @@ static int op_top(struct connection *c, struct frame *f, struct error *err)
 
 static const struct {
     const char *name, *event;
+    bool is_use;
     int (*handler)(struct connection *c, struct frame *f, struct error *err);
 } operations[] = {
-#define ROW(symbol, name, event, help) {name, event, op_##symbol},
+#define LOOK                                false
+#define USE                                 true
+#define ROW(symbol, name, event, use, help) {name, event, use, op_##symbol},
     OPERATIONS(ROW)
 #undef ROW
 };
@@ -436,6 +372,8 @@ void operation_call(struct connection *c, struct frame *f)
         if (strcmp(operations[i].name, name) != 0)
             continue;
         const char *event = operations[i].event;
+        if (operations[i].is_use)
+            collect_used(c->keeper);
         uint64_t span = event != NULL ? journal_start(c->keeper, event, c, NULL) : 0;
         int rc = operations[i].handler(c, f, &err);
         if (event != NULL)
