@@ -142,6 +142,7 @@ struct plan {
     int stdio[3];  /* fds that become 0, 1, 2; -1: the terminal */
     const int *pass_fds;
     size_t pass_fd_count;
+    int program;     /* 0, or the fd (one of the passed, so 3 or more) that is executed */
     char *arguments; /* of the caller; init overwrites its copy */
     size_t arguments_bytes;
     unsigned

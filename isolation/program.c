@@ -162,6 +162,11 @@ static void search_and_exec(const struct plan *p)
 {
     char *const *argv = p->spec->args.items, *const *env = p->spec->env.items;
     const char *name = argv[0];
+    if (p->program != 0) {
+        if (fcntl(p->program, F_SETFD, FD_CLOEXEC) == 0)
+            syscall(SYS_execveat, p->program, "", argv, env, AT_EMPTY_PATH);
+        return;
+    }
     if (strchr(name, '/') != NULL) {
         execve(name, argv, env);
         return;

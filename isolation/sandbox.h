@@ -202,6 +202,8 @@ struct sandbox_command {
     uint16_t rows, columns;
     int streams[3];
     int ready_fd; /* becomes 3, and CLOCHE_READY_FD=3 is set; -1: none */
+    bool program_given;
+    int program; /* this file is executed, whatever the rootfs holds; args[0] is only its name */
 };
 
 int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,

@@ -87,7 +87,7 @@ bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_pa
     if (size < sizeof *head || head->magic != SPAWN_MAGIC || head->bytes != size - sizeof *head ||
         head->arg_count == 0 || head->arg_count > SPAWN_MAX_STRINGS ||
         head->env_count > SPAWN_MAX_STRINGS - head->arg_count || head->terminal > 1 ||
-        head->has_ready > 1 || head->open > OPEN_WRITE)
+        head->has_ready > 1 || head->has_program > 1 || head->open > OPEN_WRITE)
         return false;
     char *at = (char *)(uintptr_t)(head + 1), *const end = at + head->bytes;
     *ret = (struct spawn_parsed){
@@ -233,7 +233,7 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     if (head->open != OPEN_NOTHING)
         open_file(&p, slot, &command);
     int streams = head->terminal ? 0 : 3;
-    if (r->fd_count != 1 + streams + head->has_ready) {
+    if (r->fd_count != 1 + streams + head->has_ready + head->has_program) {
         step_failed(&failed, STEP_STREAMS, NULL);
         give_up(&p, slot, &failed);
     }
@@ -247,7 +247,8 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     for (int i = 0; i < 3; i++)
         p.stdio[i] = head->terminal ? -1 : r->fds[1 + i];
     p.pass_fds = &r->fds[1 + streams];
-    p.pass_fd_count = head->has_ready;
+    p.pass_fd_count = (size_t)head->has_ready + head->has_program;
+    p.program = head->has_program ? 3 + head->has_ready : 0;
 
     int terminal = -1, signals = open_signals();
     if (signals < 0) {

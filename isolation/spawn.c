@@ -216,6 +216,7 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
         .terminal = command->terminal,
         .open = (uint8_t)command->open,
         .has_ready = command->ready_fd >= 0,
+        .has_program = command->program_given,
     };
     _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || lseek(fd, sizeof head, SEEK_SET) < 0)
@@ -282,6 +283,8 @@ int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, stru
         fds[count++] = command->streams[i];
     if (command->ready_fd >= 0)
         fds[count++] = command->ready_fd;
+    if (command->program_given)
+        fds[count++] = command->program;
     c->last = c->last == INT32_MAX ? 1 : c->last + 1;
     const struct message m = {.type = MESSAGE_SPAWN, .child = c->last};
     if (send_spawn(s->control, &m, fds, count) < 0)

@@ -2,7 +2,8 @@
  * What travels between spawn.c (outside) and serve.c (init) to make a child of a serving sandbox.
  *
  * MESSAGE_SPAWN carries the child's number and, by SCM_RIGHTS in this order: a sealed memfd with
- * the command, the three streams unless it has a terminal, and the readiness fd if there is one.
+ * the command, the three streams unless it has a terminal, the readiness fd and the program's file
+ * if there are such.
  * The memfd is a struct spawn_command and then its strings, each NUL-terminated: the working
  * directory, the arguments, the environment. Init believes none of it: sizes and counts are
  * checked against the file, which its seals keep as it is. Private to isolation/.
@@ -15,7 +16,7 @@
 #define SPAWN_MAGIC        0x434c5350U /* "CLSP" */
 #define SPAWN_MAX_BYTES    (1024 * 1024)
 #define SPAWN_MAX_STRINGS  16384
-#define SPAWN_MAX_FDS      5
+#define SPAWN_MAX_FDS      6
 #define SPAWN_MAX_CHILDREN 512
 
 struct spawn_command {
@@ -25,7 +26,7 @@ struct spawn_command {
     uint16_t rows, columns;
     uint8_t terminal, has_ready;
     uint8_t open; /* enum sandbox_open: instead of running args[0], open the file of that name */
-    uint8_t reserved;
+    uint8_t has_program;
 };
 
 /** serve.c, in init: never returns before its parent is gone. */
