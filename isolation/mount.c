@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -505,4 +506,71 @@ int mount_build(const struct plan *p, struct message *failed)
             return step_failed(failed, STEP_PROPAGATION, NULL);
     }
     return pivot(&b);
+}
+
+/* --- the procfs of a child ---------------------------------------------------------------------
+ *
+ * A child of a serving sandbox has a PID namespace of its own; the procfs of the sandbox would show
+ * it numbers that are not its own, and `ps` would not find itself. So it gets one of its own, in a
+ * mount namespace of its own, with the same attributes and options; what covers parts of the
+ * sandbox's (masked and read-only paths) is copied onto it mount by mount. */
+
+/** What lies at @path below @old, copied to the same place of what is mounted at @target. */
+static int copy_cover(int old, const char *target, const char *path)
+{
+    const char *below = path + strlen(target) + 1;
+    _cleanup_close_ int cover = sys_openat2(old, below, O_PATH, 0, IN_ROOT);
+    if (cover < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+    _cleanup_close_ int point = sys_openat2(AT_FDCWD, path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
+    _cleanup_close_ int tree =
+        sys_open_tree(cover, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE);
+    return point < 0 || tree < 0 ? -1 : attach(tree, point);
+}
+
+static bool is_below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+    return strncmp(path, top, n) == 0 && path[n] == '/' && path[n + 1] != '\0';
+}
+
+static int copy_covers(int old, const char *target, const struct strings *paths,
+                       struct message *failed)
+{
+    for (size_t i = 0; i < paths->count; i++) {
+        if (is_below(paths->items[i], target) && copy_cover(old, target, paths->items[i]) < 0)
+            return step_failed(failed, STEP_MASK, paths->items[i]);
+    }
+    return 0;
+}
+
+static int replace_proc(const struct plan_mount *m, const struct spec *spec, struct message *failed)
+{
+    const struct spec_mount *s = m->spec;
+    _cleanup_close_ int old = sys_openat2(AT_FDCWD, m->target, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
+    _cleanup_close_ int fs = make_fs("proc", "proc", &s->data, s->attr_set | s->attr_set_recursive);
+    if (old < 0 || fs < 0 || attach(fs, old) < 0)
+        return step_failed(failed, STEP_MOUNT_MAKE, m->target);
+    /* in this order, as in mount_build(): what is masked may lie below what is read-only */
+    if (copy_covers(old, m->target, &spec->readonly_paths, failed) < 0)
+        return -1;
+    return copy_covers(old, m->target, &spec->masked_paths, failed);
+}
+
+int mount_own_proc(const struct plan *p, struct message *failed)
+{
+    bool unshared = false;
+    if (!p->spec->ns_new[NS_MOUNT] || !p->spec->ns_new[NS_PID])
+        return 0;
+    for (size_t i = 0; i < p->mount_count; i++) {
+        const struct plan_mount *m = &p->mounts[i];
+        if (m->op != OP_FS || strcmp(m->spec->type, "proc") != 0)
+            continue;
+        if (!unshared && unshare(CLONE_NEWNS) < 0)
+            return step_failed(failed, STEP_PROPAGATION, NULL);
+        unshared = true;
+        if (replace_proc(m, p->spec, failed) < 0)
+            return -1;
+    }
+    return 0;
 }

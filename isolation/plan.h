@@ -205,6 +205,8 @@ void rootfs_close(struct plan *p);
 
 /** mount.c, init: build the tree and pivot. 0, or -1 with the failure in @failed. */
 int mount_build(const struct plan *p, struct message *failed);
+/** mount.c, PID 1 of a child: a procfs of its own, in a mount namespace of its own. */
+int mount_own_proc(const struct plan *p, struct message *failed);
 
 /** device.c, init: fill the directory @dev_fd. */
 int device_populate(const struct plan *p, int dev_fd, struct message *failed);

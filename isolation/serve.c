@@ -3,9 +3,9 @@
  *
  *   init (PID 1)      this loop: SPAWN and CHILD_SIGNAL from above, reaping below; keeps its
  *     |               capabilities in the sandbox's user namespace, for the children's sake
- *     +- guard        a fork of init; PID 1 of the child's namespace: reads the command, starts the
- *          |          program (init.c, program.c), gives up everything but CAP_KILL, forwards
- *          |          signals, reaps orphans; ends when the program ends
+ *     +- guard        a fork of init; PID 1 of the child's namespace: makes a /proc for it, reads
+ *          |          the command, starts the program (init.c, program.c), gives up everything but
+ *          |          CAP_KILL, forwards signals, reaps orphans; ends when the program ends
  *          +- program drops everything, filters itself, execs
  *
  * A guard leaves the program's status in a page that it shares with init; when init has reaped the
@@ -232,6 +232,8 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     const struct spawn_command *head = command.head;
     if (head->open != OPEN_NOTHING)
         open_file(&p, slot, &command);
+    if (mount_own_proc(&p, &failed) < 0)
+        give_up(&p, slot, &failed);
     int streams = head->terminal ? 0 : 3;
     if (r->fd_count != 1 + streams + head->has_ready + head->has_program) {
         step_failed(&failed, STEP_STREAMS, NULL);

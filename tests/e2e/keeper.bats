@@ -98,6 +98,29 @@ keeper_pid() { info "$1" .keeper_pid; }
     cloche destroy a
 }
 
+@test "a command sees itself in /proc, as itself and nobody else; what is covered stays covered" {
+    cloche create a -- sleep 1000
+    cloche create c --profile ci --best-effort -- sleep 1000
+    run --separate-stderr cloche exec a -- ps -o pid=,comm=
+    expect_status 0
+    [ "$(tr -s ' ' <<<"$output")" = " 2 ps" ]
+    for id in a c; do
+        [ "$(cloche exec "$id" -- sh -c 'read -r pid rest </proc/self/stat; [ "$pid" = $$ ] && echo same')" = same ]
+        [ "$(cloche exec "$id" -- bash -c 'cat <(echo through)')" = through ]
+        run cloche exec "$id" -- sh -c 'echo x >/proc/sys/kernel/domainname'
+        [ "$status" -ne 0 ]
+        run cloche exec "$id" -- umount /proc
+        [ "$status" -ne 0 ]
+    done
+    [ "$(cloche exec c -- sh -c 'ls /proc/acpi; cat /proc/keys /proc/timer_list' 2>/dev/null | wc -c)" -eq 0 ]
+    # what covers parts of it is what covers them in a sandbox of one command
+    covers() { awk '$5 ~ /^\/proc/ {print $5, $6}' | sort -u; }
+    [ "$(cloche exec c -- cat /proc/self/mountinfo | covers)" = "$(cloche run --profile ci --best-effort -- cat /proc/self/mountinfo | covers)" ]
+    # the next command finds no number of the last
+    [ "$(cloche exec c -- sh -c 'ls -d /proc/[0-9]*' | paste -sd' ')" = "/proc/1 /proc/2" ]
+    cloche destroy a c
+}
+
 @test "a client that goes takes its command with it" {
     cloche create a
     cloche exec --timeout none a -- sleep 1000 3>&- &
