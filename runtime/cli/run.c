@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 /** The signals that are handed to the program; the rest keep their meaning for us. */
 static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
@@ -67,17 +68,30 @@ static int exit_status(const struct report *r)
 }
 
 /** The file is opened before anything runs, so that a report that cannot be written stops the
- * launch. */
+ * launch. An old report is spoilt and not cut off: a run that is killed must not leave it behind,
+ * but ext4 waits for the disk when a file is closed that was cut to nothing (auto_da_alloc). */
 static int open_report(const char *path, struct error *err)
 {
     if (strcmp(path, "-") == 0)
         return fcntl(2, F_DUPFD_CLOEXEC, 3);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-    if (fd >= 0)
-        return fd;
+    struct stat st;
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd >= 0 && fstat(fd, &st) == 0 &&
+        (!S_ISREG(st.st_mode) || st.st_size == 0 || pwrite(fd, "\n", 1, 0) == 1))
+        return TAKE_FD(fd);
     error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
     error_path(err, path);
     return error_hint(err, "choose a writable place for --report");
+}
+
+/** Cut off what the old report had more. Of a report that could not be written nothing stays. */
+static int trim_report(FILE *f, bool failed)
+{
+    struct stat st;
+    off_t end = failed ? 0 : ftello(f);
+    if (fstat(fileno(f), &st) < 0)
+        return -1;
+    return S_ISREG(st.st_mode) && st.st_size > end ? ftruncate(fileno(f), end) : 0;
 }
 
 static int write_report(int fd, const struct report *r, const char *path, struct error *err)
@@ -86,9 +100,12 @@ static int write_report(int fd, const struct report *r, const char *path, struct
     if (f == NULL)
         return error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
     cli_print_report(f, r);
-    bool failed = ferror(f) != 0;
+    bool failed = fflush(f) != 0 || ferror(f) != 0;
+    int errnum = errno;
+    failed = trim_report(f, failed) < 0 || failed;
     if (fclose(f) != 0 || failed) {
-        error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
+        error_set(err, "run.report", failed ? errnum : errno, "cannot write the report to \"%s\"",
+                  path);
         return error_hint(err, "free some space, or choose another place for --report");
     }
     return 0;
