@@ -64,9 +64,10 @@ all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/li
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
 KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c
-$(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(CORE)
+# SQLite from its archive: a keeper without modules never touches its pages
+$(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -l:libsqlite3.a $(LIBS)
 
 $(BUILD)/cloche-complete: $(call objects,$(CLI_SRC)) $(CORE)
 	$(call say,LD,$@)

@@ -109,7 +109,8 @@ struct compile_job {
     uint64_t wall_ms; /* 0: the profile's; the same for those below */
     uint64_t cpu_ms;
     uint64_t memory_bytes;
-    uint64_t artifact_bytes; /* 0: 256 MiB */
+    uint64_t artifact_bytes;   /* 0: 256 MiB */
+    const char *unless_source; /* nothing is compiled when the snapshot has this @source_digest */
 };
 
 #define COMPILE_ARTIFACT_MAX (256ULL << 20)
@@ -130,6 +131,10 @@ struct compile_result {
     uint64_t memory_peak_bytes;
     bool cache_hit;            /* nothing was compiled */
     unsigned compiled, reused; /* objects of a directory; 1 and 0 for a single step */
+    char source_digest[65]; /* SHA-256 of all that was known before compiling: sources, flags, tool
+                             */
+    bool unchanged;         /* it is job's unless_source: no artifact, verdict ok */
+    const char *version;    /* of the tool, its first line */
     struct diagnostics *diagnostics;
     const char *log; /* what the tools wrote, paths as the user knows them; never NULL */
     size_t log_size;

@@ -271,6 +271,11 @@ int compile_begin(struct compile **ret, const struct compile_job *job, struct er
         compile_free(c);
         return -1;
     }
+    c->done = c->unchanged;
+    if (c->done) {
+        *ret = c;
+        return 1;
+    }
     if (!job->no_cache)
         c->cache = cache_open(NULL);
     for (size_t i = 0; i < c->step_count; i++) {
@@ -353,8 +358,11 @@ int compile_finish(struct compile *c, struct compile_result *ret, struct error *
         strings_add(r.arena, &r.run, c->tc->run.items[i]);
     for (size_t i = 0; i < c->tc->paths.count; i++)
         strings_add(r.arena, &r.paths, c->tc->paths.items[i]);
+    r.version = arena_strdup(r.arena, c->version);
+    r.unchanged = c->unchanged;
+    memcpy(r.source_digest, c->source_digest, sizeof r.source_digest);
     struct step *last = &c->steps[c->step_count - 1];
-    if (r.verdict == VERDICT_OK) {
+    if (r.verdict == VERDICT_OK && !r.unchanged) {
         lseek(last->entry.artifact_fd, 0, SEEK_SET);
         r.artifact_fd = TAKE_FD(last->entry.artifact_fd);
         r.artifact_bytes = last->entry.artifact_bytes;

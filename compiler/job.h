@@ -31,6 +31,9 @@ struct compile {
     struct workdir workdir;
     bool has_sources, has_headers;
     struct sha256_ctx base; /* what every key of this job starts with */
+    char source_digest[65];
+    const char *version;
+    bool unchanged;
     struct strings flags, libraries, defines;
     enum compile_kind kind;
     bool best_effort;

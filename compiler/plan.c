@@ -203,6 +203,17 @@ static int copy_headers(struct compile *c, const struct compile_job *job)
     return 0;
 }
 
+/* What the steps' keys cover together, apart from the system headers that only a compile tells. */
+static void digest_sources(struct compile *c)
+{
+    struct sha256_ctx ctx = c->base;
+    for (size_t i = 0; i < c->step_count; i++)
+        feed_list(&ctx, "argv", &c->steps[i].run.argv);
+    for (size_t i = 0; i < c->sources.count; i++)
+        feed_text(&ctx, "digest", c->sources.files[i].digest);
+    finish_key(&ctx, c->source_digest);
+}
+
 int compile_plan(struct compile *c, const struct compile_job *job, struct error *err)
 {
     if (sources_toolchain(job, &c->tc, err) < 0 || toolchain_check(c->tc, err) < 0)
@@ -231,9 +242,14 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
         return error_hint(err, "give the file that is to be run");
     }
     feed_base(c, stamps, version);
+    c->version = version;
     bool objects = c->sources.compiled > 1 && tc->object.count > 0 &&
                    (c->kind == COMPILE_PROGRAM || tc->module_link.count > 0);
-    return objects ? plan_objects(c, err) : plan_whole(c, err);
+    if ((objects ? plan_objects(c, err) : plan_whole(c, err)) < 0)
+        return -1;
+    digest_sources(c);
+    c->unchanged = job->unless_source != NULL && strcmp(job->unless_source, c->source_digest) == 0;
+    return 0;
 }
 
 void compile_link_key(struct compile *c, struct step *s)

@@ -54,6 +54,7 @@ void seccomp_check(struct json_reader *r, const struct json_at *at, const cJSON 
 
 /** Check `children` and `modules` of the cloche object: problems go to @r. */
 void children_check(struct json_reader *r, const struct json_at *at, const cJSON *value);
+void module_policy_check(struct json_reader *r, const struct json_at *at, const cJSON *value);
 void modules_check(struct json_reader *r, const struct json_at *at, const cJSON *value);
 
 #endif

@@ -353,6 +353,14 @@ static void read_modules(struct json_reader *r, const struct json_at *at, const 
     *(const char **)to = json_text(r->arena, value);
 }
 
+static void read_module_policy(struct json_reader *r, const struct json_at *at, const cJSON *value,
+                               void *to, const struct json_field *field)
+{
+    (void)field;
+    module_policy_check(r, at, value);
+    *(const char **)to = json_text(r->arena, value);
+}
+
 static void read_strategy(struct json_reader *r, const struct json_at *at, const cJSON *value,
                           void *to, const struct json_field *field)
 {
@@ -413,6 +421,7 @@ void oci_read_cloche(struct json_reader *r, const struct json_at *at, const cJSO
          .null_means_value = true},
         {.name = "children", .read = read_children, .offset = OF(children_json)},
         {.name = "modules", .read = read_modules, .offset = OF(modules_json)},
+        {.name = "module_policy", .read = read_module_policy, .offset = OF(module_policy_json)},
         {.name = "strategy", .read = read_strategy, .offset = OF(strategy)},
         {.name = "max_restarts", .read = json_read_u32, .offset = OF(max_restarts), .max = 1000000},
         {.name = "max_seconds",

@@ -333,6 +333,9 @@ void children_check(struct json_reader *r, const struct json_at *at, const cJSON
 
 /* --- cloche.modules -------------------------------------------------------------------------- */
 
+/* what a compiler of ours may write at most (COMPILE_ARTIFACT_MAX) */
+#define MODULE_SIZE_MAX (256 << 20)
+
 static const struct json_word state_words[] = {
     {"keep", 0}, {"migrate", 1}, {"empty", 2}, {NULL, 0}};
 
@@ -352,6 +355,16 @@ static void check_watch(struct json_reader *r, const struct json_at *at, const c
         json_wrong(r, at, value, "true, false or a directory");
 }
 
+void module_policy_check(struct json_reader *r, const struct json_at *at, const cJSON *value)
+{
+    static const struct json_field fields[] = {
+        {.name = "deny_symbols", .read = check_strings},
+        {.name = "allow_libraries", .read = check_strings},
+        {.name = "size_bytes", .read = check_number, .min = 1, .max = MODULE_SIZE_MAX},
+    };
+    json_object(r, at, value, NULL, fields, COUNT_OF(fields), JSON_STRICT);
+}
+
 void modules_check(struct json_reader *r, const struct json_at *at, const cJSON *value)
 {
     static const struct json_field fields[] = {
@@ -363,6 +376,10 @@ void modules_check(struct json_reader *r, const struct json_at *at, const cJSON 
         {.name = "keep", .read = check_number, .min = 1, .max = 1000000},
         {.name = "deny_symbols", .read = check_strings},
         {.name = "allow_libraries", .read = check_strings},
+        {.name = "size_bytes", .read = check_number, .min = 1, .max = MODULE_SIZE_MAX},
+        {.name = "flags", .read = check_strings},
+        {.name = "defines", .read = check_strings},
+        {.name = "depends", .read = check_ids},
     };
     if (!json_is_object(r, at, value))
         return;

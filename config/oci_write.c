@@ -530,6 +530,7 @@ static void write_cloche(struct writer *w, cJSON *root)
     put_limit(to, "ttl_s", s->ttl_s);
     put_text(w, to, "children", s->children_json);
     put_text(w, to, "modules", s->modules_json);
+    put_text(w, to, "module_policy", s->module_policy_json);
     put_string(to, "strategy", s->strategy);
     put_u64(to, "max_restarts", s->max_restarts);
     put_u64(to, "max_seconds", s->max_seconds);

@@ -240,7 +240,7 @@ struct spec {
     unsigned monitor_warn_percent;
     uint64_t idle_timeout_s, ttl_s;
     /* what only long-lived sandboxes use, as checked JSON text of its own; NULL when not given */
-    const char *children_json, *modules_json;
+    const char *children_json, *modules_json, *module_policy_json;
     const char *strategy;
     unsigned max_restarts, max_seconds;
 };

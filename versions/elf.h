@@ -82,6 +82,8 @@ int elf_verify(struct arena *a, const void *data, size_t size, const struct elf_
  * a rootfs (@root: "/" or "/proc/PID/root"), which are trusted. NULL only with @err filled. */
 struct elf_exports *elf_exports_new(const char *root, struct error *err);
 void elf_exports_free(struct elf_exports *x);
+/** The root's fd, which a copy of the process must keep open; -1 for NULL. */
+int elf_exports_fd(const struct elf_exports *x);
 
 /** Each strong import must be defined by libc or by something in the closure of @info's needed
  * libraries; verify.undefined names those that are not, verify.library what was not found. */

@@ -49,6 +49,11 @@ void elf_exports_free(struct elf_exports *x)
     arena_free(x->arena);
 }
 
+int elf_exports_fd(const struct elf_exports *x)
+{
+    return x != NULL ? x->root : -1;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

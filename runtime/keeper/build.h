@@ -85,7 +85,7 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
 /** Forget it: @done will not be called. What it published already stays published. */
 void build_cancel(struct build *b);
 
-/** The publisher: cloche-keeper's main calls this when it was executed as one. Does not return. */
-void build_publisher(int argc, char **argv) __attribute__((noreturn));
+/** Cancel all, and wait for their ends: before the keeper goes. */
+void build_end_all(struct keeper *k);
 
 #endif

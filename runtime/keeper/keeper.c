@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "runtime/keeper/modules.h"
 #include "runtime/keeper/tree.h"
 
 #include <fcntl.h>
@@ -15,9 +16,13 @@
 const char *status_name(enum status s)
 {
     static const char *const names[] = {
-        [STATUS_INITIALIZING] = "initializing", [STATUS_STARTING] = "starting",
-        [STATUS_RUNNING] = "running",           [STATUS_PAUSED] = "paused",
-        [STATUS_STOPPING] = "stopping",         [STATUS_FAILED] = "failed",
+        [STATUS_INITIALIZING] = "initializing",
+        [STATUS_COMPILING] = "compiling",
+        [STATUS_STARTING] = "starting",
+        [STATUS_RUNNING] = "running",
+        [STATUS_PAUSED] = "paused",
+        [STATUS_STOPPING] = "stopping",
+        [STATUS_FAILED] = "failed",
     };
     return names[s];
 }
@@ -80,6 +85,7 @@ static int release(struct keeper *k, struct error *err)
     struct sandbox *s = k->sandbox;
     if (s == NULL)
         return 0;
+    modules_cancel(k);
     tree_abandon(k->tree);
     end_tasks(k);
     tree_free(k->tree);
@@ -138,6 +144,18 @@ static void children_ready(struct keeper *k, const struct error *err)
     loop_after(k->loop, 0, on_ready_timer, k);
 }
 
+/** Every module has a version to start. */
+static void modules_ready(struct keeper *k, const struct error *err)
+{
+    if (err != NULL) {
+        children_ready(k, err);
+        return;
+    }
+    if (k->status == STATUS_COMPILING)
+        keeper_set_status(k, STATUS_STARTING, NULL);
+    tree_start(k->tree, children_ready);
+}
+
 int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
                  struct error *err)
 {
@@ -158,7 +176,7 @@ int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct 
         release(k, NULL);
         return error_set(err, "keeper.memory", errno, "cannot watch the sandbox");
     }
-    tree_start(tree, children_ready);
+    modules_prepare(k, modules_ready);
     return 0;
 }
 
@@ -193,6 +211,7 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
     k->ready = NULL;
     k->stopped = stopped;
     if (k->tree != NULL) {
+        modules_cancel(k);
         k->tree->ready = NULL; /* nobody waits for children that go */
         tree_stop(k->tree);
     }

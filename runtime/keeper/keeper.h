@@ -30,6 +30,7 @@
 
 enum status {
     STATUS_INITIALIZING,
+    STATUS_COMPILING,
     STATUS_STARTING,
     STATUS_RUNNING,
     STATUS_PAUSED,
@@ -48,6 +49,9 @@ struct connection;
 struct tree;
 struct module;
 struct versions;
+struct elf_exports;
+struct build;
+struct preparation;
 
 struct keeper {
     char id[72], group[128]; /* of control groups: its name */
@@ -64,6 +68,9 @@ struct keeper {
     struct tree *tree;
     struct versions *versions; /* the store; NULL while there are no modules */
     struct module *modules;    /* modules.h */
+    struct elf_exports *exports;
+    struct build *builds; /* build.h */
+    struct preparation *preparation;
 
     enum status status;
     char reason[256];    /* of the last failure */

@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/state.h"
+#include "runtime/keeper/builder.h"
+#include "runtime/keeper/modules.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -109,6 +111,8 @@ static int begin(struct keeper *k, struct error *err)
     int rc = server_open(k, err);
     if (rc == 0 && k->restarts > 0) /* a killed keeper cannot have removed its group */
         sandbox_sweep(k->group, NULL);
+    if (rc == 0)
+        rc = modules_open(k, err);
     if (rc < 0)
         return -1;
     collect_start(k);
@@ -128,6 +132,8 @@ int main(int argc, char **argv)
 {
     static struct keeper k = {.state_fd = -1, .run_fd = -1, .log_fd = -1, .listener = -1};
     struct error err = ERROR_INIT;
+    if (argc == 2 && strcmp(argv[1], PUBLISHER) == 0)
+        builder_publish();
     bool remove = argc == 3 && strcmp(argv[2], "remove") == 0;
     if ((argc != 2 && !remove) || !spec_valid_id(argv[1]) || fcntl(READY_FD, F_GETFD) < 0) {
         fputs("cloche-keeper is started by `cloche create` and `cloche restart`\n", stderr);
@@ -146,6 +152,7 @@ int main(int argc, char **argv)
         return rc < 0 ? 1 : 0;
     }
     loop_run(k.loop);
+    modules_close(&k);
     server_close(&k);
     loop_free(k.loop);
     spec_free(k.spec);

@@ -25,6 +25,8 @@ struct module {
     struct keeper *keeper;
     const char *name;
     const char *source, *toolchain; /* absolute path; NULL: none was named yet */
+    const char *watch_wanted;       /* directory or file to watch from the start, or NULL */
+    struct strings flags, defines, depends;
     struct strings deny_symbols, allow_libraries;
     uint64_t size_cap_bytes;
     uint64_t probation_ms; /* UINT64_MAX: not given */
@@ -44,6 +46,9 @@ void modules_close(struct keeper *k);
  * first one failed. */
 void modules_prepare(struct keeper *k, void (*done)(struct keeper *k, const struct error *err));
 
+/** Forget those builds: the tree goes. @done is not called any more. */
+void modules_cancel(struct keeper *k);
+
 /** module.unknown names those there are. */
 struct module *modules_find(struct keeper *k, const char *name, struct error *err);
 /** The same, made when missing; for reload of a module that is new. module.bad_name */
@@ -51,6 +56,9 @@ struct module *modules_add(struct keeper *k, const char *name, struct error *err
 
 /** k->versions, opened now when it was not. */
 struct versions *modules_store(struct keeper *k, struct error *err);
+
+/** What a build of @m's own source is told; @ret borrows from it. */
+void module_build_options(const struct module *m, struct build_options *ret);
 
 /** What @m must fulfil; @ret borrows from it. */
 void module_policy(const struct module *m, struct elf_policy *ret);

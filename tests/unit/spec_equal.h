@@ -214,6 +214,7 @@ static inline const char *spec_differs(const struct spec *a, const struct spec *
     SAME(ttl_s);
     SAME_TEXT(children_json);
     SAME_TEXT(modules_json);
+    SAME_TEXT(module_policy_json);
     SAME_TEXT(strategy);
     SAME(max_restarts);
     SAME(max_seconds);

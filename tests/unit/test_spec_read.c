@@ -271,6 +271,7 @@ static const struct {
     {"{'cloche':{'modules':{'../x':{}}}}",
      "cloche.modules[\"../x\"]: a module is named by letters, digits, \"_\", \".\" and \"-\", at "
      "most 64 of them"},
+    {"{'cloche':{'module_policy':{'deny':[]}}}", "cloche.module_policy.deny: no such property"},
     {"{'cloche':{'modules':{'m':{'state':'kep'}}}}",
      "cloche.modules.m.state: expected one of \"keep\", \"migrate\", \"empty\", found \"kep\" (a "
      "string); did you mean \"keep\"?"},
@@ -539,6 +540,7 @@ Test(spec_read, every_property_is_read)
         {"{'cloche':{'ttl_s':5}}", "ttl_s"},
         {"{'cloche':{'children':[]}}", "children_json"},
         {"{'cloche':{'modules':{}}}", "modules_json"},
+        {"{'cloche':{'module_policy':{}}}", "module_policy_json"},
         {"{'cloche':{'strategy':'one_for_all'}}", "strategy"},
         {"{'cloche':{'max_restarts':50}}", "max_restarts"},
         {"{'cloche':{'max_seconds':50}}", "max_seconds"},

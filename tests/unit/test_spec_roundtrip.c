@@ -351,6 +351,7 @@ static void random_cloche(struct spec *s)
     s->children_json = coin() ? NULL
                               : "[{\"id\":\"a\",\"kind\":\"command\",\"args\":[\"x\"],"
                                 "\"shutdown_ms\":5}]";
+    s->module_policy_json = coin() ? NULL : "{\"deny_symbols\":[\"system\"],\"size_bytes\":4096}";
     s->modules_json = coin() ? NULL : "{\"m\":{\"source\":\"m.c\",\"keep\":10}}";
     s->strategy = coin() ? "one_for_all" : "rest_for_one";
     s->max_restarts = (unsigned)number(0, 1000000);

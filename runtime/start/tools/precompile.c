@@ -95,6 +95,7 @@ static void profile(const char *name)
     text("hostname", s->hostname);
     text("domainname", s->domainname);
     text("strategy", s->strategy);
+    text("module_policy_json", s->module_policy_json);
     text("seccomp.name", s->seccomp.name);
     puts("    s->mount_count = 0;\n    s->mounts = NULL;");
     for (size_t i = 0; i < s->mount_count; i++)

@@ -1,0 +1,561 @@
+/* The forked builder: one build, one answer, gone. It shares nothing with the keeper but a socket.
+ */
+#include "runtime/keeper/builder.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/syscalls.h"
+#include "compiler/compiler.h"
+#include "runtime/protocol.h"
+#include "versions/versions.h"
+
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define DIAGNOSTICS_MAX  50
+#define DIAGNOSTICS_SIZE (64 * 1024)
+#define ERRORS_SHOWN     5
+#define MANIFEST_MAX     (64 * 1024)
+
+/* fds of the publisher */
+#define FD_SOCKET   3
+#define FD_STATE    4
+#define FD_ARTIFACT 5
+#define FD_LOG      6
+#define FD_FACTS    7
+
+struct work {
+    struct builder *b;
+    struct arena *arena;
+    const char *step;
+    uint64_t began_us;
+    uint64_t snapshot_us, compile_us, verify_us;
+    bool compiled;
+    struct compile_result result;
+    int artifact;
+    char *log;
+    size_t log_size;
+    struct elf_info elf;
+    const char *verdict, *diagnostics;
+};
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* --- the answer ---------------------------------------------------------------------------------
+ */
+
+static void add_facts(const struct work *w, struct fields *f)
+{
+    fields_add(f, "step", w->step);
+    fields_add(f, "verdict", w->verdict != NULL ? w->verdict : "");
+    fields_add(f, "toolchain",
+               w->compiled && w->result.toolchain != NULL ? w->result.toolchain : "");
+    fields_add_int(f, "cached", w->compiled && w->result.cache_hit);
+    fields_add_int(f, "schema", w->elf.abi.state_schema);
+    fields_add_int(f, "flags", w->elf.abi.flags);
+    fields_add_int(f, "snapshot_us", (int64_t)w->snapshot_us);
+    fields_add_int(f, "compile_us", (int64_t)w->compile_us);
+    fields_add_int(f, "verify_us", (int64_t)w->verify_us);
+    fields_add(f, "diagnostics", w->diagnostics != NULL ? w->diagnostics : "[]");
+}
+
+static void send_answer(int socket, const struct fields *f)
+{
+    if (frame_send(socket, FRAME_OK, 0, f, NULL, 0, 0) < 0)
+        _exit(1); /* the keeper says that the builder was lost */
+    _exit(0);
+}
+
+static void fail(struct work *w, struct error *err) __attribute__((noreturn));
+static void fail(struct work *w, struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    error_wrap(err, "%s", w->step);
+    fields_add(&f, "status", "failed");
+    fields_add_error(&f, err);
+    add_facts(w, &f);
+    send_answer(w->b->socket, &f);
+    _exit(1);
+}
+
+static void succeed(struct work *w, const char *status, uint32_t number) __attribute__((noreturn));
+static void succeed(struct work *w, const char *status, uint32_t number)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add(&f, "status", status);
+    fields_add_int(&f, "number", number);
+    fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
+    add_facts(w, &f);
+    send_answer(w->b->socket, &f);
+    _exit(1);
+}
+
+/* --- the newest version -------------------------------------------------------------------------
+ */
+
+/* Its number and the digest of its sources, from its manifest: "" when there is none. */
+static uint32_t newest(const struct builder *b, char digest[65])
+{
+    char path[160];
+    uint32_t number = 0;
+    digest[0] = '\0';
+    snprintf(path, sizeof path, "modules/%.64s", b->module);
+    int fd = openat(b->state_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        uint64_t n;
+        if (io_parse_u64(e->d_name, &n) && n <= UINT32_MAX && n > number)
+            number = (uint32_t)n;
+    }
+    if (number == 0)
+        return 0;
+    _cleanup_free_ char *text = malloc(MANIFEST_MAX);
+    snprintf(path, sizeof path, "%u/manifest.json", number);
+    if (text == NULL || io_read_file_at(dirfd(dir), path, text, MANIFEST_MAX) < 0)
+        return 0;
+    cJSON *o = cJSON_Parse(text);
+    const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "source_sha256"));
+    snprintf(digest, 65, "%s", found != NULL ? found : "");
+    cJSON_Delete(o);
+    return number;
+}
+
+/* --- compile ------------------------------------------------------------------------------------
+ */
+
+static size_t count_of(const char *const *list)
+{
+    size_t n = 0;
+    while (list != NULL && list[n] != NULL)
+        n++;
+    return n;
+}
+
+static const char *verdict_code(enum verdict v)
+{
+    return v == VERDICT_COMPILE_ERROR ? "build.compile"
+           : v == VERDICT_SETUP_ERROR ? "build.setup"
+                                      : "build.limit";
+}
+
+/* "counter.c:3:5: error: ...", the first few, a line each. */
+static int describe(const struct compile_result *r, struct error *err)
+{
+    char text[3072] = "";
+    size_t used = 0, shown = 0;
+    const struct diagnostics *d = r->diagnostics;
+    for (size_t i = 0; i < d->count && shown < ERRORS_SHOWN && used < sizeof text - 400; i++) {
+        const struct diagnostic *g = &d->items[i];
+        if (g->severity > SEVERITY_ERROR && d->errors > 0)
+            continue;
+        shown++;
+        int n = snprintf(text + used, sizeof text - used, "%s", used > 0 ? "\n" : "");
+        if (g->file != NULL && g->line > 0)
+            n += snprintf(text + used + n, sizeof text - used - (size_t)n,
+                          "%.200s:%u:%u: ", g->file, g->line, g->column);
+        n += snprintf(text + used + n, sizeof text - used - (size_t)n, "%s: %.300s",
+                      severity_name(g->severity), g->message);
+        used += (size_t)n;
+        if (used >= sizeof text)
+            used = sizeof text - 1;
+    }
+    bool limit = r->verdict != VERDICT_COMPILE_ERROR;
+    if (limit || shown == 0)
+        error_set(err, verdict_code(r->verdict), 0, "%s%s%s%s%s", verdict_name(r->verdict),
+                  r->detail[0] != '\0' ? ": " : "", r->detail, shown > 0 ? "\n" : "", text);
+    else
+        error_set(err, verdict_code(r->verdict), 0, "%s%s", text,
+                  d->errors > ERRORS_SHOWN ? "\n..." : "");
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->items[i].file != NULL && d->items[i].severity <= SEVERITY_ERROR)
+            return error_path(err, d->items[i].file);
+    }
+    return -1;
+}
+
+static void keep_log(struct work *w)
+{
+    FILE *f = open_memstream(&w->log, &w->log_size);
+    if (f == NULL)
+        return;
+    diagnostics_print(w->result.diagnostics, f, false);
+    /* gcc writes its messages as JSON, "[]" when there are none; then comes what others wrote */
+    size_t skip = w->result.log_size >= 3 && memcmp(w->result.log, "[]\n", 3) == 0 ? 3 : 0;
+    if (w->result.diagnostics->count == 0 && w->result.log_size > skip)
+        fwrite(w->result.log + skip, 1, w->result.log_size - skip, f);
+    if (w->result.verdict != VERDICT_OK)
+        fprintf(f, "%s%s%s\n", verdict_name(w->result.verdict),
+                w->result.detail[0] != '\0' ? ": " : "", w->result.detail);
+    fclose(f);
+    char name[96];
+    snprintf(name, sizeof name, "%.64s.build.log", w->b->module);
+    _cleanup_close_ int fd =
+        openat(w->b->log_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0 && w->log != NULL) /* a full disk loses it: the first ones are in the answer */
+        (void)io_write_all(fd, w->log, w->log_size);
+}
+
+/* The first diagnostics as JSON that fits into a frame. */
+static void keep_diagnostics(struct work *w)
+{
+    cJSON *all = diagnostics_to_json(w->result.diagnostics);
+    for (int most = DIAGNOSTICS_MAX; most > 0; most /= 2) {
+        while (cJSON_GetArraySize(all) > most)
+            cJSON_DeleteItemFromArray(all, most);
+        _cleanup_free_ char *text = cJSON_PrintUnformatted(all);
+        if (text != NULL && strlen(text) < DIAGNOSTICS_SIZE) {
+            w->diagnostics = arena_strdup(w->arena, text);
+            break;
+        }
+    }
+    cJSON_Delete(all);
+}
+
+/* Until it is done; 1, or -1 with @err. Ends this process when the keeper hangs up. */
+static int drive(struct work *w, struct compile *c, struct error *err)
+{
+    int state = 0;
+    while (state == 0) {
+        struct pollfd p[2] = {{.fd = compile_event_fd(c), .events = POLLIN},
+                              {.fd = w->b->socket, .events = POLLIN}};
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return error_set(err, "compile.loop", errno, "cannot wait for the compiler");
+        if (p[1].revents != 0) { /* cancelled: the jail and its directory go with us */
+            compile_free(c);
+            _exit(0);
+        }
+        if (p[0].revents != 0)
+            state = compile_dispatch(c, err);
+    }
+    return state;
+}
+
+static int compile(struct work *w, const char *known, struct error *err)
+{
+    const struct build_source *s = &w->b->options->source;
+    struct compile_source source = {.path = s->path}, header = {.path = "cloche/module.h"};
+    _cleanup_free_ char *data = NULL;
+    if (s->fd >= 0) {
+        ssize_t n = io_read_to_end(s->fd, COMPILE_SOURCE_MAX, &data);
+        if (n < 0)
+            return error_set(err, "compile.source", errno, "cannot read \"%s\"", s->path);
+        source.data = data;
+        source.size = (size_t)n;
+    }
+    header.data = config_builtin("versions/module.h", &header.size);
+    const uint64_t cap =
+        w->b->policy.size_cap_bytes > 0 ? w->b->policy.size_cap_bytes : ELF_DEFAULT_SIZE_CAP;
+    const struct compile_job job = {
+        .toolchain = s->toolchain,
+        .sources = &source,
+        .source_count = 1,
+        .headers = &header,
+        .header_count = header.data != NULL,
+        .flags = s->flags,
+        .flag_count = count_of(s->flags),
+        .defines = s->defines,
+        .define_count = count_of(s->defines),
+        .kind = COMPILE_MODULE,
+        .best_effort = w->b->options->best_effort,
+        .artifact_bytes = cap + 1,
+        .unless_source = known,
+    };
+    struct compile *c = NULL;
+    uint64_t began = now_us();
+    int state = compile_begin(&c, &job, err);
+    w->snapshot_us = now_us() - began;
+    if (state < 0 && strcmp(err->code, "compile.source") != 0)
+        w->step = "compile";
+    if (state < 0)
+        return -1;
+    began = now_us();
+    w->step = "compile";
+    if (state == 0)
+        state = drive(w, c, err);
+    if (state > 0)
+        state = compile_finish(c, &w->result, err);
+    compile_free(c);
+    w->compile_us = now_us() - began;
+    if (state < 0)
+        return -1;
+    w->compiled = true;
+    w->verdict = verdict_name(w->result.verdict);
+    if (w->result.unchanged)
+        return 1;
+    keep_log(w);
+    keep_diagnostics(w);
+    if (w->result.verdict != VERDICT_OK)
+        return describe(&w->result, err);
+    w->artifact = w->result.artifact_fd;
+    return 0;
+}
+
+/* --- an artifact that exists --------------------------------------------------------------------
+ */
+
+/* The fd of a source that is a shared object already, -1 when it is something else. */
+static int open_artifact(const struct build_source *s)
+{
+    char magic[4] = "";
+    size_t n = strlen(s->path);
+    bool named = n > 3 && strcmp(s->path + n - 3, ".so") == 0;
+    _cleanup_close_ int fd = s->fd >= 0
+                                 ? fcntl(s->fd, F_DUPFD_CLOEXEC, 3)
+                                 : open(s->path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
+        return -1;
+    bool elf = S_ISREG(st.st_mode) && pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+               memcmp(magic, "\177ELF", 4) == 0;
+    return named || elf ? TAKE_FD(fd) : -1;
+}
+
+/* --- verify, publish ----------------------------------------------------------------------------
+ */
+
+static int memory_of(const char *name, const void *data, size_t size)
+{
+    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC);
+    return fd >= 0 && io_write_all(fd, data, size) == 0 ? TAKE_FD(fd) : -1;
+}
+
+/* Into a memfd, which nobody else can write: what was verified is what is published. */
+static int verify(struct work *w, struct error *err)
+{
+    _cleanup_free_ void *data = NULL;
+    size_t size;
+    uint64_t began = now_us();
+    w->step = "verify";
+    struct elf_policy policy = w->b->policy;
+    policy.file = w->b->options->source.path;
+    if (elf_read_file(w->artifact, &policy, &data, &size, err) < 0 ||
+        elf_verify(w->arena, data, size, &policy, &w->elf, err) < 0)
+        return -1;
+    if (!w->compiled) {
+        w->artifact = memory_of("artifact", data, size);
+        if (w->artifact < 0)
+            return error_set(err, "build.memory", errno, "cannot keep the artifact");
+    }
+    w->verify_us = now_us() - began;
+    return 0;
+}
+
+/** What the publisher needs to know beside the artifact, as a body of fields. */
+static int write_facts(const struct work *w)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    const struct strings *d = w->b->depends;
+    fields_add(&f, "module", w->b->module);
+    fields_add_int(&f, "attempt", (int64_t)w->b->options->attempt);
+    fields_add(&f, "compiler", w->compiled && w->result.version != NULL ? w->result.version : "");
+    fields_add(&f, "source_sha256", w->compiled ? w->result.source_digest : "");
+    fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
+    for (size_t i = 0; d != NULL && i < d->count; i++)
+        fields_add(&f, "depends", d->items[i]);
+    add_facts(w, &f);
+    if (f.too_large)
+        return -1;
+    return memory_of("facts", f.data, f.used);
+}
+
+static void hand_over(struct work *w, struct error *err) __attribute__((noreturn));
+static void hand_over(struct work *w, struct error *err)
+{
+    w->step = "publish";
+    int from[] = {w->b->socket, w->b->state_fd, w->artifact,
+                  memory_of("log", w->log != NULL ? w->log : "", w->log_size), write_facts(w)};
+    const int count = (int)(sizeof from / sizeof *from);
+    bool ok = true;
+    /* out of the way first: a target may be another's source */
+    for (int i = 0; i < count; i++) {
+        from[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+        ok = ok && from[i] >= 0;
+    }
+    for (int i = 0; i < count && ok; i++)
+        ok = dup2(from[i], FD_SOCKET + i) >= 0;
+    if (ok) {
+        char *argv[] = {(char *)(uintptr_t) "cloche-keeper", (char *)(uintptr_t)PUBLISHER, NULL};
+        execv("/proc/self/exe", argv);
+    }
+    error_set(err, "build.publisher", errno, "cannot start the publisher");
+    fail(w, err);
+}
+
+struct facts {
+    struct frame *frame; /* only its body is used */
+    struct strings depends;
+};
+
+static bool read_facts(struct facts *f, struct arena *a)
+{
+    f->frame = arena_alloc(a, sizeof *f->frame);
+    if (lseek(FD_FACTS, 0, SEEK_SET) < 0)
+        return false;
+    ssize_t n = io_read_full(FD_FACTS, f->frame->body, sizeof f->frame->body);
+    if (n <= 0 || f->frame->body[n - 1] != '\0')
+        return false;
+    f->frame->head.size = (uint32_t)n;
+    for (const char *d = NULL; (d = frame_next(f->frame, "depends", d)) != NULL;)
+        strings_add(a, &f->depends, d);
+    return true;
+}
+
+static int publish(struct arena *a, const struct facts *f, bool *ret_same, uint32_t *ret_number,
+                   struct error *err)
+{
+    _cleanup_versions_ struct versions *v = NULL;
+    struct elf_info elf;
+    char *data = NULL, *log = NULL;
+    ssize_t size = lseek(FD_ARTIFACT, 0, SEEK_SET) < 0
+                       ? -1
+                       : io_read_to_end(FD_ARTIFACT, COMPILE_ARTIFACT_MAX, &data);
+    ssize_t log_size =
+        lseek(FD_LOG, 0, SEEK_SET) < 0 ? -1 : io_read_to_end(FD_LOG, COMPILE_SOURCES_MAX, &log);
+    if (size < 0)
+        return error_set(err, "build.memory", errno, "cannot read the artifact");
+    if (elf_inspect(a, data, (size_t)size, &elf, err) < 0 || versions_open(FD_STATE, &v, err) < 0)
+        return -1;
+    const struct store_artifact artifact = {
+        .data = data,
+        .size = (size_t)size,
+        .elf = &elf,
+        .toolchain = frame_get(f->frame, "toolchain"),
+        .compiler = frame_get(f->frame, "compiler"),
+        .source_sha256 = frame_get(f->frame, "source_sha256"),
+        .depends = &f->depends,
+        .log = log,
+        .log_size = log_size > 0 ? (size_t)log_size : 0,
+    };
+    uint64_t attempt = (uint64_t)frame_get_int(f->frame, "attempt", 0, INT64_MAX, 0);
+    int rc = store_publish(v, frame_get(f->frame, "module"), &artifact, attempt, ret_number, err);
+    *ret_same = rc == 1;
+    return rc;
+}
+
+/** Fields of @from that the answer repeats. */
+static void copy_facts(const struct facts *from, struct fields *to)
+{
+    static const char *const names[] = {"verdict",     "toolchain",  "cached",    "schema", "flags",
+                                        "snapshot_us", "compile_us", "verify_us", "sha256"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = frame_get(from->frame, names[i]);
+        if (value != NULL)
+            fields_add(to, names[i], value);
+    }
+    const char *diagnostics = frame_get(from->frame, "diagnostics");
+    fields_add(to, "diagnostics", diagnostics != NULL ? diagnostics : "[]");
+}
+
+void builder_publish(void)
+{
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    struct error err = ERROR_INIT;
+    struct facts facts = {0};
+    bool same = false;
+    uint32_t number = 0;
+    uint64_t began = now_us();
+    int rc = -1;
+    for (int fd = FD_SOCKET; fd <= FD_FACTS; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (!read_facts(&facts, a) || frame_get(facts.frame, "module") == NULL)
+        error_set(&err, "build.publisher", 0, "the publisher was told nothing");
+    else
+        rc = publish(a, &facts, &same, &number, &err);
+    if (facts.frame != NULL)
+        copy_facts(&facts, &f);
+    fields_add(&f, "step", "publish");
+    fields_add(&f, "status", rc < 0 ? "failed" : same ? "unchanged" : "published");
+    fields_add_int(&f, "number", number);
+    fields_add_int(&f, "publish_us", (int64_t)(now_us() - began));
+    if (rc < 0) {
+        error_wrap(&err, "publish");
+        fields_add_error(&f, &err);
+    }
+    send_answer(FD_SOCKET, &f);
+    _exit(1);
+}
+
+/* --- the whole ----------------------------------------------------------------------------------
+ */
+
+static int compare(const void *x, const void *y)
+{
+    int a = *(const int *)x, b = *(const int *)y;
+    return a < b ? -1 : a > b;
+}
+
+/* A copy of the keeper has all of its fds. With init's socket among them, init would not see the
+ * keeper die; with the locked directory, the next keeper could not start. */
+static void close_others(const struct builder *b, int exports)
+{
+    int keep[] = {2, b->socket, b->state_fd, b->log_fd, b->options->source.fd, exports};
+    const int count = (int)(sizeof keep / sizeof *keep);
+    qsort(keep, (size_t)count, sizeof *keep, compare);
+    int next = 3;
+    for (int i = 0; i < count; i++) {
+        if (keep[i] < next)
+            continue;
+        if (keep[i] > next)
+            sys_close_range((unsigned)next, (unsigned)keep[i] - 1, 0);
+        next = keep[i] + 1;
+    }
+    sys_close_range((unsigned)next, ~0U, 0);
+}
+
+/* The same directory by an fd of its own, which does not share the keeper's lock. */
+static bool reopen(struct builder *b)
+{
+    int fd = openat(b->state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    close(b->state_fd);
+    b->state_fd = fd;
+    return true;
+}
+
+void builder_main(struct builder *b)
+{
+    struct error err = ERROR_INIT;
+    const struct build_options *o = b->options;
+    struct work w = {.b = b, .step = "snapshot", .artifact = -1, .arena = arena_new()};
+    char known[65] = "";
+    umask(022); /* what the jail and the workers are to see is made with modes */
+    bool ok = reopen(b);
+    close_others(b, elf_exports_fd(b->policy.exports));
+    if (!ok) {
+        error_set(&err, "build.start", errno, "cannot open the sandbox's directory");
+        fail(&w, &err);
+    }
+    if (o->source.cwd != NULL && chdir(o->source.cwd) < 0) {
+        error_set(&err, "compile.source", errno, "cannot enter \"%s\"", o->source.cwd);
+        fail(&w, &err);
+    }
+    uint32_t number = o->same_source_stop ? newest(b, known) : 0;
+    w.artifact = open_artifact(&o->source);
+    if (w.artifact < 0) {
+        int rc = compile(&w, known[0] != '\0' ? known : NULL, &err);
+        if (rc < 0)
+            fail(&w, &err);
+        if (rc > 0)
+            succeed(&w, "unchanged", number);
+    }
+    if (verify(&w, &err) < 0)
+        fail(&w, &err);
+    if (o->no_publish)
+        succeed(&w, "verified", 0);
+    hand_over(&w, &err);
+}
