@@ -160,6 +160,25 @@ int client_call(const char *id, const char *operation, const struct fields *fiel
     return rc;
 }
 
+char *client_json(const char *id, const char *operation, const struct fields *fields,
+                  struct error *err)
+{
+    _cleanup_close_ int fd = client_connect(id, err);
+    _cleanup_free_ struct frame *f = client_frame_new();
+    if (fd < 0 || client_send(fd, operation, fields, NULL, 0, err) < 0)
+        return NULL;
+    int rc;
+    while ((rc = client_next(fd, id, f, err)) > 0)
+        frame_close_fds(f);
+    if (rc < 0)
+        return NULL;
+    char *text = frame_take_json(f);
+    frame_close_fds(f);
+    if (text == NULL)
+        error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
+    return text;
+}
+
 /* --- keepers ------------------------------------------------------------------------------------
  */
 
@@ -208,7 +227,8 @@ static int spawn_keeper(const char *path, const char *id, const char *instead, i
     return 0;
 }
 
-static int start(const char *id, const char *instead, struct error *err)
+/** Start the keeper's program; the socket at whose other end it is. */
+static int start_at(const char *id, const char *instead, struct error *err)
 {
     char path[PATH_MAX];
     int ends[2];
@@ -228,13 +248,37 @@ static int start(const char *id, const char *instead, struct error *err)
         close(theirs);
     if (rc < 0)
         return -1;
+    return TAKE_FD(mine);
+}
+
+static int start(const char *id, const char *instead, struct error *err)
+{
+    _cleanup_close_ int mine = start_at(id, instead, err);
+    if (mine < 0)
+        return -1;
     _cleanup_free_ struct frame *f = client_frame_new();
-    rc = frame_receive(mine, f, 0);
+    int rc = frame_receive(mine, f, 0);
     if (rc == 1 && f->head.type == FRAME_ERROR)
         return frame_error(f, err);
     if (rc == 1 && f->head.type == FRAME_OK)
         return 0;
     return error_set(err, "keeper.start", 0, "the keeper of \"%s\" ended before it was ready", id);
+}
+
+char *client_stored(const char *id, const char *operation, const struct fields *fields, int fd,
+                    struct error *err)
+{
+    _cleanup_close_ int dir = open_sandbox(id, err);
+    _cleanup_close_ int socket = dir < 0 ? -1 : start_at(id, "query", err);
+    _cleanup_free_ struct frame *f = client_frame_new();
+    if (socket < 0 || client_send(socket, operation, fields, &fd, fd >= 0, err) < 0 ||
+        client_next(socket, id, f, err) < 0)
+        return NULL;
+    char *text = frame_take_json(f);
+    frame_close_fds(f);
+    if (text == NULL)
+        error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
+    return text;
 }
 
 int client_start(const char *id, struct error *err)

@@ -27,6 +27,14 @@ int client_send(int socket, const char *operation, const struct fields *fields, 
 /** The next frame: 1 DATA, 0 OK; -1: ERROR, or the connection broke (keeper.gone). */
 int client_next(int socket, const char *id, struct frame *ret, struct error *err);
 
+/** The same, for what is answered in JSON: its text, to be freed. */
+char *client_json(const char *id, const char *operation, const struct fields *fields,
+                  struct error *err);
+/** A question about what is stored, answered beside the keeper or without one: JSON, to be freed.
+ * @fd goes along unless it is -1. */
+char *client_stored(const char *id, const char *operation, const struct fields *fields, int fd,
+                    struct error *err);
+
 /** Make the sandbox and its keeper, and wait until it runs. sandbox.exists, and all of
  * sandbox_serve(). -1: nothing is left behind. */
 int client_create(const char *id, const char *spec_json, struct error *err);

@@ -19,6 +19,11 @@
     OPERATION(pause, "pause", "pause", USE, "freeze every process")                                \
     OPERATION(resume, "resume", "resume", USE, "let them run again")                               \
     OPERATION(update, "update", "update", USE, "change limits while it runs")                      \
+    OPERATION(versions, "versions", NULL, LOOK, "the versions of a module")                        \
+    OPERATION(history, "history", NULL, LOOK, "every attempt at changing what serves")             \
+    OPERATION(pin, "pin", NULL, USE, "never collect this version; writes its own events")          \
+    OPERATION(unpin, "unpin", NULL, USE, "let it go; writes its own events")                       \
+    OPERATION(import, "import", NULL, USE, "versions out of an archive; writes its own events")    \
     OPERATION(restart, "restart", NULL, USE, "end the tree, start it again with the same spec")    \
     OPERATION(destroy, "destroy", NULL, USE, "end the tree, remove every trace, end the keeper")
 

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 void fields_add(struct fields *f, const char *key, const char *value)
@@ -26,6 +27,33 @@ void fields_add_int(struct fields *f, const char *key, int64_t value)
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)value);
     fields_add(f, key, text);
+}
+
+int fields_add_json(struct fields *f, const char *text)
+{
+    size_t size = strlen(text);
+    if (size < PROTOCOL_MAX_BODY - f->used - sizeof "json=") {
+        fields_add(f, "json", text);
+        return -1;
+    }
+    _cleanup_close_ int fd = memfd_create("json", MFD_CLOEXEC);
+    if (fd < 0 || io_write_all(fd, text, size) < 0) {
+        f->too_large = true;
+        return -1;
+    }
+    return TAKE_FD(fd);
+}
+
+char *frame_take_json(const struct frame *f)
+{
+    const char *text = frame_get(f, "json");
+    char *copy = NULL;
+    if (text != NULL)
+        return strdup(text);
+    if (f->fd_count != 1 || lseek(f->fds[0], 0, SEEK_SET) < 0 ||
+        io_read_to_end(f->fds[0], JSON_MAX_BYTES, &copy) < 0)
+        return NULL;
+    return copy;
 }
 
 void fields_add_error(struct fields *f, const struct error *err)

@@ -23,6 +23,7 @@
 #define PROTOCOL_VERSION  1
 #define PROTOCOL_MAX_BODY (128 * 1024)
 #define PROTOCOL_MAX_FDS  4
+#define JSON_MAX_BYTES    (64 * 1024 * 1024)
 
 enum frame_type { FRAME_REQUEST = 1, FRAME_DATA, FRAME_OK, FRAME_ERROR };
 
@@ -54,6 +55,9 @@ struct fields {
 
 void fields_add(struct fields *f, const char *key, const char *value);
 void fields_add_int(struct fields *f, const char *key, int64_t value);
+/** Text of any size: as the field "json", or where that is too large as a file, whose fd is
+ * returned to be sent along and closed. -1: no file is needed. */
+int fields_add_json(struct fields *f, const char *text);
 void fields_add_error(struct fields *f, const struct error *err);
 void fields_free(struct fields *f);
 #define _cleanup_fields_ __attribute__((cleanup(fields_free), unused))
@@ -68,6 +72,8 @@ const char *frame_next(const struct frame *f, const char *key, const char *last)
 /** A whole number of @key between @min and @max, else @otherwise. */
 int64_t frame_get_int(const struct frame *f, const char *key, int64_t min, int64_t max,
                       int64_t otherwise);
+/** What fields_add_json() put there, to be freed; NULL: nothing. At most JSON_MAX_BYTES of it. */
+char *frame_take_json(const struct frame *f);
 /** The error that an ERROR frame carries. Returns -1. */
 int frame_error(const struct frame *f, struct error *err);
 

@@ -8,4 +8,16 @@
  * transient; unless the spec has children of its own. */
 void spec_add_main_child(struct spec *spec);
 
+/** What `--module NAME=SOURCE` adds: how it is built, and a child that runs it. */
+struct spec_module {
+    const char *name, *source; /* absolute */
+    const char *toolchain;     /* or NULL */
+    bool watch;
+    uint64_t probation_ms; /* UINT64_MAX: not given */
+};
+int spec_add_module(struct spec *spec, const struct spec_module *m, struct error *err);
+
+/** Sources and directories of the spec's modules that are relative are so to @dir. */
+void spec_modules_below(struct spec *spec, const char *dir);
+
 #endif

@@ -27,7 +27,54 @@ static int set_idle(void *context, const char *text, struct error *err)
     return set_seconds(text, &((struct cli_sandbox *)context)->spec->idle_timeout_s, err);
 }
 
+/** What `create` has beside the options of a sandbox. */
+struct create {
+    struct cli_sandbox sandbox; /* first: the setters of the sandbox's options cast to it */
+    struct strings modules;     /* NAME=SOURCE */
+    const char *toolchain;
+    bool watch;
+    uint64_t probation_ms;
+};
+
+static int set_module(void *context, const char *text, struct error *err)
+{
+    struct create *c = context;
+    const char *sign = strchr(text, '=');
+    if (sign == NULL || sign == text || sign[1] == '\0') {
+        error_set(err, "usage.value", 0, "expected NAME=SOURCE, found \"%.200s\"", text);
+        return error_hint(err, "--module counter=counter.c");
+    }
+    strings_add(c->sandbox.spec->arena, &c->modules, text);
+    return 0;
+}
+
+static int set_toolchain(void *context, const char *text, struct error *err)
+{
+    (void)err;
+    ((struct create *)context)->toolchain = text;
+    return 0;
+}
+
+static int set_watch(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct create *)context)->watch = true;
+    return 0;
+}
+
+static int set_probation(void *context, const char *text, struct error *err)
+{
+    return spec_parse_duration(text, &((struct create *)context)->probation_ms, err);
+}
+
 static const struct cli_option more[] = {
+    {0, "module", "NAME=SOURCE", "a module: a file, a directory or a shared object; repeatable",
+     set_module},
+    {0, "toolchain", "NAME", "of the modules; by the ending of the sources otherwise",
+     set_toolchain},
+    {0, "watch", NULL, "reload a module when its source is saved", set_watch},
+    {0, "probation", "TIME", "how long a new version is on probation (10s)", set_probation},
     {0, "ttl", "TIME", "destroy it at this age, such as 2h", set_ttl},
     {0, "idle", "TIME", "destroy it when nobody has used it for so long", set_idle},
     {0, NULL, NULL, NULL, NULL}};
@@ -37,7 +84,7 @@ static int take_id(const struct cli_option *options, int *argc, char **argv, con
                    struct error *err)
 {
     _cleanup_spec_ struct spec *scratch = spec_new();
-    struct cli_sandbox c = {.spec = scratch};
+    struct create c = {.sandbox.spec = scratch};
     int at = cli_parse(options, &c, *argc, argv, err);
     if (at < 0)
         return -1;
@@ -51,13 +98,41 @@ static int take_id(const struct cli_option *options, int *argc, char **argv, con
     return 0;
 }
 
-static int parse(struct cli_sandbox *c, const struct cli_option *options, int argc, char **argv,
+static int add_modules(const struct create *c, struct error *err)
+{
+    struct spec *s = c->sandbox.spec;
+    _cleanup_free_ char *here = getcwd(NULL, 0);
+    for (size_t i = 0; i < c->modules.count; i++) {
+        const char *text = c->modules.items[i], *source = strchr(text, '=') + 1;
+        const struct spec_module m = {
+            .name = arena_strndup(s->arena, text, (size_t)(source - text) - 1),
+            .source = source[0] == '/'
+                          ? source
+                          : arena_printf(s->arena, "%s/%s", here != NULL ? here : "", source),
+            .toolchain = c->toolchain,
+            .watch = c->watch,
+            .probation_ms = c->probation_ms};
+        if (spec_add_module(s, &m, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parse(struct create *whole, const struct cli_option *options, int argc, char **argv,
                  const char **ret_id, struct error *err)
 {
+    struct cli_sandbox *c = &whole->sandbox;
     if (take_id(options, &argc, argv, ret_id, err) < 0 ||
         cli_sandbox_base(c, options, argc, argv, err) < 0)
         return -1;
-    int first = cli_parse(options, c, argc, argv, err);
+    if (c->spec_file != NULL) {
+        _cleanup_free_ char *file = realpath(c->spec_file, NULL);
+        char *slash = file != NULL ? strrchr(file, '/') : NULL;
+        if (slash != NULL)
+            spec_modules_below(c->spec,
+                               arena_strndup(c->spec->arena, file, (size_t)(slash - file)));
+    }
+    int first = cli_parse(options, whole, argc, argv, err);
     if (first < 0)
         return -1;
     if (first < argc)
@@ -65,6 +140,8 @@ static int parse(struct cli_sandbox *c, const struct cli_option *options, int ar
     for (int i = first; i < argc; i++)
         strings_add(c->spec->arena, &c->spec->args, argv[i]);
     spec_add_main_child(c->spec);
+    if (add_modules(whole, err) < 0)
+        return -1;
     return cli_sandbox_finish(c, err);
 }
 
@@ -76,14 +153,15 @@ int cli_create(int argc, char **argv)
         return 0;
     struct error err = ERROR_INIT;
     _cleanup_spec_ struct spec *spec = spec_new();
-    struct cli_sandbox c = {.spec = spec};
+    struct create whole = {.sandbox.spec = spec, .probation_ms = UINT64_MAX};
+    const struct cli_sandbox *c = &whole.sandbox;
     const char *id = NULL;
-    if (parse(&c, options, argc, argv, &id, &err) < 0)
-        return cli_fail(&err, c.json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
+    if (parse(&whole, options, argc, argv, &id, &err) < 0)
+        return cli_fail(&err, c->json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
     _cleanup_free_ char *text = spec_to_json(spec);
     if (client_create(id, text, &err) < 0)
-        return cli_fail(&err, c.json, sandboxes_status(&err));
-    if (c.json)
+        return cli_fail(&err, c->json, sandboxes_status(&err));
+    if (c->json)
         printf("{\"id\":\"%s\",\"status\":\"running\"}\n", id);
     else
         puts(id);

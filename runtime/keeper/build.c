@@ -103,6 +103,7 @@ static void lost(struct build *b)
     struct build_result r = {.status = BUILD_FAILED,
                              .step = "compile",
                              .verdict = "",
+                             .imported = "[]",
                              .diagnostics = "[]",
                              .toolchain = "",
                              .sha256 = ""};
@@ -126,6 +127,7 @@ static void read_result(const struct frame *f, struct build_result *r)
         .number = (uint32_t)frame_get_int(f, "number", 0, UINT32_MAX, 0),
         .step = text_of(f, "step", "compile"),
         .verdict = text_of(f, "verdict", ""),
+        .imported = text_of(f, "imported", "[]"),
         .diagnostics = text_of(f, "diagnostics", "[]"),
         .toolchain = text_of(f, "toolchain", ""),
         .sha256 = text_of(f, "sha256", ""),
@@ -234,6 +236,7 @@ static void start_builder(const struct build *b, const struct module *m,
     struct builder builder = {.module = b->module,
                               .options = &options,
                               .depends = &m->depends,
+                              .root = modules_root(b->keeper),
                               .socket = socket,
                               .state_fd = b->keeper->state_fd,
                               .log_fd = b->keeper->log_fd};

@@ -50,6 +50,11 @@ struct build_options {
                               without compiling (what a watched save wants) */
     bool best_effort;
     bool no_publish; /* stop after verify: BUILD_VERIFIED */
+    /* Instead of a build, a change of the store, since that is a write, too: "import" of the
+     * archive source.fd, or "pin" of version @number: @pinned. BUILD_PUBLISHED is success. */
+    const char *change;
+    uint32_t number;
+    bool pinned;
 };
 
 enum build_status {
@@ -63,10 +68,11 @@ enum build_status {
 struct build_result {
     enum build_status status;
     uint32_t number;
-    const char *step;    /* the last one: "snapshot", "compile", "verify", "publish" */
-    struct error error;  /* build.compile, build.limit (the verdict is in the message), verify.*,
-                            store.*, compile.*, toolchain.*; the message begins with the step */
-    const char *verdict; /* of the compile: "ok", "compile_error", ...; "" when none ran */
+    const char *step;     /* the last one: "snapshot", "compile", "verify", "publish" */
+    struct error error;   /* build.compile, build.limit (the verdict is in the message), verify.*,
+                             store.*, compile.*, toolchain.*; the message begins with the step */
+    const char *verdict;  /* of the compile: "ok", "compile_error", ...; "" when none ran */
+    const char *imported; /* JSON array of {from, version, known}; "[]" */
     const char *diagnostics; /* JSON array, the first ones; "[]" */
     const char *toolchain;   /* its name, or "" for an artifact */
     const char *sha256;      /* of the artifact, or "" */

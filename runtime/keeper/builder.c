@@ -25,13 +25,6 @@
 #define ERRORS_SHOWN     5
 #define MANIFEST_MAX     (64 * 1024)
 
-/* fds of the publisher */
-#define FD_SOCKET   3
-#define FD_STATE    4
-#define FD_ARTIFACT 5
-#define FD_LOG      6
-#define FD_FACTS    7
-
 struct work {
     struct builder *b;
     struct arena *arena;
@@ -72,7 +65,7 @@ static void add_facts(const struct work *w, struct fields *f)
     fields_add(f, "diagnostics", w->diagnostics != NULL ? w->diagnostics : "[]");
 }
 
-static void send_answer(int socket, const struct fields *f)
+void builder_answer(int socket, const struct fields *f)
 {
     if (frame_send(socket, FRAME_OK, 0, f, NULL, 0, 0) < 0)
         _exit(1); /* the keeper says that the builder was lost */
@@ -87,8 +80,7 @@ static void fail(struct work *w, struct error *err)
     fields_add(&f, "status", "failed");
     fields_add_error(&f, err);
     add_facts(w, &f);
-    send_answer(w->b->socket, &f);
-    _exit(1);
+    builder_answer(w->b->socket, &f);
 }
 
 static void succeed(struct work *w, const char *status, uint32_t number) __attribute__((noreturn));
@@ -99,8 +91,7 @@ static void succeed(struct work *w, const char *status, uint32_t number)
     fields_add_int(&f, "number", number);
     fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
     add_facts(w, &f);
-    send_answer(w->b->socket, &f);
-    _exit(1);
+    builder_answer(w->b->socket, &f);
 }
 
 /* --- the newest version -------------------------------------------------------------------------
@@ -353,28 +344,36 @@ static int verify(struct work *w, struct error *err)
     return 0;
 }
 
+static void add_list(struct fields *f, const char *key, const struct strings *list)
+{
+    for (size_t i = 0; list != NULL && i < list->count; i++)
+        fields_add(f, key, list->items[i]);
+}
+
 /** What the publisher needs to know beside the artifact, as a body of fields. */
 static int write_facts(const struct work *w)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
-    const struct strings *d = w->b->depends;
-    fields_add(&f, "module", w->b->module);
-    fields_add_int(&f, "attempt", (int64_t)w->b->options->attempt);
+    const struct builder *b = w->b;
+    fields_add(&f, "module", b->module);
+    fields_add_int(&f, "attempt", (int64_t)b->options->attempt);
     fields_add(&f, "compiler", w->compiled && w->result.version != NULL ? w->result.version : "");
     fields_add(&f, "source_sha256", w->compiled ? w->result.source_digest : "");
     fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
-    for (size_t i = 0; d != NULL && i < d->count; i++)
-        fields_add(&f, "depends", d->items[i]);
+    fields_add_int(&f, "number", b->options->number);
+    fields_add_int(&f, "pinned", b->options->pinned);
+    fields_add_int(&f, "size_bytes", (int64_t)b->policy.size_cap_bytes);
+    fields_add(&f, "root", b->root);
+    add_list(&f, "depends", b->depends);
+    add_list(&f, "deny_symbols", b->policy.deny_symbols);
+    add_list(&f, "allow_libraries", b->policy.allow_libraries);
     add_facts(w, &f);
-    if (f.too_large)
-        return -1;
-    return memory_of("facts", f.data, f.used);
+    return f.too_large ? -1 : memory_of("facts", f.data, f.used);
 }
 
 static void hand_over(struct work *w, struct error *err) __attribute__((noreturn));
 static void hand_over(struct work *w, struct error *err)
 {
-    w->step = "publish";
     int from[] = {w->b->socket, w->b->state_fd, w->artifact,
                   memory_of("log", w->log != NULL ? w->log : "", w->log_size), write_facts(w)};
     const int count = (int)(sizeof from / sizeof *from);
@@ -392,101 +391,6 @@ static void hand_over(struct work *w, struct error *err)
     }
     error_set(err, "build.publisher", errno, "cannot start the publisher");
     fail(w, err);
-}
-
-struct facts {
-    struct frame *frame; /* only its body is used */
-    struct strings depends;
-};
-
-static bool read_facts(struct facts *f, struct arena *a)
-{
-    f->frame = arena_alloc(a, sizeof *f->frame);
-    if (lseek(FD_FACTS, 0, SEEK_SET) < 0)
-        return false;
-    ssize_t n = io_read_full(FD_FACTS, f->frame->body, sizeof f->frame->body);
-    if (n <= 0 || f->frame->body[n - 1] != '\0')
-        return false;
-    f->frame->head.size = (uint32_t)n;
-    for (const char *d = NULL; (d = frame_next(f->frame, "depends", d)) != NULL;)
-        strings_add(a, &f->depends, d);
-    return true;
-}
-
-static int publish(struct arena *a, const struct facts *f, bool *ret_same, uint32_t *ret_number,
-                   struct error *err)
-{
-    _cleanup_versions_ struct versions *v = NULL;
-    struct elf_info elf;
-    char *data = NULL, *log = NULL;
-    ssize_t size = lseek(FD_ARTIFACT, 0, SEEK_SET) < 0
-                       ? -1
-                       : io_read_to_end(FD_ARTIFACT, COMPILE_ARTIFACT_MAX, &data);
-    ssize_t log_size =
-        lseek(FD_LOG, 0, SEEK_SET) < 0 ? -1 : io_read_to_end(FD_LOG, COMPILE_SOURCES_MAX, &log);
-    if (size < 0)
-        return error_set(err, "build.memory", errno, "cannot read the artifact");
-    if (elf_inspect(a, data, (size_t)size, &elf, err) < 0 || versions_open(FD_STATE, &v, err) < 0)
-        return -1;
-    const struct store_artifact artifact = {
-        .data = data,
-        .size = (size_t)size,
-        .elf = &elf,
-        .toolchain = frame_get(f->frame, "toolchain"),
-        .compiler = frame_get(f->frame, "compiler"),
-        .source_sha256 = frame_get(f->frame, "source_sha256"),
-        .depends = &f->depends,
-        .log = log,
-        .log_size = log_size > 0 ? (size_t)log_size : 0,
-    };
-    uint64_t attempt = (uint64_t)frame_get_int(f->frame, "attempt", 0, INT64_MAX, 0);
-    int rc = store_publish(v, frame_get(f->frame, "module"), &artifact, attempt, ret_number, err);
-    *ret_same = rc == 1;
-    return rc;
-}
-
-/** Fields of @from that the answer repeats. */
-static void copy_facts(const struct facts *from, struct fields *to)
-{
-    static const char *const names[] = {"verdict",     "toolchain",  "cached",    "schema", "flags",
-                                        "snapshot_us", "compile_us", "verify_us", "sha256"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = frame_get(from->frame, names[i]);
-        if (value != NULL)
-            fields_add(to, names[i], value);
-    }
-    const char *diagnostics = frame_get(from->frame, "diagnostics");
-    fields_add(to, "diagnostics", diagnostics != NULL ? diagnostics : "[]");
-}
-
-void builder_publish(void)
-{
-    _cleanup_arena_ struct arena *a = arena_new();
-    _cleanup_fields_ struct fields f = FIELDS_INIT;
-    struct error err = ERROR_INIT;
-    struct facts facts = {0};
-    bool same = false;
-    uint32_t number = 0;
-    uint64_t began = now_us();
-    int rc = -1;
-    for (int fd = FD_SOCKET; fd <= FD_FACTS; fd++)
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-    if (!read_facts(&facts, a) || frame_get(facts.frame, "module") == NULL)
-        error_set(&err, "build.publisher", 0, "the publisher was told nothing");
-    else
-        rc = publish(a, &facts, &same, &number, &err);
-    if (facts.frame != NULL)
-        copy_facts(&facts, &f);
-    fields_add(&f, "step", "publish");
-    fields_add(&f, "status", rc < 0 ? "failed" : same ? "unchanged" : "published");
-    fields_add_int(&f, "number", number);
-    fields_add_int(&f, "publish_us", (int64_t)(now_us() - began));
-    if (rc < 0) {
-        error_wrap(&err, "publish");
-        fields_add_error(&f, &err);
-    }
-    send_answer(FD_SOCKET, &f);
-    _exit(1);
 }
 
 /* --- the whole ----------------------------------------------------------------------------------
@@ -540,6 +444,11 @@ void builder_main(struct builder *b)
         error_set(&err, "build.start", errno, "cannot open the sandbox's directory");
         fail(&w, &err);
     }
+    if (o->change != NULL) { /* of the store alone */
+        w.step = o->change;
+        w.artifact = o->source.fd >= 0 ? o->source.fd : memory_of("nothing", "", 0);
+        hand_over(&w, &err);
+    }
     if (o->source.cwd != NULL && chdir(o->source.cwd) < 0) {
         error_set(&err, "compile.source", errno, "cannot enter \"%s\"", o->source.cwd);
         fail(&w, &err);
@@ -557,5 +466,6 @@ void builder_main(struct builder *b)
         fail(&w, &err);
     if (o->no_publish)
         succeed(&w, "verified", 0);
+    w.step = "publish";
     hand_over(&w, &err);
 }

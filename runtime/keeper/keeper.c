@@ -227,6 +227,7 @@ int keeper_release(struct keeper *k, struct error *err)
 int keeper_remove(struct keeper *k, struct error *err)
 {
     struct error step = ERROR_INIT;
+    modules_close(k); /* nobody writes to the store any more */
     char grave[96], steps[1024] = "";
     size_t used = 0;
     if (release(k, &step) < 0)

@@ -131,6 +131,9 @@ void connection_data(struct connection *c, uint32_t serial, const struct fields 
 void connection_error(struct connection *c, uint32_t serial, const struct error *err);
 /** Reply {"json": text}. */
 void connection_json(struct connection *c, uint32_t serial, char *text);
+/** Handlers that stand in files of their own: exec.c, stop.c, module_operations.c. */
+typedef int operation_fn(struct connection *c, struct frame *f, struct error *err);
+operation_fn op_versions, op_history, op_pin, op_unpin, op_import;
 /** May be called for any operation: finds the handler. */
 void operation_call(struct connection *c, struct frame *f);
 

@@ -7,6 +7,7 @@
 #include "base/state.h"
 #include "runtime/keeper/builder.h"
 #include "runtime/keeper/modules.h"
+#include "runtime/keeper/queries.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -47,6 +48,21 @@ static int open_directories(struct keeper *k, bool wait, struct error *err)
         return error_set(err, "keeper.state", errno, "cannot make the run directory of \"%s\"",
                          k->id);
     return 0;
+}
+
+/** What is stored, for a sandbox with or without a keeper. */
+static int answer_query(const struct keeper *k, struct error *err)
+{
+    _cleanup_close_ int all = state_open_dir("sandboxes", err);
+    if (all < 0)
+        return -1;
+    _cleanup_close_ int dir = openat(all, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
+                         "there is no sandbox \"%s\"", k->id);
+    return query_serve(READY_FD, dir, k->id) < 0
+               ? error_set(err, "protocol.frame", 0, "what was sent is no question")
+               : 0;
 }
 
 static int read_spec(struct keeper *k, struct error *err)
@@ -135,7 +151,9 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], PUBLISHER) == 0)
         builder_publish();
     bool remove = argc == 3 && strcmp(argv[2], "remove") == 0;
-    if ((argc != 2 && !remove) || !spec_valid_id(argv[1]) || fcntl(READY_FD, F_GETFD) < 0) {
+    bool query = argc == 3 && strcmp(argv[2], "query") == 0;
+    if ((argc != 2 && !remove && !query) || !spec_valid_id(argv[1]) ||
+        fcntl(READY_FD, F_GETFD) < 0) {
         fputs("cloche-keeper is started by `cloche create` and `cloche restart`\n", stderr);
         return 2;
     }
@@ -146,6 +164,11 @@ int main(int argc, char **argv)
     umask(0077);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
+    if (query) {
+        if (answer_query(&k, &err) < 0)
+            answer(&err);
+        return err.code != NULL;
+    }
     int rc = remove ? remove_all(&k, &err) : begin(&k, &err);
     if (rc < 0 || remove) {
         answer(rc < 0 ? &err : NULL);

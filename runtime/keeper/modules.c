@@ -165,6 +165,11 @@ static int read_spec(struct keeper *k, struct error *err)
 /* --- the store ----------------------------------------------------------------------------------
  */
 
+const char *modules_root(const struct keeper *k)
+{
+    return k->spec->rootfs == ROOTFS_DIR ? k->spec->rootfs_path : "/";
+}
+
 struct versions *modules_store(struct keeper *k, struct error *err)
 {
     if (k->versions == NULL && versions_open(k->state_fd, &k->versions, err) < 0)
@@ -174,8 +179,7 @@ struct versions *modules_store(struct keeper *k, struct error *err)
     if (k->exports == NULL) {
         const struct elf_info nothing = {.name = ""};
         struct error ignored = ERROR_INIT;
-        k->exports =
-            elf_exports_new(k->spec->rootfs == ROOTFS_DIR ? k->spec->rootfs_path : "/", &ignored);
+        k->exports = elf_exports_new(modules_root(k), &ignored);
         if (k->exports != NULL)
             elf_exports_check(k->exports, &nothing, &ignored);
     }

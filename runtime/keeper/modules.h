@@ -32,6 +32,7 @@ struct module {
     uint64_t probation_ms; /* UINT64_MAX: not given */
     unsigned keep;         /* versions kept; 0: the store's default */
     enum module_state_mode state_mode;
+    uint32_t active;        /* serves now; 0: none. Kept by reload.c */
     uint32_t start_version; /* the last GOOD one, else the newest that is not BAD; 0: none */
     struct build *first;    /* the build of version 1, while it runs */
     struct watch *watch;    /* watch.h */
@@ -59,6 +60,9 @@ struct versions *modules_store(struct keeper *k, struct error *err);
 
 /** What a build of @m's own source is told; @ret borrows from it. */
 void module_build_options(const struct module *m, struct build_options *ret);
+
+/** Whose libraries modules find. */
+const char *modules_root(const struct keeper *k);
 
 /** What @m must fulfil; @ret borrows from it. */
 void module_policy(const struct module *m, struct elf_policy *ret);

@@ -58,9 +58,9 @@ void connection_error(struct connection *c, uint32_t serial, const struct error 
 void connection_json(struct connection *c, uint32_t serial, char *text)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
-    fields_add(&f, "json", text != NULL ? text : "null");
+    _cleanup_close_ int file = fields_add_json(&f, text != NULL ? text : "null");
     free(text);
-    connection_reply(c, serial, &f);
+    send_frame(c, FRAME_OK, serial, &f, file >= 0 ? &file : NULL);
 }
 
 static void on_connection(void *context, int fd, uint32_t events)

@@ -1,0 +1,187 @@
+/* The publisher: this program executed anew, because a connection of SQLite does not survive a
+ * fork, nor may a copy of the keeper open one of its own. It makes one change to the store, answers
+ * and is gone. */
+#include "runtime/keeper/builder.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "compiler/compiler.h"
+#include "runtime/protocol.h"
+#include "versions/versions.h"
+
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+struct facts {
+    struct frame *frame; /* only its body is used */
+    struct strings depends, deny_symbols, allow_libraries;
+};
+
+static void read_list(const struct facts *f, struct arena *a, const char *key, struct strings *ret)
+{
+    for (const char *d = NULL; (d = frame_next(f->frame, key, d)) != NULL;)
+        strings_add(a, ret, d);
+}
+
+static bool read_facts(struct facts *f, struct arena *a)
+{
+    f->frame = arena_alloc(a, sizeof *f->frame);
+    if (lseek(FD_FACTS, 0, SEEK_SET) < 0)
+        return false;
+    ssize_t n = io_read_full(FD_FACTS, f->frame->body, sizeof f->frame->body);
+    if (n <= 0 || f->frame->body[n - 1] != '\0')
+        return false;
+    f->frame->head.size = (uint32_t)n;
+    read_list(f, a, "depends", &f->depends);
+    read_list(f, a, "deny_symbols", &f->deny_symbols);
+    read_list(f, a, "allow_libraries", &f->allow_libraries);
+    return true;
+}
+
+static int publish(struct versions *v, struct arena *a, const struct facts *f,
+                   struct fields *answer, struct error *err)
+{
+    struct elf_info elf;
+    uint32_t number = 0;
+    char *data = NULL, *log = NULL;
+    ssize_t size = lseek(FD_ARTIFACT, 0, SEEK_SET) < 0
+                       ? -1
+                       : io_read_to_end(FD_ARTIFACT, COMPILE_ARTIFACT_MAX, &data);
+    ssize_t log_size =
+        lseek(FD_LOG, 0, SEEK_SET) < 0 ? -1 : io_read_to_end(FD_LOG, COMPILE_SOURCES_MAX, &log);
+    if (size < 0)
+        return error_set(err, "build.memory", errno, "cannot read the artifact");
+    if (elf_inspect(a, data, (size_t)size, &elf, err) < 0)
+        return -1;
+    const struct store_artifact artifact = {
+        .data = data,
+        .size = (size_t)size,
+        .elf = &elf,
+        .toolchain = frame_get(f->frame, "toolchain"),
+        .compiler = frame_get(f->frame, "compiler"),
+        .source_sha256 = frame_get(f->frame, "source_sha256"),
+        .depends = &f->depends,
+        .log = log,
+        .log_size = log_size > 0 ? (size_t)log_size : 0,
+    };
+    uint64_t attempt = (uint64_t)frame_get_int(f->frame, "attempt", 0, INT64_MAX, 0);
+    int rc = store_publish(v, frame_get(f->frame, "module"), &artifact, attempt, &number, err);
+    if (rc < 0)
+        return -1;
+    fields_add(answer, "status", rc == 1 ? "unchanged" : "published");
+    fields_add_int(answer, "number", number);
+    return 0;
+}
+
+/** Fields of @from that the answer repeats. */
+static void copy_facts(const struct facts *from, struct fields *to)
+{
+    static const char *const names[] = {"step",       "verdict",  "toolchain", "cached",
+                                        "schema",     "flags",    "sha256",    "snapshot_us",
+                                        "compile_us", "verify_us"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = frame_get(from->frame, names[i]);
+        if (value != NULL)
+            fields_add(to, names[i], value);
+    }
+    const char *diagnostics = frame_get(from->frame, "diagnostics");
+    fields_add(to, "diagnostics", diagnostics != NULL ? diagnostics : "[]");
+}
+
+static int import(struct versions *v, struct arena *a, const struct facts *f, struct fields *answer,
+                  struct error *err)
+{
+    struct store_imported *list;
+    size_t count;
+    struct error ignored = ERROR_INIT;
+    const struct elf_policy policy = {
+        .name = frame_get(f->frame, "module"),
+        .size_cap_bytes = (uint64_t)frame_get_int(f->frame, "size_bytes", 0, INT64_MAX, 0),
+        .deny_symbols = &f->deny_symbols,
+        .allow_libraries = &f->allow_libraries,
+        .exports = elf_exports_new(frame_get(f->frame, "root"), &ignored)};
+    int rc = store_import(v, a, policy.name, &policy, FD_ARTIFACT, &list, &count, err);
+    if (rc < 0)
+        return -1;
+    cJSON *array = cJSON_CreateArray();
+    for (size_t i = 0; i < count; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddNumberToObject(o, "from", list[i].from);
+        cJSON_AddNumberToObject(o, "version", list[i].to);
+        cJSON_AddBoolToObject(o, "known", list[i].known);
+        cJSON_AddItemToArray(array, o);
+    }
+    _cleanup_free_ char *text = cJSON_PrintUnformatted(array);
+    cJSON_Delete(array);
+    fields_add(answer, "status", "published");
+    fields_add(answer, "imported", text != NULL ? text : "[]");
+    fields_add_int(answer, "number", count > 0 ? list[count - 1].to : 0);
+    return 0;
+}
+
+static int pin(struct versions *v, struct arena *a, const struct facts *f, struct fields *answer,
+               struct error *err)
+{
+    uint32_t number = (uint32_t)frame_get_int(f->frame, "number", 0, UINT32_MAX, 0);
+    bool pinned = frame_get_int(f->frame, "pinned", 0, 1, 0) == 1;
+    (void)a;
+    if (store_pin(v, frame_get(f->frame, "module"), number, pinned, err) < 0)
+        return -1;
+    fields_add(answer, "status", "published");
+    fields_add_int(answer, "number", number);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*call)(struct versions *v, struct arena *a, const struct facts *f, struct fields *answer,
+                struct error *err);
+} changes[] = {{"publish", publish}, {"import", import}, {"pin", pin}};
+
+static int change(const struct facts *f, struct arena *a, struct fields *answer, struct error *err)
+{
+    _cleanup_versions_ struct versions *v = NULL;
+    const char *name = frame_get(f->frame, "step");
+    for (size_t i = 0; name != NULL && i < sizeof changes / sizeof *changes; i++) {
+        if (strcmp(changes[i].name, name) == 0)
+            return versions_open(FD_STATE, &v, err) < 0 ? -1
+                                                        : changes[i].call(v, a, f, answer, err);
+    }
+    return error_set(err, "build.publisher", 0, "the publisher does not know what to do");
+}
+
+void builder_publish(void)
+{
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    struct error err = ERROR_INIT;
+    struct facts facts = {0};
+    uint64_t began = now_us();
+    int rc = -1;
+    for (int fd = FD_SOCKET; fd <= FD_FACTS; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (!read_facts(&facts, a) || frame_get(facts.frame, "module") == NULL)
+        error_set(&err, "build.publisher", 0, "the publisher was told nothing");
+    else
+        rc = change(&facts, a, &f, &err);
+    const char *step = facts.frame != NULL ? frame_get(facts.frame, "step") : NULL;
+    if (rc < 0) {
+        error_wrap(&err, "%s", step != NULL ? step : "publish");
+        fields_add(&f, "status", "failed");
+        fields_add_error(&f, &err);
+    }
+    if (facts.frame != NULL)
+        copy_facts(&facts, &f);
+    fields_add_int(&f, "publish_us", (int64_t)(now_us() - began));
+    builder_answer(FD_SOCKET, &f);
+}
