@@ -84,7 +84,7 @@ $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CO
 
 # what tests link of the long-lived side
 PARTS      := $(BUILD)/libparts.a
-$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/keeper/supervise.c)
+$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/keeper/supervise.c runtime/keeper/monitor.c)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -103,7 +103,7 @@ START_CC   ?= musl-gcc
 START_SRC  := $(call sources,base runtime/start) \
               $(addprefix config/,spec.c names.c parse.c validate.c mount_options.c problems.c builtin.c) \
               $(filter-out isolation/doctor.c isolation/net_bridge.c isolation/cgroup_systemd.c \
-                  isolation/cgroup_doctor.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
+                  isolation/cgroup_doctor.c isolation/cgroup_throttle.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
                   isolation/seccomp_list.c isolation/seccomp_cache.c \
                   isolation/spawn.c isolation/serve.c,$(wildcard isolation/*.c)) \
               $(addprefix runtime/cli/,run.c options.c sandbox_options.c report.c output.c)

@@ -87,6 +87,12 @@ const struct json_word rootfs_words[] = {{"host", ROOTFS_HOST}, {"empty", ROOTFS
 const struct json_word strategy_words[] = {
     {"one_for_one", 0}, {"one_for_all", 1}, {"rest_for_one", 2}, {NULL, 0}};
 
+const struct json_word monitor_words[] = {{"none", MONITOR_NONE},
+                                          {"warn", MONITOR_WARN},
+                                          {"throttle", MONITOR_THROTTLE},
+                                          {"kill", MONITOR_KILL},
+                                          {NULL, 0}};
+
 const struct json_word propagation_words[] = {
     {"private", MS_PRIVATE},
     {"rprivate", MS_PRIVATE | MS_REC},

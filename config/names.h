@@ -22,6 +22,7 @@ extern const struct json_word namespace_words[];
 extern const struct json_word network_words[];
 extern const struct json_word rootfs_words[];
 extern const struct json_word strategy_words[];
+extern const struct json_word monitor_words[];
 /** MS_* of rootfsPropagation and of mounts: "rprivate", "slave", ... */
 extern const struct json_word propagation_words[];
 

@@ -318,6 +318,15 @@ static void read_seccomp_name(struct json_reader *r, const struct json_at *at, c
 
 /* --- long-lived sandboxes -------------------------------------------------------------------- */
 
+static void read_monitor_action(struct json_reader *r, const struct json_at *at, const cJSON *value,
+                                void *to, const struct json_field *field)
+{
+    (void)field;
+    uint64_t action;
+    if (json_get_word(r, at, value, monitor_words, &action))
+        *(enum spec_monitor *)to = (enum spec_monitor)action;
+}
+
 static void read_monitor(struct json_reader *r, const struct json_at *at, const cJSON *value,
                          void *to, const struct json_field *field)
 {
@@ -333,8 +342,15 @@ static void read_monitor(struct json_reader *r, const struct json_at *at, const 
          .offset = OF(monitor_warn_percent),
          .min = 1,
          .max = 100},
+        {.name = "action", .read = read_monitor_action, .offset = OF(monitor_action)},
     };
+    struct spec *s = to;
+    const cJSON *action = cJSON_GetObjectItemCaseSensitive(value, "action");
     json_object(r, at, value, to, fields, COUNT_OF(fields), JSON_STRICT);
+    /* who says when to warn wants to be warned */
+    if (action == NULL && cJSON_HasObjectItem(value, "warn_percent") &&
+        s->monitor_action == MONITOR_NONE)
+        s->monitor_action = MONITOR_WARN;
 }
 
 static void read_children(struct json_reader *r, const struct json_at *at, const cJSON *value,

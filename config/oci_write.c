@@ -526,6 +526,7 @@ static void write_cloche(struct writer *w, cJSON *root)
     cJSON *monitor = put_object(to, "monitor");
     put_u64(monitor, "interval_ms", s->monitor_interval_ms);
     put_u64(monitor, "warn_percent", s->monitor_warn_percent);
+    put_string(monitor, "action", word_name(monitor_words, s->monitor_action));
     put_limit(to, "idle_timeout_s", s->idle_timeout_s);
     put_limit(to, "ttl_s", s->ttl_s);
     put_text(w, to, "children", s->children_json);

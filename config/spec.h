@@ -164,6 +164,8 @@ struct spec_seccomp {
 };
 
 enum spec_rootfs { ROOTFS_HOST, ROOTFS_EMPTY, ROOTFS_DIR };
+/** What a keeper does when its sandbox comes near a limit. */
+enum spec_monitor { MONITOR_NONE, MONITOR_WARN, MONITOR_THROTTLE, MONITOR_KILL };
 enum spec_network { NETWORK_NONE, NETWORK_LOOPBACK, NETWORK_HOST, NETWORK_BRIDGE };
 
 struct spec_landlock {
@@ -238,6 +240,7 @@ struct spec {
     struct spec_landlock landlock;
     uint64_t monitor_interval_ms;
     unsigned monitor_warn_percent;
+    enum spec_monitor monitor_action;
     uint64_t idle_timeout_s, ttl_s;
     /* what only long-lived sandboxes use, as checked JSON text of its own; NULL when not given */
     const char *children_json, *modules_json, *module_policy_json;

@@ -53,6 +53,7 @@ enum means cgroup_measured_by(const struct cgroup *g, enum cgroup_limit limit);
 struct cgroup_stats {
     uint64_t cpu_usec, user_usec, system_usec;
     uint64_t memory_bytes, memory_peak_bytes;
+    uint64_t memory_cache_bytes; /* of it: what the kernel drops first when memory is needed */
     uint64_t processes, processes_peak;
     uint64_t oom_kills;          /* processes killed for memory in this group */
     uint64_t process_limit_hits; /* forks refused by the limit */
@@ -85,6 +86,14 @@ int cgroup_freeze(struct cgroup *g, bool frozen, struct error *err);
 /** Write changed limits to the living group. */
 int cgroup_update(struct cgroup *g, const struct spec_resources *resources, bool required,
                   struct error *err);
+
+/** Slow it down: memory.high at @high_bytes (LIMIT_NONE: none), and when @slower, half the CPU. On
+ * v1, which has no memory.high, memory is slowed by half the CPU, too. With LIMIT_NONE and false
+ * everything is as @r says again. cgroup_can_throttle() tells whether there is a means for this
+ * limit. */
+int cgroup_throttle(const struct cgroup *g, const struct spec_resources *r, uint64_t high_bytes,
+                    bool slower, struct error *err);
+bool cgroup_can_throttle(const struct cgroup *g, enum cgroup_limit limit);
 
 /** Remove the directories (waits, bounded, for a group that is still emptying); free. -1: @err
  * names what stayed. */

@@ -14,6 +14,7 @@
  *   cgroup_v1.c       files of v1 controllers
  *   cgroup_v2.c       files of v2 controllers, and where on a v2 tree a slice may stand
  *   cgroup_stats.c    figures, and what killed
+ *   cgroup_throttle.c slowing down, for a keeper's monitor
  *   cgroup_sweep.c    removing groups: one's own, and those of dead runs
  *   cgroup_systemd.c  asking systemd for a delegated scope
  *   cgroup_doctor.c   cgroup_abilities()

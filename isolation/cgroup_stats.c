@@ -145,6 +145,12 @@ int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret)
     cgroup_read_outcome(g, ret);
     if (g->v2 >= 0)
         read_pressure(g->dirs[g->v2].fd, ret);
+    if ((d = cgroup_dir_of(g, CTL_MEMORY)) != NULL) {
+        char text[8192]; /* memory.stat has some fifty lines */
+        const char *key = d->version == 1 ? "total_inactive_file" : "inactive_file";
+        if (io_read_file_at(d->fd, "memory.stat", text, sizeof text) >= 0)
+            cgroup_parse_key(text, key, &ret->memory_cache_bytes);
+    }
     if ((d = cgroup_dir_of(g, CTL_IO)) != NULL) {
         const char *file = d->version == 1 ? "blkio.throttle.io_service_bytes" : "io.stat";
         ret->io_read_bytes = sum_io(d->fd, file, d->version == 1 ? " Read " : "rbytes=");

@@ -219,12 +219,21 @@ int sandbox_child_signal(struct sandbox *s, int child, int sig);
 struct sandbox_usage {
     uint64_t cpu_us, user_us, system_us, memory_bytes, memory_peak_bytes, processes, processes_peak,
         oom_kills, io_read_bytes, io_write_bytes;
+    uint64_t memory_cache_bytes;  /* part of memory_bytes that the kernel can drop at once */
+    uint64_t process_limit_hits;  /* forks that the limit refused */
+    uint64_t pressure_some_us[3]; /* time that somebody waited for CPU, memory, I/O; v2 only */
     enum means memory_by, processes_by, cpu_by; /* what enforces the limits */
 };
 int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret);
 
 /** Write changed limits to the living sandbox. cgroup.* */
 int sandbox_update(struct sandbox *s, const struct spec_resources *resources, struct error *err);
+
+/** Slow it down near a limit: cgroup_throttle() of cgroup.h. sandbox_can_throttle(): whether there
+ * is a means for its limits of memory and CPU. */
+int sandbox_throttle(struct sandbox *s, const struct spec_resources *resources, uint64_t high_bytes,
+                     bool slower, struct error *err);
+bool sandbox_can_throttle(const struct sandbox *s);
 
 /** As sandbox_free(), and say what stayed: cgroup.remove. */
 int sandbox_close(struct sandbox *s, struct error *err);

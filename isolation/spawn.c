@@ -155,6 +155,14 @@ static void adjust(struct sandbox *s)
     s->free_children = free_children;
 }
 
+/** A child that needs too much memory dies alone (v2; v1 has no such file). */
+static void let_die_alone(const struct sandbox *s)
+{
+    int v2 = cgroup_v2_fd(s->cgroup);
+    if (v2 >= 0)
+        io_write_file_at(v2, "memory.oom.group", "0");
+}
+
 int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
                   sandbox_child_fn *call, void *context, struct error *err)
 {
@@ -177,10 +185,7 @@ int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
         return -1;
     }
     s->children = c;
-    /* a child that needs too much memory dies alone (v2; v1 has no such file) */
-    int v2 = cgroup_v2_fd(s->cgroup);
-    if (v2 >= 0)
-        io_write_file_at(v2, "memory.oom.group", "0");
+    let_die_alone(s);
     if (sandbox_start(s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
@@ -314,16 +319,34 @@ int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret)
         .oom_kills = stats.oom_kills,
         .io_read_bytes = stats.io_read_bytes,
         .io_write_bytes = stats.io_write_bytes,
+        .memory_cache_bytes = stats.memory_cache_bytes,
+        .process_limit_hits = stats.process_limit_hits,
         .memory_by = cgroup_enforced_by(s->cgroup, CGROUP_MEMORY),
         .processes_by = cgroup_enforced_by(s->cgroup, CGROUP_PROCESSES),
         .cpu_by = cgroup_enforced_by(s->cgroup, CGROUP_CPU),
     };
+    memcpy(ret->pressure_some_us, stats.pressure_some_usec, sizeof ret->pressure_some_us);
     return 0;
 }
 
 int sandbox_update(struct sandbox *s, const struct spec_resources *resources, struct error *err)
 {
-    return cgroup_update(s->cgroup, resources, s->spec->enforce_required, err);
+    int rc = cgroup_update(s->cgroup, resources, s->spec->enforce_required, err);
+    let_die_alone(s);
+    return rc;
+}
+
+bool sandbox_can_throttle(const struct sandbox *s)
+{
+    const struct spec_resources *r = &s->spec->resources;
+    return (r->memory_bytes == LIMIT_NONE || cgroup_can_throttle(s->cgroup, CGROUP_MEMORY)) &&
+           (r->cpu_quota_us == LIMIT_NONE || cgroup_can_throttle(s->cgroup, CGROUP_CPU));
+}
+
+int sandbox_throttle(struct sandbox *s, const struct spec_resources *resources, uint64_t high_bytes,
+                     bool slower, struct error *err)
+{
+    return cgroup_throttle(s->cgroup, resources, high_bytes, slower, err);
 }
 
 int sandbox_close(struct sandbox *s, struct error *err)

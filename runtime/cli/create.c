@@ -2,11 +2,17 @@
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 #include "runtime/spec_children.h"
 
 #include <string.h>
+
+static struct spec *spec_of(void *context)
+{
+    return ((struct cli_sandbox *)context)->spec;
+}
 
 static int set_seconds(const char *text, uint64_t *ret, struct error *err)
 {
@@ -19,12 +25,46 @@ static int set_seconds(const char *text, uint64_t *ret, struct error *err)
 
 static int set_ttl(void *context, const char *text, struct error *err)
 {
-    return set_seconds(text, &((struct cli_sandbox *)context)->spec->ttl_s, err);
+    return set_seconds(text, &spec_of(context)->ttl_s, err);
 }
 
 static int set_idle(void *context, const char *text, struct error *err)
 {
-    return set_seconds(text, &((struct cli_sandbox *)context)->spec->idle_timeout_s, err);
+    return set_seconds(text, &spec_of(context)->idle_timeout_s, err);
+}
+
+static int set_warn(void *context, const char *text, struct error *err)
+{
+    struct spec *s = spec_of(context);
+    uint64_t percent;
+    size_t n = strlen(text);
+    char digits[8] = "";
+    if (n > 0 && n < sizeof digits)
+        memcpy(digits, text, text[n - 1] == '%' ? n - 1 : n);
+    if (!io_parse_u64(digits, &percent) || percent < 1 || percent > 100) {
+        error_set(err, "usage.number", 0, "\"%s\" is not a share of a limit", text);
+        return error_hint(err, "1 to 100 percent, such as 80");
+    }
+    s->monitor_warn_percent = (unsigned)percent;
+    if (s->monitor_action == MONITOR_NONE)
+        s->monitor_action = MONITOR_WARN;
+    return 0;
+}
+
+static int set_near_limit(void *context, const char *text, struct error *err)
+{
+    static const struct {
+        const char *word;
+        enum spec_monitor action;
+    } words[] = {{"warn", MONITOR_WARN}, {"throttle", MONITOR_THROTTLE}, {"kill", MONITOR_KILL}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(text, words[i].word) != 0)
+            continue;
+        spec_of(context)->monitor_action = words[i].action;
+        return 0;
+    }
+    error_set(err, "usage.word", 0, "\"%s\" is not what can be done near a limit", text);
+    return error_hint(err, "warn, throttle or kill");
 }
 
 /** What `create` has beside the options of a sandbox. */
@@ -77,6 +117,8 @@ static const struct cli_option more[] = {
     {0, "probation", "TIME", "how long a new version is on probation (10s)", set_probation},
     {0, "ttl", "TIME", "destroy it at this age, such as 2h", set_ttl},
     {0, "idle", "TIME", "destroy it when nobody has used it for so long", set_idle},
+    {0, "warn", "PERCENT", "an event when so much of a limit is used (80)", set_warn},
+    {0, "near-limit", "ACTION", "what to do then: warn, throttle or kill", set_near_limit},
     {0, NULL, NULL, NULL, NULL}};
 
 /** The id may stand before, between or after the options; out it goes. */

@@ -12,7 +12,7 @@ const struct cli_command cli_commands[] = {
     {"list", "[--json]", "the sandboxes, oldest first (also: ls)", cli_list},
     {"info", "ID...", "status, processes, usage, limits (also: inspect)", cli_info},
     {"logs", "[-f] ID [CHILD]", "what its children wrote", cli_logs},
-    {"stats", "[--watch] [ID...]", "what they use", cli_stats},
+    {"stats", "[--watch|--history] [ID...]", "what they use", cli_stats},
     {"top", "ID", "processes in it", cli_top},
     {"events", "[-f] [ID...]", "what happened, and who asked for it", cli_events},
     {"cp", "ID:PATH PATH | PATH ID:PATH", "copy a file out of it or into it", cli_cp},

@@ -25,4 +25,9 @@ void sandboxes_print(const cJSON *o);
 const char *sandboxes_size(char *buf, size_t size, double bytes);
 const char *sandboxes_time(char *buf, size_t size, double ms);
 
+/** One mark a value, the newest at the right; @full is the highest mark, 0: the highest value. */
+void sandboxes_sparkline(const cJSON *values, size_t width, double full);
+/** stats --history */
+int sandboxes_history(const char *id, bool json, struct error *err);
+
 #endif

@@ -27,7 +27,7 @@ static cJSON *ask(const char *id, const char *operation, struct error *err)
  */
 
 struct stats {
-    bool json, watch;
+    bool json, watch, history;
 };
 
 static int set_json(void *context, const char *text, struct error *err)
@@ -46,10 +46,21 @@ static int set_watch(void *context, const char *text, struct error *err)
     return 0;
 }
 
+static int set_history(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct stats *)context)->history = true;
+    return 0;
+}
+
 static const struct cli_option stats_options[] = {
+    {0, "history", NULL, "what was seen in the last hour, while somebody looked", set_history},
     {0, "watch", NULL, "again each second, CPU since the last time", set_watch},
     {0, "json", NULL, "as JSON, a line for each sandbox", set_json},
     {0, NULL, NULL, NULL, NULL}};
+
+#define SPARKS 20
 
 struct last {
     double cpu_us, uptime_ms;
@@ -64,7 +75,7 @@ static void print_stats(const cJSON *o, struct last *last)
     double percent = up > last->uptime_ms ? (cpu - last->cpu_us) / (up - last->uptime_ms) / 10 : 0;
     *last = (struct last){cpu, up};
     const bool bounded = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(l, "memory_bytes"));
-    printf("%-20s %6.1f%% %8s / %-8s %8s %6.0f %8s %8s\n", sandboxes_text(o, "id"), percent,
+    printf("%-20s %6.1f%% %8s / %-8s %8s %6.0f %8s %8s  ", sandboxes_text(o, "id"), percent,
            sandboxes_size(used, sizeof used, sandboxes_number(u, "memory_bytes")),
            bounded ? sandboxes_size(limit, sizeof limit, sandboxes_number(l, "memory_bytes"))
                    : "any",
@@ -72,6 +83,13 @@ static void print_stats(const cJSON *o, struct last *last)
            sandboxes_number(u, "processes"),
            sandboxes_size(in, sizeof in, sandboxes_number(u, "io_read_bytes")),
            sandboxes_size(out, sizeof out, sandboxes_number(u, "io_write_bytes")));
+    double cpus = sandboxes_number(l, "cpus");
+    sandboxes_sparkline(cJSON_GetObjectItemCaseSensitive(o, "recent_cpu_percent"), SPARKS,
+                        cpus > 0 ? cpus * 100 : 100);
+    fputs("  ", stdout);
+    sandboxes_sparkline(cJSON_GetObjectItemCaseSensitive(o, "recent_memory_bytes"), SPARKS,
+                        sandboxes_number(l, "memory_bytes"));
+    putchar('\n');
 }
 
 /** One round over all; returns how many answered. */
@@ -80,8 +98,8 @@ static size_t round_of_stats(const struct strings *ids, const struct stats *s, s
 {
     size_t answered = 0;
     if (!s->json)
-        printf("%-20s %7s %8s / %-8s %8s %6s %8s %8s\n", "ID", "CPU", "MEMORY", "LIMIT", "PEAK",
-               "PROCS", "READ", "WRITTEN");
+        printf("%-20s %7s %8s / %-8s %8s %6s %8s %8s  %-*s  %s\n", "ID", "CPU", "MEMORY", "LIMIT",
+               "PEAK", "PROCS", "READ", "WRITTEN", SPARKS, "CPU", "MEMORY");
     for (size_t i = 0; i < ids->count; i++) {
         struct error err = ERROR_INIT;
         cJSON *o = ask(ids->items[i], "stats", &err);
@@ -115,6 +133,13 @@ int cli_stats(int argc, char **argv)
         return cli_fail(&err, s.json, EXIT_USAGE);
     if (ids.count == 0 && client_list(a, &ids, &err) < 0)
         return cli_fail(&err, s.json, 1);
+    for (size_t i = 0; s.history && i < ids.count; i++) {
+        err = (struct error)ERROR_INIT;
+        if (sandboxes_history(ids.items[i], s.json, &err) < 0)
+            status = cli_fail(&err, s.json, sandboxes_status(&err));
+    }
+    if (s.history)
+        return status;
     struct last *last = arena_alloc(a, (ids.count + 1) * sizeof *last);
     while (round_of_stats(&ids, &s, last, &status) > 0 && s.watch)
         poll(NULL, 0, 1000);

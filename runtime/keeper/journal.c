@@ -133,6 +133,17 @@ void journal_stop(struct keeper *k, uint64_t span, const char *event, const stru
     write_event(k, o);
 }
 
+void journal_fields(struct keeper *k, const char *event, cJSON *more)
+{
+    cJSON *o = new_event(k, event, "");
+    for (cJSON *item; more != NULL && (item = more->child) != NULL;) {
+        cJSON_DetachItemViaPointer(more, item);
+        cJSON_AddItemToObject(o, item->string, item);
+    }
+    cJSON_Delete(more);
+    write_event(k, o);
+}
+
 void journal_event(struct keeper *k, const char *event, const char *detail)
 {
     cJSON *o = new_event(k, event, "");

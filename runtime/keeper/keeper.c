@@ -3,7 +3,9 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/syscalls.h"
 #include "runtime/keeper/modules.h"
+#include "runtime/keeper/sampling.h"
 #include "runtime/keeper/tree.h"
 
 #include <fcntl.h>
@@ -85,6 +87,7 @@ static int release(struct keeper *k, struct error *err)
     struct sandbox *s = k->sandbox;
     if (s == NULL)
         return 0;
+    sampling_stop(k);
     modules_cancel(k);
     tree_abandon(k->tree);
     end_tasks(k);
@@ -122,7 +125,29 @@ static void on_sandbox(void *context, int fd, uint32_t events)
     if (rc < 0)
         tree_ended(k, err.message);
     else if (rc > 0)
-        tree_ended(k, "init was killed");
+        tree_ended(k, k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
+}
+
+void keeper_kill(struct keeper *k, const char *reason)
+{
+    snprintf(k->kill_reason, sizeof k->kill_reason, "%s", reason);
+    sys_pidfd_send_signal(sandbox_pidfd(k->sandbox), SIGKILL);
+}
+
+int keeper_is_running(const struct keeper *k, struct error *err)
+{
+    if (k->sandbox != NULL && k->status != STATUS_STOPPING)
+        return 0;
+    error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s%s%s", k->id,
+              status_name(k->status), k->reason[0] != '\0' ? ": " : "", k->reason);
+    return error_hint(err, "cloche restart %s", k->id);
+}
+
+void keeper_note_limit_hits(struct keeper *k, const struct sandbox_usage *u)
+{
+    if (u->process_limit_hits > k->limit_hits)
+        journal_event(k, "security.violation", "process limit");
+    k->limit_hits = u->process_limit_hits;
 }
 
 static void on_ready_timer(void *context)
@@ -156,12 +181,25 @@ static void modules_ready(struct keeper *k, const struct error *err)
     tree_start(k->tree, children_ready);
 }
 
+static int make_sandbox(struct keeper *k, struct error *err)
+{
+    struct spec_resources *r = &k->spec->resources;
+    const uint64_t shares = r->cpu_shares;
+    /* what may be slowed down later needs a group of the CPU controller now: the default weight
+     * asks for one and changes nothing */
+    if (k->spec->monitor_action == MONITOR_THROTTLE && shares == 0)
+        r->cpu_shares = 1024;
+    int rc = sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err);
+    r->cpu_shares = shares;
+    return rc;
+}
+
 int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
                  struct error *err)
 {
     keeper_set_status(k, STATUS_STARTING, NULL);
-    struct tree *tree = tree_new(k, err);
-    if (tree == NULL || sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err) < 0) {
+    struct tree *tree = sampling_check(k, err) < 0 ? NULL : tree_new(k, err);
+    if (tree == NULL || make_sandbox(k, err) < 0) {
         tree_free(tree);
         keeper_set_status(k, STATUS_FAILED, err->message);
         return -1;
@@ -169,12 +207,16 @@ int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct 
     k->tree = tree;
     k->ready = ready;
     k->ready_error = (struct error)ERROR_INIT;
-    k->oom_kills = 0;
+    k->oom_kills = k->limit_hits = 0;
+    k->kill_reason[0] = '\0';
     k->started_ms = loop_now_ms();
     k->sandbox_source = loop_watch(k->loop, sandbox_event_fd(k->sandbox), EPOLLIN, on_sandbox, k);
-    if (k->sandbox_source == NULL) {
+    if (k->sandbox_source == NULL)
+        error_set(err, "keeper.memory", errno, "cannot watch the sandbox");
+    if (k->sandbox_source == NULL || sampling_start(k, err) < 0) {
         release(k, NULL);
-        return error_set(err, "keeper.memory", errno, "cannot watch the sandbox");
+        keeper_set_status(k, STATUS_FAILED, err->message);
+        return -1;
     }
     modules_prepare(k, modules_ready);
     return 0;

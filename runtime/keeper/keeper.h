@@ -52,6 +52,8 @@ struct versions;
 struct elf_exports;
 struct build;
 struct preparation;
+struct sampling;
+struct cJSON;
 
 struct keeper {
     char id[72], group[128]; /* of control groups: its name */
@@ -77,8 +79,10 @@ struct keeper {
     int64_t created_ms;  /* CLOCK_REALTIME */
     uint64_t started_ms; /* CLOCK_MONOTONIC, of the present tree */
     unsigned restarts;   /* of the whole sandbox */
-    uint64_t oom_kills;
+    uint64_t oom_kills, limit_hits;
     uint64_t next_span;
+    struct sampling *sampling; /* NULL until somebody asks, or a warning is set */
+    char kill_reason[128];     /* of keeper_kill() */
 
     void (*ready)(struct keeper *k, const struct error *err); /* waits for the children */
     struct error ready_error;
@@ -105,6 +109,12 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
 void keeper_check_stopped(struct keeper *k);
 /** Kill what still runs and remove what the tree was made of. */
 int keeper_release(struct keeper *k, struct error *err);
+/** sandbox.not_running, unless there is a tree that is not ending. */
+int keeper_is_running(const struct keeper *k, struct error *err);
+/** End the tree at once: the sandbox has failed for @reason. */
+void keeper_kill(struct keeper *k, const char *reason);
+/** Forks that the limit refused since last asked are an event. */
+void keeper_note_limit_hits(struct keeper *k, const struct sandbox_usage *u);
 /** That, and every file of the sandbox. Each step is tried, whatever became of those before; what
  * stayed is one error, sandbox.leftovers. */
 int keeper_remove(struct keeper *k, struct error *err);
@@ -162,6 +172,8 @@ uint64_t journal_start(struct keeper *k, const char *event, const struct connect
 /** The other end of the span: event "NAME.stop", or "NAME.exception" when @err is given. */
 void journal_stop(struct keeper *k, uint64_t span, const char *event, const struct connection *by,
                   const struct error *err);
+/** An event with the fields of @more, which is consumed. */
+void journal_fields(struct keeper *k, const char *event, struct cJSON *more);
 /** An event without duration. */
 void journal_event(struct keeper *k, const char *event, const char *detail);
 

@@ -1,6 +1,7 @@
 /* cloche-keeper ID: theory of operation in keeper.h. Started by the client library (client_start in
  * runtime/client.c), which waits at fd 3 for one frame: OK when the sandbox runs, or ERROR. */
 #include "runtime/keeper/keeper.h"
+#include "runtime/keeper/sampling.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -177,6 +178,7 @@ int main(int argc, char **argv)
     loop_run(k.loop);
     modules_close(&k);
     server_close(&k);
+    sampling_free(&k);
     loop_free(k.loop);
     spec_free(k.spec);
     return 0;

@@ -3,6 +3,8 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "runtime/keeper/figures.h"
+#include "runtime/keeper/sampling.h"
 #include "runtime/keeper/tree.h"
 
 #include <cjson/cJSON.h>
@@ -11,51 +13,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void add_u64(cJSON *o, const char *name, uint64_t value)
-{
-    if (value == LIMIT_NONE)
-        cJSON_AddNullToObject(o, name);
-    else
-        cJSON_AddNumberToObject(o, name, (double)value);
-}
-
-static cJSON *usage_json(const struct keeper *k)
-{
-    struct sandbox_usage u = {0};
-    cJSON *o = cJSON_CreateObject();
-    if (k->sandbox != NULL)
-        sandbox_usage(k->sandbox, &u);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } figures[] = {{"memory_bytes", u.memory_bytes},
-                   {"memory_peak_bytes", u.memory_peak_bytes},
-                   {"processes", u.processes},
-                   {"processes_peak", u.processes_peak},
-                   {"cpu_us", u.cpu_us},
-                   {"user_us", u.user_us},
-                   {"system_us", u.system_us},
-                   {"oom_kills", u.oom_kills},
-                   {"io_read_bytes", u.io_read_bytes},
-                   {"io_write_bytes", u.io_write_bytes}};
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-        add_u64(o, figures[i].name, figures[i].value);
-    return o;
-}
-
-static cJSON *limits_json(const struct keeper *k)
-{
-    const struct spec_resources *r = &k->spec->resources;
-    cJSON *o = cJSON_CreateObject();
-    add_u64(o, "memory_bytes", r->memory_bytes);
-    add_u64(o, "processes", r->processes);
-    if (r->cpu_quota_us == LIMIT_NONE || r->cpu_period_us == 0)
-        cJSON_AddNullToObject(o, "cpus");
-    else
-        cJSON_AddNumberToObject(o, "cpus", (double)r->cpu_quota_us / (double)r->cpu_period_us);
-    return o;
-}
 
 static int op_info(struct connection *c, struct frame *f, struct error *err)
 {
@@ -66,15 +23,15 @@ static int op_info(struct connection *c, struct frame *f, struct error *err)
     cJSON_AddStringToObject(o, "status", status_name(k->status));
     cJSON_AddStringToObject(o, "reason", k->reason);
     cJSON_AddNumberToObject(o, "created_ms", (double)k->created_ms);
-    add_u64(o, "uptime_ms", k->sandbox != NULL ? loop_now_ms() - k->started_ms : 0);
+    figures_add_u64(o, "uptime_ms", k->sandbox != NULL ? loop_now_ms() - k->started_ms : 0);
     cJSON_AddNumberToObject(o, "restarts", k->restarts);
     cJSON_AddStringToObject(o, "profile", k->spec->profile != NULL ? k->spec->profile : "");
     cJSON_AddNumberToObject(o, "keeper_pid", getpid());
     cJSON_AddNumberToObject(o, "init_pid", k->sandbox != NULL ? sandbox_pid(k->sandbox) : 0);
     cJSON_AddNumberToObject(o, "commands", exec_count(k));
     cJSON_AddItemToObject(o, "children", tree_json(k->tree));
-    cJSON_AddItemToObject(o, "usage", usage_json(k));
-    cJSON_AddItemToObject(o, "limits", limits_json(k));
+    cJSON_AddItemToObject(o, "usage", figures_usage(k));
+    cJSON_AddItemToObject(o, "limits", figures_limits(k));
     connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
     cJSON_Delete(o);
     return 0;
@@ -122,13 +79,11 @@ static void on_opening(struct task *t, const struct sandbox_child_event *e)
     free(o);
 }
 
-static int running(const struct keeper *k, struct error *err);
-
 static int op_open(struct connection *c, struct frame *f, struct error *err)
 {
     struct keeper *k = c->keeper;
     const char *path = frame_get(f, "path");
-    if (running(k, err) < 0)
+    if (keeper_is_running(k, err) < 0)
         return -1;
     if (k->status == STATUS_PAUSED)
         return error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
@@ -162,40 +117,10 @@ static int op_signal(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
-static int running(const struct keeper *k, struct error *err)
-{
-    if (k->sandbox != NULL && k->status != STATUS_STOPPING)
-        return 0;
-    error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s%s%s", k->id,
-              status_name(k->status), k->reason[0] != '\0' ? ": " : "", k->reason);
-    return error_hint(err, "cloche restart %s", k->id);
-}
-
-static int op_stats(struct connection *c, struct frame *f, struct error *err)
-{
-    const struct keeper *k = c->keeper;
-    struct sandbox_usage u = {0};
-    if (running(k, err) < 0)
-        return -1;
-    sandbox_usage(k->sandbox, &u);
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "id", k->id);
-    add_u64(o, "uptime_ms", loop_now_ms() - k->started_ms);
-    cJSON_AddItemToObject(o, "usage", usage_json(k));
-    cJSON_AddItemToObject(o, "limits", limits_json(k));
-    cJSON *by = cJSON_AddObjectToObject(o, "enforced_by");
-    cJSON_AddStringToObject(by, "memory", means_name(u.memory_by));
-    cJSON_AddStringToObject(by, "processes", means_name(u.processes_by));
-    cJSON_AddStringToObject(by, "cpu", means_name(u.cpu_by));
-    connection_json(c, f->head.serial, cJSON_PrintUnformatted(o));
-    cJSON_Delete(o);
-    return 0;
-}
-
 static int freeze(struct connection *c, struct frame *f, bool frozen, struct error *err)
 {
     struct keeper *k = c->keeper;
-    if (running(k, err) < 0 || sandbox_freeze(k->sandbox, frozen, err) < 0)
+    if (keeper_is_running(k, err) < 0 || sandbox_freeze(k->sandbox, frozen, err) < 0)
         return -1;
     keeper_set_status(k, frozen ? STATUS_PAUSED : STATUS_RUNNING, NULL);
     connection_reply(c, f->head.serial, NULL);
@@ -230,7 +155,7 @@ static int op_update(struct connection *c, struct frame *f, struct error *err)
 {
     struct keeper *k = c->keeper;
     struct spec_resources before = k->spec->resources, *r = &k->spec->resources;
-    if (running(k, err) < 0)
+    if (keeper_is_running(k, err) < 0)
         return -1;
     int64_t memory = frame_get_int(f, "memory_bytes", 1, INT64_MAX, -1),
             processes = frame_get_int(f, "processes", 1, 4194304, -1),
@@ -262,6 +187,7 @@ static int op_update(struct connection *c, struct frame *f, struct error *err)
         sandbox_update(k->sandbox, r, NULL);
         return -1;
     }
+    sampling_limits_changed(k);
     if (save_spec(k, err) < 0)
         return -1;
     connection_reply(c, f->head.serial, NULL);
@@ -305,7 +231,7 @@ static bool read_process(int proc, const char *pid, struct process *ret)
 static int op_top(struct connection *c, struct frame *f, struct error *err)
 {
     const struct keeper *k = c->keeper;
-    if (running(k, err) < 0)
+    if (keeper_is_running(k, err) < 0)
         return -1;
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_closedir_ DIR *dir = opendir("/proc");

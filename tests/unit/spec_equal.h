@@ -210,6 +210,7 @@ static inline const char *spec_differs(const struct spec *a, const struct spec *
     SAME_TEXT(gateway);
     SAME(monitor_interval_ms);
     SAME(monitor_warn_percent);
+    SAME(monitor_action);
     SAME(idle_timeout_s);
     SAME(ttl_s);
     SAME_TEXT(children_json);

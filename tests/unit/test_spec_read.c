@@ -254,6 +254,9 @@ static const struct {
      "cloche.landlock.tcp_bind[0]: expected a whole number from 0 to 65535, found 65536"},
     {"{'cloche':{'monitor':{'warn_percent':101}}}",
      "cloche.monitor.warn_percent: expected a whole number from 1 to 100, found 101"},
+    {"{'cloche':{'monitor':{'action':'trottle'}}}",
+     "cloche.monitor.action: expected one of \"none\", \"warn\", \"throttle\", \"kill\", found "
+     "\"trottle\" (a string); did you mean \"throttle\"?"},
     {"{'cloche':{'strategy':'one_for_al'}}",
      "cloche.strategy: expected one of \"one_for_one\", \"one_for_all\", \"rest_for_one\", found "
      "\"one_for_al\" (a string); did you mean \"one_for_all\"?"},
@@ -536,6 +539,7 @@ Test(spec_read, every_property_is_read)
         {"{'cloche':{'landlock':{}}}", "landlock.given"},
         {"{'cloche':{'monitor':{'interval_ms':50}}}", "monitor_interval_ms"},
         {"{'cloche':{'monitor':{'warn_percent':50}}}", "monitor_warn_percent"},
+        {"{'cloche':{'monitor':{'action':'throttle'}}}", "monitor_action"},
         {"{'cloche':{'idle_timeout_s':5}}", "idle_timeout_s"},
         {"{'cloche':{'ttl_s':5}}", "ttl_s"},
         {"{'cloche':{'children':[]}}", "children_json"},

@@ -1,0 +1,46 @@
+#include "runtime/keeper/figures.h"
+
+void figures_add_u64(cJSON *o, const char *name, uint64_t value)
+{
+    if (value == LIMIT_NONE)
+        cJSON_AddNullToObject(o, name);
+    else
+        cJSON_AddNumberToObject(o, name, (double)value);
+}
+
+cJSON *figures_usage(const struct keeper *k)
+{
+    struct sandbox_usage u = {0};
+    cJSON *o = cJSON_CreateObject();
+    if (k->sandbox != NULL)
+        sandbox_usage(k->sandbox, &u);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {{"memory_bytes", u.memory_bytes},
+                   {"memory_peak_bytes", u.memory_peak_bytes},
+                   {"processes", u.processes},
+                   {"processes_peak", u.processes_peak},
+                   {"cpu_us", u.cpu_us},
+                   {"user_us", u.user_us},
+                   {"system_us", u.system_us},
+                   {"oom_kills", u.oom_kills},
+                   {"io_read_bytes", u.io_read_bytes},
+                   {"io_write_bytes", u.io_write_bytes}};
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        figures_add_u64(o, figures[i].name, figures[i].value);
+    return o;
+}
+
+cJSON *figures_limits(const struct keeper *k)
+{
+    const struct spec_resources *r = &k->spec->resources;
+    cJSON *o = cJSON_CreateObject();
+    figures_add_u64(o, "memory_bytes", r->memory_bytes);
+    figures_add_u64(o, "processes", r->processes);
+    if (r->cpu_quota_us == LIMIT_NONE || r->cpu_period_us == 0)
+        cJSON_AddNullToObject(o, "cpus");
+    else
+        cJSON_AddNumberToObject(o, "cpus", (double)r->cpu_quota_us / (double)r->cpu_period_us);
+    return o;
+}
