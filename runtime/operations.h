@@ -15,7 +15,7 @@
     OPERATION(open, "open", "cp", USE, "a file inside, for cp")                                    \
     OPERATION(signal, "signal", NULL, USE, "a signal to the command of this connection")           \
     OPERATION(stats, "stats", NULL, LOOK, "usage and limits now")                                  \
-    OPERATION(history, "history", NULL, LOOK, "samples of the last hour")                          \
+    OPERATION(samples, "samples", NULL, LOOK, "what was used in the last hour")                    \
     OPERATION(top, "top", NULL, LOOK, "processes inside")                                          \
     OPERATION(pause, "pause", "pause", USE, "freeze every process")                                \
     OPERATION(resume, "resume", "resume", USE, "let them run again")                               \

@@ -57,7 +57,7 @@ static cJSON *fetch(const char *id, struct error *err)
         _cleanup_fields_ struct fields fields = FIELDS_INIT;
         fields_add_int(&fields, "since_ms", since);
         const char *text =
-            client_call(id, "history", &fields, f, err) < 0 ? NULL : frame_get(f, "json");
+            client_call(id, "samples", &fields, f, err) < 0 ? NULL : frame_get(f, "json");
         cJSON *page = text != NULL ? cJSON_Parse(text) : NULL,
               *rows = cJSON_GetObjectItemCaseSensitive(page, "samples");
         if (!cJSON_IsArray(rows)) {

@@ -346,7 +346,7 @@ int op_stats(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
-int op_history(struct connection *c, struct frame *f, struct error *err)
+int op_samples(struct connection *c, struct frame *f, struct error *err)
 {
     static const char *const columns[] = {
         "time_ms",         "memory_bytes",       "cpu_us",

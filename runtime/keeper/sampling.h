@@ -37,7 +37,7 @@ void sampling_limits_changed(struct keeper *k);
 void sampling_free(struct keeper *k);
 
 int op_stats(struct connection *c, struct frame *f, struct error *err);
-int op_history(struct connection *c, struct frame *f, struct error *err);
+int op_samples(struct connection *c, struct frame *f, struct error *err);
 
 /* --- monitor.c: a decision as a function of data ------------------------------------------------
  */
