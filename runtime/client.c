@@ -16,9 +16,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
-#define KEEPER   "cloche-keeper"
-#define NEW_MARK ".new-"
+#define KEEPER    "cloche-keeper"
+#define NEW_MARK  ".new-"
+#define UNMAKE_MS 5000 /* for the end of a keeper whose sandbox did not come up in time */
 
 static int check_id(const char *id, struct error *err)
 {
@@ -80,6 +82,46 @@ struct frame *client_frame_new(void)
     return f;
 }
 
+/* --- deadlines -----------------------------------------------------------------------------------
+ */
+
+static _Thread_local uint64_t deadline_ms;
+
+void client_set_deadline(uint64_t until_ms)
+{
+    deadline_ms = until_ms;
+}
+
+uint64_t client_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int too_late(const char *id, struct error *err)
+{
+    error_set(err, "call.deadline", 0, "sandbox \"%s\" did not answer in time", id);
+    return error_hint(err, "cloche info %s; or allow more time", id);
+}
+
+/** What waits on this socket waits no longer than the rest of the time. */
+static int limit_wait(int fd, const char *id, struct error *err)
+{
+    if (deadline_ms == 0)
+        return 0;
+    uint64_t now = client_now_ms();
+    if (now >= deadline_ms)
+        return too_late(id, err);
+    uint64_t left = deadline_ms - now;
+    const struct timeval t = {.tv_sec = (time_t)(left / 1000),
+                              .tv_usec = (suseconds_t)(left % 1000 * 1000)};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) < 0)
+        return error_set(err, "protocol.send", errno, "cannot limit the wait for \"%s\"", id);
+    return 0;
+}
+
 /* --- talking ------------------------------------------------------------------------------------
  */
 
@@ -103,8 +145,12 @@ int client_connect(const char *id, struct error *err)
     int size = 2 * PROTOCOL_MAX_BODY;
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    if (fd >= 0 && limit_wait(fd, id, err) < 0)
+        return -1;
     if (dir >= 0 && fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
         return TAKE_FD(fd);
+    if (errno == EAGAIN && deadline_ms != 0) /* as many as may are waiting there already */
+        return too_late(id, err);
     _cleanup_close_ int state = open_sandbox(id, err);
     return state < 0 ? -1 : gone(id, err);
 }
@@ -129,16 +175,22 @@ int client_send(int socket, const char *operation, const struct fields *fields, 
         return error_hint(err, "arguments and variables together stay below 128 KiB");
     }
     /* refused before the request came: what was said then is still to be read */
-    return errno == EPIPE || errno == ECONNRESET
-               ? 0
-               : error_set(err, "protocol.send", errno, "cannot talk to the keeper");
+    if (errno == EPIPE || errno == ECONNRESET)
+        return 0;
+    if (errno == EAGAIN)
+        return error_set(err, "call.deadline", 0, "the keeper takes no request in time");
+    return error_set(err, "protocol.send", errno, "cannot talk to the keeper");
 }
 
 int client_next(int socket, const char *id, struct frame *ret, struct error *err)
 {
+    if (limit_wait(socket, id, err) < 0)
+        return -1;
     int rc = frame_receive(socket, ret, 0);
     if (rc == 0)
         return gone(id, err);
+    if (rc < 0 && errno == EAGAIN)
+        return too_late(id, err);
     if (rc < 0)
         return error_set(err, "protocol.frame", errno, "the keeper of \"%s\" sent nonsense", id);
     if (ret->head.type == FRAME_ERROR)
@@ -177,6 +229,28 @@ char *client_json(const char *id, const char *operation, const struct fields *fi
     if (text == NULL)
         error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
     return text;
+}
+
+int client_open_file(const char *id, const char *path, bool write, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    _cleanup_close_ int socket = client_connect(id, err), file = -1;
+    fields_add(&fields, "path", path);
+    fields_add_int(&fields, "write", write);
+    if (socket < 0 || client_send(socket, "open", &fields, NULL, 0, err) < 0)
+        return -1;
+    int rc;
+    while ((rc = client_next(socket, id, f, err)) > 0) {
+        if (f->fd_count == 1 && file < 0) {
+            file = f->fds[0];
+            f->fd_count = 0;
+        }
+        frame_close_fds(f);
+    }
+    if (rc == 0 && file < 0)
+        return error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent no file", id);
+    return rc < 0 ? -1 : TAKE_FD(file);
 }
 
 /* --- keepers ------------------------------------------------------------------------------------
@@ -227,8 +301,7 @@ static int spawn_keeper(const char *path, const char *id, const char *instead, i
     return 0;
 }
 
-/** Start the keeper's program; the socket at whose other end it is. */
-static int start_at(const char *id, const char *instead, struct error *err)
+int client_launch(const char *id, const char *instead, struct error *err)
 {
     char path[PATH_MAX];
     int ends[2];
@@ -246,22 +319,20 @@ static int start_at(const char *id, const char *instead, struct error *err)
     close(ends[1]);
     if (theirs != ends[1])
         close(theirs);
-    if (rc < 0)
-        return -1;
-    return TAKE_FD(mine);
+    return rc < 0 ? -1 : TAKE_FD(mine);
 }
 
-static int start(const char *id, const char *instead, struct error *err)
+int client_launched(int socket, const char *id, struct frame *f, struct error *err)
 {
-    _cleanup_close_ int mine = start_at(id, instead, err);
-    if (mine < 0)
+    if (limit_wait(socket, id, err) < 0)
         return -1;
-    _cleanup_free_ struct frame *f = client_frame_new();
-    int rc = frame_receive(mine, f, 0);
+    int rc = frame_receive(socket, f, 0);
     if (rc == 1 && f->head.type == FRAME_ERROR)
         return frame_error(f, err);
     if (rc == 1 && f->head.type == FRAME_OK)
         return 0;
+    if (rc < 0 && errno == EAGAIN)
+        return too_late(id, err);
     return error_set(err, "keeper.start", 0, "the keeper of \"%s\" ended before it was ready", id);
 }
 
@@ -269,7 +340,7 @@ char *client_stored(const char *id, const char *operation, const struct fields *
                     struct error *err)
 {
     _cleanup_close_ int dir = open_sandbox(id, err);
-    _cleanup_close_ int socket = dir < 0 ? -1 : start_at(id, "query", err);
+    _cleanup_close_ int socket = dir < 0 ? -1 : client_launch(id, "query", err);
     _cleanup_free_ struct frame *f = client_frame_new();
     if (socket < 0 || client_send(socket, operation, fields, &fd, fd >= 0, err) < 0 ||
         client_next(socket, id, f, err) < 0)
@@ -279,6 +350,13 @@ char *client_stored(const char *id, const char *operation, const struct fields *
     if (text == NULL)
         error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
     return text;
+}
+
+static int start(const char *id, const char *instead, struct error *err)
+{
+    _cleanup_close_ int mine = client_launch(id, instead, err);
+    _cleanup_free_ struct frame *f = client_frame_new();
+    return mine < 0 ? -1 : client_launched(mine, id, f, err);
 }
 
 int client_start(const char *id, struct error *err)
@@ -312,7 +390,7 @@ static int take_place(int all, const char *name, const char *id, uint64_t quota,
                                        "cannot make the state directory of \"%s\"", id);
 }
 
-int client_create(const char *id, const char *spec_json, struct error *err)
+int client_make(const char *id, const char *spec_json, struct error *err)
 {
     char name[96];
     uint64_t quota;
@@ -323,7 +401,8 @@ int client_create(const char *id, const char *spec_json, struct error *err)
         return -1;
     if (faccessat(all, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return exists(id, err);
-    snprintf(name, sizeof name, NEW_MARK "%d-%s", (int)getpid(), id);
+    /* several threads of one process may try at once */
+    snprintf(name, sizeof name, NEW_MARK "%d-%d-%s", (int)getpid(), (int)gettid(), id);
     if (mkdirat(all, name, 0700) < 0)
         return error_set(err, "sandbox.state", errno, "cannot make the state directory of \"%s\"",
                          id);
@@ -339,10 +418,30 @@ int client_create(const char *id, const char *spec_json, struct error *err)
         io_remove_tree_at(all, name);
         return -1;
     }
+    return 0;
+}
+
+void client_unmake(const char *id)
+{
+    struct error err = ERROR_INIT;
+    uint64_t kept = deadline_ms;
+    deadline_ms = client_now_ms() + UNMAKE_MS;
+    /* of a keeper that still tries, else what it got to make */
+    int rc = client_destroy(id, true, &err);
+    _cleanup_close_ int all = state_open_dir("sandboxes", NULL);
+    /* without a keeper's program there was only the directory; else the id may be another's now */
+    if (rc < 0 && all >= 0 && strcmp(err.code, "keeper.start") == 0)
+        io_remove_tree_at(all, id);
+    deadline_ms = kept;
+}
+
+int client_create(const char *id, const char *spec_json, struct error *err)
+{
+    if (client_make(id, spec_json, err) < 0)
+        return -1;
     if (start(id, NULL, err) == 0)
         return 0;
-    start(id, "remove", NULL); /* what it got to make */
-    io_remove_tree_at(all, id);
+    client_unmake(id);
     return -1;
 }
 

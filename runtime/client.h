@@ -14,6 +14,12 @@
 #include "runtime/protocol.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/** Until when (CLOCK_MONOTONIC) the calling thread waits for keepers: everything below that waits
+ * fails with call.deadline then. 0, the beginning: for ever. */
+void client_set_deadline(uint64_t until_ms);
+uint64_t client_now_ms(void);
 
 /** A socket to the keeper. sandbox.bad_id, sandbox.unknown, keeper.gone */
 int client_connect(const char *id, struct error *err);
@@ -42,6 +48,17 @@ int client_create(const char *id, const char *spec_json, struct error *err);
 /** Start the keeper of a sandbox that has none. */
 int client_start(const char *id, struct error *err);
 
+/* The same in steps, for callers that must not wait. */
+/** The sandbox's directory with its spec; then it exists. sandbox.exists */
+int client_make(const char *id, const char *spec_json, struct error *err);
+/** A keeper begins; returns the socket on which its one frame, OK or ERROR, comes.
+ * @instead: NULL, or "remove": it only removes what the sandbox left. */
+int client_launch(const char *id, const char *instead, struct error *err);
+/** That frame, or what is said when the keeper ended without one. */
+int client_launched(int socket, const char *id, struct frame *f, struct error *err);
+/** A creation that failed: nothing stays. */
+void client_unmake(const char *id);
+
 /** End it and remove every trace, with or without a keeper. sandbox.busy unless @force. */
 int client_destroy(const char *id, bool force, struct error *err);
 
@@ -50,6 +67,9 @@ int client_restart(const char *id, bool force, struct error *err);
 
 /** Ids of all sandboxes, oldest first; sweeps what killed clients left. */
 int client_list(struct arena *a, struct strings *ret, struct error *err);
+
+/** A regular file inside, with the rights of the sandbox's user. */
+int client_open_file(const char *id, const char *path, bool write, struct error *err);
 
 /** A file of the sandbox's state directory, or -1 with sandbox.unknown. */
 int client_open_state(const char *id, const char *file, struct error *err);

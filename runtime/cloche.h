@@ -1,8 +1,9 @@
 /**
  * libcloche: what the command line does, for C programs.
  *
- * Plain functions, no global state, no threads of their own; two calls may run in two threads. A
- * structure of options begins with its size, so that it may grow: set it with CLOCHE_OPTIONS.
+ * No global state; calls may run in any number of threads, and only batches make threads, which
+ * end with them. A structure of options begins with its size, so that it may grow: set it with
+ * CLOCHE_OPTIONS.
  * Results come as JSON, the same object that `--json` prints, to be freed with free(3); what an
  * application does with an artifact it does through its fd.
  *
@@ -84,11 +85,29 @@ CLOCHE_API int cloche_judge(const struct cloche_judge_options *options, char **r
 /* --- long-lived sandboxes ------------------------------------------------------------------------
  *
  * Every sandbox belongs to a keeper, a process of its own; a call here is a short conversation with
- * that keeper over a socket. There is no handle and no hidden state, and a sandbox made here
- * outlives the application unless it is destroyed. Where state is: CLOCHE_ROOT and CLOCHE_RUN, as
- * for the command line. The keeper's program is looked for beside the application, then where it
- * was installed; CLOCHE_KEEPER names another. Each function returns 0, or -1 with @error filled.
- */
+ * that keeper over a socket, and a sandbox made here outlives the application unless it is
+ * destroyed. Where state is: CLOCHE_ROOT and CLOCHE_RUN, as for the command line. The keeper's
+ * program is looked for beside the application, then where it was installed; CLOCHE_KEEPER names
+ * another. Each function returns 0, or -1 with @error filled (it may be NULL).
+ *
+ * A handle carries what calls have in common. Any number of threads may use one at the same time;
+ * the last one closes it. NULL is a handle with every default, and no events. */
+
+struct cloche;
+
+struct cloche_options {
+    size_t size;
+    uint64_t deadline_ms; /* of each call that waits, from its beginning; 0: none */
+    unsigned parallel;    /* operations of a batch at a time; 0: 16 */
+};
+
+CLOCHE_API int cloche_open(const struct cloche_options *options, struct cloche **ret,
+                           struct cloche_error *error);
+/** Ends what was begun with cloche_begin_exec(), too. */
+CLOCHE_API void cloche_close(struct cloche *c);
+
+/* A call that does not come to its end in time fails with "call.deadline". Create is undone then
+ * (within 5 s more) and an exec's command is killed; restart and destroy go on by themselves. */
 
 /** What a sandbox is: a profile, an OCI config.json written over it, a command as its child. All
  * may be NULL. */
@@ -100,7 +119,7 @@ struct cloche_sandbox {
 };
 
 /** Make it and wait until it runs and its children are ready. -1: nothing is left behind. */
-CLOCHE_API int cloche_create(const char *id, const struct cloche_sandbox *what,
+CLOCHE_API int cloche_create(struct cloche *c, const char *id, const struct cloche_sandbox *what,
                              struct cloche_error *error);
 
 struct cloche_command {
@@ -121,25 +140,115 @@ struct cloche_result {
 };
 
 /** Run a command in it and wait for its end. That it failed is a result and no error. */
-CLOCHE_API int cloche_exec(const char *id, const struct cloche_command *command,
+CLOCHE_API int cloche_exec(struct cloche *c, const char *id, const struct cloche_command *command,
                            struct cloche_result *ret, struct cloche_error *error);
 
 /** Status, usage, limits, children as JSON; free() it. */
-CLOCHE_API int cloche_info(const char *id, char **ret_json, struct cloche_error *error);
+CLOCHE_API int cloche_info(struct cloche *c, const char *id, char **ret_json,
+                           struct cloche_error *error);
 
-CLOCHE_API int cloche_pause(const char *id, struct cloche_error *error);
-CLOCHE_API int cloche_resume(const char *id, struct cloche_error *error);
+CLOCHE_API int cloche_pause(struct cloche *c, const char *id, struct cloche_error *error);
+CLOCHE_API int cloche_resume(struct cloche *c, const char *id, struct cloche_error *error);
 
 /** @force: even while commands of other clients run. */
-CLOCHE_API int cloche_restart(const char *id, int force, struct cloche_error *error);
+CLOCHE_API int cloche_restart(struct cloche *c, const char *id, int force,
+                              struct cloche_error *error);
 
 /** End it (SIGTERM, after 5 s SIGKILL) and remove every trace. */
-CLOCHE_API int cloche_destroy(const char *id, int force, struct cloche_error *error);
+CLOCHE_API int cloche_destroy(struct cloche *c, const char *id, int force,
+                              struct cloche_error *error);
 
-/** Several at once, one result each in @errors (code "" is success), one failure never stops the
- * rest. Returns how many failed. */
-CLOCHE_API int cloche_batch_destroy(const char *const *ids, int count, int force,
+/** The ids of all sandboxes, oldest first, as a JSON array; free() it. */
+CLOCHE_API int cloche_list(struct cloche *c, char **ret_json, struct cloche_error *error);
+
+/** Usage and limits; the processes inside. JSON; free() it. */
+CLOCHE_API int cloche_stats(struct cloche *c, const char *id, char **ret_json,
+                            struct cloche_error *error);
+CLOCHE_API int cloche_top(struct cloche *c, const char *id, char **ret_json,
+                          struct cloche_error *error);
+
+struct cloche_limits {
+    size_t size;
+    uint64_t memory_bytes, processes; /* 0: as it is */
+    double cpus;                      /* 0: as it is */
+};
+
+/** Change limits while it runs. "sandbox.in_use": more than that is used right now. */
+CLOCHE_API int cloche_update(struct cloche *c, const char *id, const struct cloche_limits *limits,
+                             struct cloche_error *error);
+
+/** A regular file inside, opened with the rights of the sandbox's user: to be read, or (@write)
+ * made or emptied to be written. */
+CLOCHE_API int cloche_open_file(struct cloche *c, const char *id, const char *path, int write,
+                                int *ret_fd, struct cloche_error *error);
+
+/** What the child @child ("main": that of cloche_sandbox.args) wrote, as a fd to read. */
+CLOCHE_API int cloche_open_log(struct cloche *c, const char *id, const char *child, int *ret_fd,
+                               struct cloche_error *error);
+
+/* Batches: several operations in parallel, one result each in @errors (code "" is success; NULL
+ * when nobody asks), one failure never stops the rest. They return how many failed. */
+CLOCHE_API int cloche_batch_create(struct cloche *c, const char *const *ids, int count,
+                                   const struct cloche_sandbox *what, struct cloche_error *errors);
+CLOCHE_API int cloche_batch_exec(struct cloche *c, const char *const *ids, int count,
+                                 const struct cloche_command *command,
+                                 struct cloche_result *results, struct cloche_error *errors);
+CLOCHE_API int cloche_batch_restart(struct cloche *c, const char *const *ids, int count, int force,
                                     struct cloche_error *errors);
+CLOCHE_API int cloche_batch_pause(struct cloche *c, const char *const *ids, int count,
+                                  struct cloche_error *errors);
+CLOCHE_API int cloche_batch_resume(struct cloche *c, const char *const *ids, int count,
+                                   struct cloche_error *errors);
+CLOCHE_API int cloche_batch_destroy(struct cloche *c, const char *const *ids, int count, int force,
+                                    struct cloche_error *errors);
+
+/* --- for applications with a loop of their own ---------------------------------------------------
+ *
+ * cloche_begin_*() starts an operation and returns its number at once; its outcome comes as an
+ * event. cloche_follow() makes events of what happens in a sandbox. The event fd is readable while
+ * cloche_next_event() has something to say: put it into poll(2) or epoll(7), and call that until it
+ * returns 0. No deadline applies here. */
+
+enum cloche_event_kind {
+    CLOCHE_EVENT_DONE = 1, /* what was begun under @number has ended: @error, @result of an exec */
+    CLOCHE_EVENT_JSON,     /* something happened in a followed sandbox: @json, as `cloche events` */
+    CLOCHE_EVENT_GONE      /* a followed sandbox was destroyed */
+};
+
+struct cloche_event {
+    enum cloche_event_kind kind;
+    uint64_t number;
+    char id[72];
+    const char *json; /* NULL, or text that belongs to the event */
+    struct cloche_result result;
+    struct cloche_error error; /* code "" is success */
+};
+
+/** Belongs to @c; -1 when @c is NULL. */
+CLOCHE_API int cloche_event_fd(const struct cloche *c);
+
+/** 1: an event, to be freed; 0: none now; -1: error. */
+CLOCHE_API int cloche_next_event(struct cloche *c, struct cloche_event **ret,
+                                 struct cloche_error *error);
+CLOCHE_API void cloche_event_free(struct cloche_event *event);
+
+CLOCHE_API int cloche_begin_create(struct cloche *c, const char *id,
+                                   const struct cloche_sandbox *what, uint64_t *ret_number,
+                                   struct cloche_error *error);
+CLOCHE_API int cloche_begin_exec(struct cloche *c, const char *id,
+                                 const struct cloche_command *command, uint64_t *ret_number,
+                                 struct cloche_error *error);
+CLOCHE_API int cloche_begin_restart(struct cloche *c, const char *id, int force,
+                                    uint64_t *ret_number, struct cloche_error *error);
+CLOCHE_API int cloche_begin_destroy(struct cloche *c, const char *id, int force,
+                                    uint64_t *ret_number, struct cloche_error *error);
+
+/** Kill the command that was begun under @number; its event says how it ended. */
+CLOCHE_API int cloche_cancel(struct cloche *c, uint64_t number, struct cloche_error *error);
+
+/** From now on, until cloche_unfollow() or the end of the sandbox. */
+CLOCHE_API int cloche_follow(struct cloche *c, const char *id, struct cloche_error *error);
+CLOCHE_API int cloche_unfollow(struct cloche *c, const char *id, struct cloche_error *error);
 
 #ifdef __cplusplus
 }

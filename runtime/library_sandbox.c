@@ -1,13 +1,15 @@
-/* Long-lived sandboxes of runtime/cloche.h: client.c in public words. */
-#include "runtime/cloche.h"
+/* Long-lived sandboxes of runtime/cloche.h, the calls that wait: client.c in public words. */
+#include "runtime/library.h"
 
 #include "base/cleanup.h"
-#include "runtime/client.h"
 #include "runtime/spec_children.h"
 
-#include <string.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
 
-static int give(int rc, const struct error *from, struct cloche_error *to)
+int library_give(int rc, const struct error *from, struct cloche_error *to)
 {
     if (to == NULL)
         return rc < 0 ? -1 : 0;
@@ -21,13 +23,13 @@ static int give(int rc, const struct error *from, struct cloche_error *to)
     return -1;
 }
 
-/* Options of an older caller end early, those of a newer one are cut. */
-#define TAKE_OPTIONS(to, from)                                                                     \
-    do {                                                                                           \
-        size_t size_ = (from)->size < sizeof(to) ? (from)->size : sizeof(to);                      \
-        memset(&(to), 0, sizeof(to));                                                              \
-        memcpy(&(to), (from), size_);                                                              \
-    } while (0)
+void library_begin(const struct cloche *c)
+{
+    client_set_deadline(c != NULL && c->deadline_ms > 0 ? client_now_ms() + c->deadline_ms : 0);
+}
+
+/* --- create --------------------------------------------------------------------------------------
+ */
 
 static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct error *err)
 {
@@ -45,37 +47,63 @@ static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct e
     return spec_validate(s, err);
 }
 
-int cloche_create(const char *id, const struct cloche_sandbox *what, struct cloche_error *err)
+char *library_spec(const struct cloche_sandbox *what, struct error *err)
 {
-    struct error e = ERROR_INIT;
     struct cloche_sandbox w = {0};
     if (what != NULL)
-        TAKE_OPTIONS(w, what);
+        LIBRARY_OPTIONS(w, what);
     _cleanup_spec_ struct spec *s = spec_new();
-    int rc = make_spec(s, &w, &e);
-    _cleanup_free_ char *text = rc == 0 ? spec_to_json(s) : NULL;
-    if (rc == 0)
-        rc = client_create(id, text, &e);
-    return give(rc, &e, err);
+    return make_spec(s, &w, err) < 0 ? NULL : spec_to_json(s);
 }
 
-static int run(const char *id, const struct cloche_command *c, struct frame *f, struct error *err)
+int cloche_create(struct cloche *c, const char *id, const struct cloche_sandbox *what,
+                  struct cloche_error *err)
 {
+    struct error e = ERROR_INIT;
+    LIBRARY_CALL(c);
+    _cleanup_free_ char *text = library_spec(what, &e);
+    return library_give(text == NULL ? -1 : client_create(id, text, &e), &e, err);
+}
+
+/* --- exec ----------------------------------------------------------------------------------------
+ */
+
+int library_send_exec(int socket, const struct cloche_command *command, struct error *err)
+{
+    struct cloche_command c;
     _cleanup_fields_ struct fields fields = FIELDS_INIT;
-    _cleanup_close_ int fd = client_connect(id, err);
-    if (fd < 0)
-        return -1;
-    for (const char *const *p = c->args; p != NULL && *p != NULL; p++)
+    LIBRARY_OPTIONS(c, command);
+    for (const char *const *p = c.args; p != NULL && *p != NULL; p++)
         fields_add(&fields, "arg", *p);
-    for (const char *const *p = c->env; p != NULL && *p != NULL; p++)
+    for (const char *const *p = c.env; p != NULL && *p != NULL; p++)
         fields_add(&fields, "env", *p);
-    if (c->cwd != NULL)
-        fields_add(&fields, "cwd", c->cwd);
-    if (c->user != NULL)
-        fields_add(&fields, "user", c->user);
-    if (c->timeout_ms > 0 && c->timeout_ms <= INT64_MAX)
-        fields_add_int(&fields, "timeout_ms", (int64_t)c->timeout_ms);
-    if (client_send(fd, "exec", &fields, c->streams, 3, err) < 0)
+    if (c.cwd != NULL)
+        fields_add(&fields, "cwd", c.cwd);
+    if (c.user != NULL)
+        fields_add(&fields, "user", c.user);
+    if (c.timeout_ms > 0 && c.timeout_ms <= INT64_MAX)
+        fields_add_int(&fields, "timeout_ms", (int64_t)c.timeout_ms);
+    return client_send(socket, "exec", &fields, c.streams, 3, err);
+}
+
+void library_read_result(const struct frame *f, struct cloche_result *ret)
+{
+    const char *verdict = frame_get(f, "verdict");
+    *ret = (struct cloche_result){
+        .exit_code = (int)frame_get_int(f, "exit_code", -1, 255, -1),
+        .signal = (int)frame_get_int(f, "signal", 0, 64, 0),
+        .wall_ms = (double)frame_get_int(f, "wall_us", 0, INT64_MAX, 0) / 1000.0,
+        .user_ms = (double)frame_get_int(f, "user_us", 0, INT64_MAX, 0) / 1000.0,
+        .system_ms = (double)frame_get_int(f, "system_us", 0, INT64_MAX, 0) / 1000.0,
+        .max_rss_bytes = (uint64_t)frame_get_int(f, "max_rss_bytes", 0, INT64_MAX, 0)};
+    snprintf(ret->verdict, sizeof ret->verdict, "%s", verdict != NULL ? verdict : "");
+}
+
+static int run(const char *id, const struct cloche_command *command, struct frame *f,
+               struct error *err)
+{
+    _cleanup_close_ int fd = client_connect(id, err);
+    if (fd < 0 || library_send_exec(fd, command, err) < 0)
         return -1;
     int rc;
     do {
@@ -85,73 +113,155 @@ static int run(const char *id, const struct cloche_command *c, struct frame *f, 
     return rc;
 }
 
-int cloche_exec(const char *id, const struct cloche_command *command, struct cloche_result *ret,
-                struct cloche_error *err)
+int cloche_exec(struct cloche *c, const char *id, const struct cloche_command *command,
+                struct cloche_result *ret, struct cloche_error *err)
 {
     struct error e = ERROR_INIT;
     _cleanup_free_ struct frame *f = client_frame_new();
-    struct cloche_command c;
-    TAKE_OPTIONS(c, command);
-    int rc = run(id, &c, f, &e);
-    if (rc == 0 && ret != NULL) {
-        const char *verdict = frame_get(f, "verdict");
-        *ret = (struct cloche_result){
-            .exit_code = (int)frame_get_int(f, "exit_code", -1, 255, -1),
-            .signal = (int)frame_get_int(f, "signal", 0, 64, 0),
-            .wall_ms = (double)frame_get_int(f, "wall_us", 0, INT64_MAX, 0) / 1000.0,
-            .user_ms = (double)frame_get_int(f, "user_us", 0, INT64_MAX, 0) / 1000.0,
-            .system_ms = (double)frame_get_int(f, "system_us", 0, INT64_MAX, 0) / 1000.0,
-            .max_rss_bytes = (uint64_t)frame_get_int(f, "max_rss_bytes", 0, INT64_MAX, 0)};
-        snprintf(ret->verdict, sizeof ret->verdict, "%s", verdict != NULL ? verdict : "");
-    }
-    return give(rc, &e, err);
+    LIBRARY_CALL(c);
+    int rc = run(id, command, f, &e);
+    if (rc == 0 && ret != NULL)
+        library_read_result(f, ret);
+    return library_give(rc, &e, err);
 }
 
-static int call(const char *id, const char *operation, char **ret_json, struct cloche_error *err)
+/* --- looking -------------------------------------------------------------------------------------
+ */
+
+static int ask(struct cloche *c, const char *id, const char *operation, char **ret_json,
+               struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    LIBRARY_CALL(c);
+    char *text = client_json(id, operation, NULL, &e);
+    if (text != NULL)
+        *ret_json = text;
+    return library_give(text != NULL ? 0 : -1, &e, err);
+}
+
+static int call(struct cloche *c, const char *id, const char *operation,
+                const struct fields *fields, struct cloche_error *err)
 {
     struct error e = ERROR_INIT;
     _cleanup_free_ struct frame *f = client_frame_new();
-    int rc = client_call(id, operation, NULL, f, &e);
-    if (rc == 0 && ret_json != NULL) {
-        const char *text = frame_get(f, "json");
-        *ret_json = text != NULL ? strdup(text) : NULL;
-        if (*ret_json == NULL)
-            rc = error_set(&e, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
-    }
-    return give(rc, &e, err);
+    LIBRARY_CALL(c);
+    return library_give(client_call(id, operation, fields, f, &e), &e, err);
 }
 
-int cloche_info(const char *id, char **ret_json, struct cloche_error *err)
+int cloche_info(struct cloche *c, const char *id, char **ret_json, struct cloche_error *err)
 {
-    return call(id, "info", ret_json, err);
+    return ask(c, id, "info", ret_json, err);
 }
 
-int cloche_pause(const char *id, struct cloche_error *err)
+int cloche_stats(struct cloche *c, const char *id, char **ret_json, struct cloche_error *err)
 {
-    return call(id, "pause", NULL, err);
+    return ask(c, id, "stats", ret_json, err);
 }
 
-int cloche_resume(const char *id, struct cloche_error *err)
+int cloche_top(struct cloche *c, const char *id, char **ret_json, struct cloche_error *err)
 {
-    return call(id, "resume", NULL, err);
+    return ask(c, id, "top", ret_json, err);
 }
 
-int cloche_restart(const char *id, int force, struct cloche_error *err)
+int cloche_list(struct cloche *c, char **ret_json, struct cloche_error *err)
 {
     struct error e = ERROR_INIT;
-    return give(client_restart(id, force != 0, &e), &e, err);
+    struct strings ids = {0};
+    _cleanup_arena_ struct arena *a = arena_new();
+    (void)c;
+    if (client_list(a, &ids, &e) < 0)
+        return library_give(-1, &e, err);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return library_give(error_set(&e, "cloche.memory", errno, "cannot list"), &e, err);
+    for (size_t i = 0; i < ids.count; i++) /* no id needs escaping */
+        fprintf(out, "%s\"%s\"", i == 0 ? "[" : ",", ids.items[i]);
+    fputs(ids.count == 0 ? "[]" : "]", out);
+    if (fclose(out) != 0)
+        return library_give(error_set(&e, "cloche.memory", errno, "cannot list"), &e, err);
+    *ret_json = text;
+    return library_give(0, &e, err);
 }
 
-int cloche_destroy(const char *id, int force, struct cloche_error *err)
+int cloche_open_file(struct cloche *c, const char *id, const char *path, int write, int *ret_fd,
+                     struct cloche_error *err)
 {
     struct error e = ERROR_INIT;
-    return give(client_destroy(id, force != 0, &e), &e, err);
+    LIBRARY_CALL(c);
+    int fd = client_open_file(id, path, write != 0, &e);
+    if (fd >= 0)
+        *ret_fd = fd;
+    return library_give(fd, &e, err);
 }
 
-int cloche_batch_destroy(const char *const *ids, int count, int force, struct cloche_error *errs)
+int cloche_open_log(struct cloche *c, const char *id, const char *child, int *ret_fd,
+                    struct cloche_error *err)
 {
-    int failed = 0;
-    for (int i = 0; i < count; i++)
-        failed += cloche_destroy(ids[i], force, errs != NULL ? &errs[i] : NULL) < 0;
-    return failed;
+    struct error e = ERROR_INIT;
+    char file[NAME_MAX];
+    (void)c;
+    _cleanup_close_ int dir = client_open_state(id, "log", &e);
+    if (dir < 0)
+        return library_give(-1, &e, err);
+    int n = snprintf(file, sizeof file, "%s.log", child);
+    for (char *p = file; *p != '\0'; p++)
+        *p = *p == '/' ? ':' : *p;
+    int fd = n < 0 || (size_t)n >= sizeof file || file[0] == '.'
+                 ? -1
+                 : openat(dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return library_give(error_set(&e, "logs.child", 0,
+                                      "sandbox \"%s\" has no log of a child \"%.80s\"", id, child),
+                            &e, err);
+    *ret_fd = fd;
+    return library_give(0, &e, err);
+}
+
+/* --- changing ------------------------------------------------------------------------------------
+ */
+
+int cloche_pause(struct cloche *c, const char *id, struct cloche_error *err)
+{
+    return call(c, id, "pause", NULL, err);
+}
+
+int cloche_resume(struct cloche *c, const char *id, struct cloche_error *err)
+{
+    return call(c, id, "resume", NULL, err);
+}
+
+int cloche_update(struct cloche *c, const char *id, const struct cloche_limits *limits,
+                  struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    struct cloche_limits l;
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    LIBRARY_OPTIONS(l, limits);
+    if (l.memory_bytes > INT64_MAX || l.processes > 4194304 || !isfinite(l.cpus) || l.cpus < 0 ||
+        l.cpus > 8192)
+        return library_give(error_set(&e, "usage.number", 0, "a limit is out of its range"), &e,
+                            err);
+    if (l.memory_bytes > 0)
+        fields_add_int(&fields, "memory_bytes", (int64_t)l.memory_bytes);
+    if (l.processes > 0)
+        fields_add_int(&fields, "processes", (int64_t)l.processes);
+    if (l.cpus > 0)
+        fields_add_int(&fields, "cpu_quota_us", llround(l.cpus * 100000));
+    return call(c, id, "update", &fields, err);
+}
+
+int cloche_restart(struct cloche *c, const char *id, int force, struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    LIBRARY_CALL(c);
+    return library_give(client_restart(id, force != 0, &e), &e, err);
+}
+
+int cloche_destroy(struct cloche *c, const char *id, int force, struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    LIBRARY_CALL(c);
+    return library_give(client_destroy(id, force != 0, &e), &e, err);
 }

@@ -22,10 +22,10 @@ int main(void)
     command.streams[2] = 2;
     command.timeout_ms = 5000;
 
-    if (cloche_create("embedded", &what, &err) < 0)
+    if (cloche_create(NULL, "embedded", &what, &err) < 0)
         return fail(&err);
-    int rc = cloche_exec("embedded", &command, &result, &err) < 0 ? fail(&err) : 0;
+    int rc = cloche_exec(NULL, "embedded", &command, &result, &err) < 0 ? fail(&err) : 0;
     if (rc == 0)
         printf("verdict %s, exit code %d\n", result.verdict, result.exit_code);
-    return cloche_destroy("embedded", 0, &err) < 0 ? fail(&err) : rc;
+    return cloche_destroy(NULL, "embedded", 0, &err) < 0 ? fail(&err) : rc;
 }

@@ -61,28 +61,6 @@ static int append_name(struct place *to, const struct place *from, struct error 
     return 0;
 }
 
-static int open_inside(const struct place *p, bool write, struct error *err)
-{
-    _cleanup_free_ struct frame *f = client_frame_new();
-    _cleanup_fields_ struct fields fields = FIELDS_INIT;
-    _cleanup_close_ int socket = client_connect(p->id, err), file = -1;
-    fields_add(&fields, "path", p->path);
-    fields_add_int(&fields, "write", write);
-    if (socket < 0 || client_send(socket, "open", &fields, NULL, 0, err) < 0)
-        return -1;
-    int rc;
-    while ((rc = client_next(socket, p->id, f, err)) > 0) {
-        if (f->fd_count == 1 && file < 0) {
-            file = f->fds[0];
-            f->fd_count = 0;
-        }
-        frame_close_fds(f);
-    }
-    if (rc == 0 && file < 0)
-        return error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent no file", p->id);
-    return rc < 0 ? -1 : TAKE_FD(file);
-}
-
 static int open_outside(const struct place *p, bool write, struct error *err)
 {
     struct stat st;
@@ -130,12 +108,13 @@ static int run(const char *from_text, const char *to_text, struct error *err)
     }
     if (append_name(&to, &from, err) < 0)
         return -1;
-    _cleanup_close_ int source =
-        from.id[0] != '\0' ? open_inside(&from, false, err) : open_outside(&from, false, err);
+    _cleanup_close_ int source = from.id[0] != '\0'
+                                     ? client_open_file(from.id, from.path, false, err)
+                                     : open_outside(&from, false, err);
     if (source < 0)
         return -1;
-    _cleanup_close_ int target =
-        to.id[0] != '\0' ? open_inside(&to, true, err) : open_outside(&to, true, err);
+    _cleanup_close_ int target = to.id[0] != '\0' ? client_open_file(to.id, to.path, true, err)
+                                                  : open_outside(&to, true, err);
     return target < 0 ? -1 : copy(source, target, err);
 }
 

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
+#include "runtime/tail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,41 +40,10 @@ static const struct cli_option options[] = {
     {0, "json", NULL, "events as JSON, a line each; errors as JSON", set_json},
     {0, NULL, NULL, NULL, NULL}};
 
-/* --- one file that grows, is started anew, and goes ----------------------------------------------
- */
-
-typedef void show_fn(const char *data, size_t size, bool json);
-
-struct tail {
-    int dir, fd;
-    const char *file;
-    show_fn *show;
-    bool json;
-};
-
-static void read_new(struct tail *t)
+static void flush(struct tail *t)
 {
-    char buf[65536];
-    ssize_t n;
-    if (t->fd < 0)
-        t->fd = openat(t->dir, t->file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    while (t->fd >= 0 && (n = read(t->fd, buf, sizeof buf)) > 0)
-        t->show(buf, (size_t)n, t->json);
+    tail_catch_up(t);
     fflush(stdout);
-}
-
-/** The file was started anew: the rest of the old one, then the new one. */
-static void catch_up(struct tail *t)
-{
-    struct stat open_one, named;
-    read_new(t);
-    if (t->fd >= 0 && fstat(t->fd, &open_one) == 0 &&
-        fstatat(t->dir, t->file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-        open_one.st_ino != named.st_ino) {
-        close(t->fd);
-        t->fd = -1;
-        read_new(t);
-    }
 }
 
 static int follow(struct tail *t, struct error *err)
@@ -87,7 +57,7 @@ static int follow(struct tail *t, struct error *err)
         error_set(err, "logs.watch", errno, "cannot watch for what is to come");
         return error_hint(err, "raise fs.inotify.max_user_watches, or leave -f out");
     }
-    catch_up(t);
+    flush(t);
     for (;;) {
         ssize_t n = read(events, buf, sizeof buf);
         if (n < 0 && errno == EINTR)
@@ -102,26 +72,27 @@ static int follow(struct tail *t, struct error *err)
                 gone || (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_DELETE)) != 0;
             at += (ssize_t)(sizeof *e + e->len);
         }
-        catch_up(t);
+        flush(t);
         if (gone)
             return 0;
     }
 }
 
-static int show_file(int dir, const char *file, const struct logs *l, show_fn *show,
+static int show_file(int dir, const char *file, bool go_on, tail_fn *show, bool json,
                      struct error *err)
 {
-    struct tail t = {.dir = dir, .fd = -1, .file = file, .show = show, .json = l->json};
+    struct tail t = {.dir = dir, .fd = -1, .file = file, .call = show, .context = &json};
     char before[NAME_MAX];
     int rc = 0;
     snprintf(before, sizeof before, "%s.1", file);
-    struct tail old = {.dir = dir, .fd = -1, .file = before, .show = show, .json = l->json};
-    read_new(&old);
+    struct tail old = t;
+    old.file = before;
+    tail_read(&old);
     cleanup_close(&old.fd);
-    if (l->follow)
+    if (go_on)
         rc = follow(&t, err);
     else
-        read_new(&t);
+        tail_read(&t);
     cleanup_close(&t.fd);
     return rc;
 }
@@ -129,9 +100,9 @@ static int show_file(int dir, const char *file, const struct logs *l, show_fn *s
 /* --- logs ----------------------------------------------------------------------------------------
  */
 
-static void show_bytes(const char *data, size_t size, bool json)
+static void show_bytes(void *context, const char *data, size_t size)
 {
-    (void)json;
+    (void)context;
     fwrite(data, 1, size, stdout);
 }
 
@@ -181,7 +152,7 @@ static int show_log(const char *id, const char *child, const struct logs *l, str
             return error_set(err, "logs.child", 0, "sandbox \"%s\" has no log of a child \"%s\"",
                              id, child);
     }
-    return show_file(dir, file, l, show_bytes, err);
+    return show_file(dir, file, l->follow, show_bytes, l->json, err);
 }
 
 int cli_logs(int argc, char **argv)
@@ -230,11 +201,12 @@ static void show_event(const char *line)
     cJSON_Delete(o);
 }
 
-static void show_events(const char *data, size_t size, bool json)
+static void show_events(void *context, const char *data, size_t size)
 {
+    const bool *json = context;
     static char line[16384];
     static size_t used;
-    if (json) {
+    if (*json) {
         fwrite(data, 1, size, stdout);
         return;
     }
@@ -271,7 +243,7 @@ int cli_events(int argc, char **argv)
     for (size_t i = 0; i < ids.count; i++) {
         err = (struct error)ERROR_INIT;
         _cleanup_close_ int dir = client_open_state(ids.items[i], ".", &err);
-        if (dir < 0 || show_file(dir, "events.jsonl", &l, show_events, &err) < 0)
+        if (dir < 0 || show_file(dir, "events.jsonl", l.follow, show_events, l.json, &err) < 0)
             status = cli_fail(&err, l.json, sandboxes_status(&err));
     }
     return status;

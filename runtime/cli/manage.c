@@ -1,9 +1,11 @@
-/* Commands on one or several sandboxes: each gets its turn, one failure never stops the rest. */
+/* Commands on one or several sandboxes: several at a time, a line each in the order of the ids, one
+ * failure never stops the rest. */
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
+#include "runtime/parallel.h"
 
 #include <string.h>
 
@@ -40,6 +42,48 @@ static const struct cli_option forced[] = {
     {'f', "force", NULL, "even while commands of clients run", set_force}, JSON_OPTION, END_OPTION};
 static const struct cli_option plain[] = {JSON_OPTION, END_OPTION};
 
+struct outcome {
+    struct error err;
+    char code[64]; /* what a keeper sends as code belongs to the thread that read it */
+    int rc;
+};
+
+struct batch {
+    const char *name;
+    const struct manage *options;
+    char *const *ids;
+    int (*one)(const char *id, const struct manage *m, struct error *err);
+    struct outcome *outcomes;
+    size_t failed, bad_ids;
+};
+
+static void do_one(void *context, size_t i)
+{
+    const struct batch *b = context;
+    struct outcome *o = &b->outcomes[i];
+    o->rc = b->one(b->ids[i], b->options, &o->err);
+    if (o->rc < 0 && o->err.code != NULL) {
+        snprintf(o->code, sizeof o->code, "%s", o->err.code);
+        o->err.code = o->code;
+    }
+}
+
+static void show_one(void *context, size_t i)
+{
+    struct batch *b = context;
+    const struct outcome *o = &b->outcomes[i];
+    if (o->rc < 0) {
+        b->failed++;
+        b->bad_ids += sandboxes_status(&o->err) == EXIT_USAGE;
+        cli_fail(&o->err, b->options->json, 1);
+    } else if (b->options->json) {
+        printf("{\"id\":\"%s\",\"done\":\"%s\"}\n", b->ids[i], b->name);
+    } else {
+        puts(b->ids[i]);
+    }
+    fflush(stdout);
+}
+
 static int batch(const char *name, const struct cli_option *options, int argc, char **argv,
                  int (*one)(const char *id, const struct manage *m, struct error *err))
 {
@@ -56,17 +100,10 @@ static int batch(const char *name, const struct cli_option *options, int argc, c
         error_hint(&err, "cloche %s ID...", name);
         return cli_fail(&err, m.json, EXIT_USAGE);
     }
-    int status = 0;
-    for (size_t i = 0; i < ids.count; i++) {
-        err = (struct error)ERROR_INIT;
-        if (one(ids.items[i], &m, &err) < 0)
-            status = cli_fail(&err, m.json, status == 0 ? sandboxes_status(&err) : 1);
-        else if (m.json)
-            printf("{\"id\":\"%s\",\"done\":\"%s\"}\n", ids.items[i], name);
-        else
-            puts(ids.items[i]);
-    }
-    return status;
+    struct batch b = {.name = name, .options = &m, .ids = ids.items, .one = one};
+    b.outcomes = arena_alloc(a, ids.count * sizeof *b.outcomes);
+    parallel_run(ids.count, PARALLEL_DEFAULT, do_one, show_one, &b);
+    return b.failed == 0 ? 0 : b.failed == b.bad_ids ? EXIT_USAGE : 1;
 }
 
 static int destroy_one(const char *id, const struct manage *m, struct error *err)
