@@ -2,6 +2,7 @@
  * and modules. */
 #include "config/oci.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- linux.seccomp --------------------------------------------------------------------------- */
@@ -202,7 +203,7 @@ static const struct json_word kind_words[] = {
     {"module", 0}, {"command", 1}, {"supervisor", 2}, {NULL, 0}};
 static const struct json_word restart_words[] = {
     {"permanent", 0}, {"transient", 1}, {"temporary", 2}, {NULL, 0}};
-static const struct json_word ready_words[] = {{"none", 0}, {"line", 1}, {NULL, 0}};
+static const struct json_word ready_words[] = {{"none", 0}, {"line", 1}, {"socket", 2}, {NULL, 0}};
 static const struct json_word on_reload_words[] = {
     {"restart", 0}, {"keep", 1}, {"stop", 2}, {NULL, 0}};
 
@@ -225,6 +226,20 @@ static void check_ready(struct json_reader *r, const struct json_at *at, const c
 {
     (void)to, (void)field;
     check_word(r, at, value, ready_words);
+}
+
+static void check_ready_socket(struct json_reader *r, const struct json_at *at, const cJSON *value,
+                               void *to, const struct json_field *field)
+{
+    (void)to, (void)field;
+    const char *name = cJSON_IsString(value) ? value->valuestring : "";
+    bool tcp = strncmp(name, "tcp:", 4) == 0;
+    size_t digits = tcp ? strspn(name + 4, "0123456789") : 0;
+    bool number = tcp && digits > 0 && digits < 6 && name[4] != '0' && name[4 + digits] == '\0';
+    long port = number ? strtol(name + 4, NULL, 10) : 0;
+    /* sun_path: unix(7) */
+    if (tcp ? port < 1 || port > 65535 : name[0] != '/' || strlen(name) > 107)
+        json_wrong(r, at, value, "a socket's absolute path of at most 107 bytes, or \"tcp:PORT\"");
 }
 
 static void check_on_reload(struct json_reader *r, const struct json_at *at, const cJSON *value,
@@ -293,6 +308,7 @@ static void check_child(struct json_reader *r, const struct json_at *at, const c
         {.name = "restart", .read = check_restart},
         {.name = "shutdown_ms", .read = check_number, .max = 86400000},
         {.name = "ready", .read = check_ready},
+        {.name = "ready_socket", .read = check_ready_socket},
         {.name = "ready_ms", .read = check_number, .min = 1, .max = 86400000},
         {.name = "on_reload", .read = check_on_reload},
         {.name = "start_after", .read = check_ids},
@@ -311,6 +327,8 @@ static void check_child(struct json_reader *r, const struct json_at *at, const c
         if (strcmp(text_of(child, "kind"), needs[i][0]) == 0)
             require(r, at, child, needs[i][1]);
     }
+    if (strcmp(text_of(child, "ready"), "socket") == 0)
+        require(r, at, child, "ready_socket");
 }
 
 void children_check(struct json_reader *r, const struct json_at *at, const cJSON *value)

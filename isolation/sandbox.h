@@ -189,7 +189,13 @@ typedef void sandbox_child_fn(void *context, const struct sandbox_child_event *e
 
 /** Instead of running a program: open args[0], a regular file, as the program's user and as the
  * sandbox sees it. Never waits, and never follows a link at the end of the name. */
-enum sandbox_open { OPEN_NOTHING, OPEN_READ, OPEN_WRITE /* made or emptied */ };
+enum sandbox_open {
+    OPEN_NOTHING,
+    OPEN_READ,
+    OPEN_WRITE,  /* made or emptied */
+    OPEN_CONNECT /* args[0] is a unix socket's path, or "tcp:PORT" at 127.0.0.1: tried until
+                    somebody takes the connection, which is the file; ends by SIGKILL only */
+};
 
 struct sandbox_command {
     enum sandbox_open open;

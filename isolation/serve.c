@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/syscalls.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdint.h>
@@ -29,7 +30,9 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 struct slot {      /* in memory shared with the guard */
     int32_t child; /* 0: free */
@@ -87,7 +90,7 @@ bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_pa
     if (size < sizeof *head || head->magic != SPAWN_MAGIC || head->bytes != size - sizeof *head ||
         head->arg_count == 0 || head->arg_count > SPAWN_MAX_STRINGS ||
         head->env_count > SPAWN_MAX_STRINGS - head->arg_count || head->terminal > 1 ||
-        head->has_ready > 1 || head->has_program > 1 || head->open > OPEN_WRITE)
+        head->has_ready > 1 || head->has_program > 1 || head->open > OPEN_CONNECT)
         return false;
     char *at = (char *)(uintptr_t)(head + 1), *const end = at + head->bytes;
     *ret = (struct spawn_parsed){
@@ -216,6 +219,64 @@ static _Noreturn void open_file(const struct plan *p, struct slot *slot,
     _exit(0);
 }
 
+/** 0 and a connection in *@ret, or -1: not yet. */
+static int try_connect(const char *name, int *ret)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un un;
+        struct sockaddr_in in;
+    } a = {0};
+    socklen_t size = sizeof a.un;
+    if (strncmp(name, "tcp:", 4) == 0) {
+        unsigned port = 0;
+        for (const char *p = name + 4; *p >= '0' && *p <= '9' && port < 65536; p++)
+            port = port * 10 + (unsigned)(*p - '0');
+        a.in = (struct sockaddr_in){.sin_family = AF_INET,
+                                    .sin_port = htons((uint16_t)port),
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        size = sizeof a.in;
+    } else {
+        a.un.sun_family = AF_UNIX;
+        memcpy(a.un.sun_path, name, strnlen(name, sizeof a.un.sun_path - 1));
+    }
+    /* a unix socket of datagrams or packets: that somebody has bound it, or listens, must do */
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM};
+    for (size_t i = 0; i < 3; i++) {
+        _cleanup_close_ int fd = socket(a.any.sa_family, types[i] | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, &a.any, size) == 0) {
+            *ret = TAKE_FD(fd);
+            return 0;
+        }
+        if (errno != EPROTOTYPE)
+            break;
+    }
+    return -1;
+}
+
+/** Readiness by socket: as the program's user, until somebody listens. */
+static _Noreturn void wait_for_socket(const struct plan *p, struct slot *slot,
+                                      const struct spawn_parsed *command)
+{
+    struct message failed = {0}, found = {.type = MESSAGE_FILE, .child = slot->child};
+    const uint32_t uid = command->head->uid, gid = command->head->gid;
+    if ((!p->idmap.deny_setgroups && syscall(SYS_setgroups, 0, NULL) < 0) ||
+        syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0) {
+        step_failed(&failed, STEP_IDENTITY, NULL);
+        give_up(p, slot, &failed);
+    }
+    int fd;
+    for (long pause_us = 1000; try_connect(command->argv[0], &fd) < 0;) {
+        /* nothing inside tells of a socket that begins to listen */
+        nanosleep(&(struct timespec){.tv_nsec = pause_us * 1000}, NULL);
+        pause_us = pause_us < 25000 ? 2 * pause_us : 50000;
+    }
+    message_send(p->control, &found, fd);
+    slot->exited = true;
+    slot->end_ns = plan_now_ns();
+    _exit(0);
+}
+
 static _Noreturn void guard_main(const struct plan *own, struct slot *slot, struct request *r)
 {
     struct plan p = *own;
@@ -230,6 +291,8 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
         give_up(&p, slot, &failed);
     }
     const struct spawn_command *head = command.head;
+    if (head->open == OPEN_CONNECT)
+        wait_for_socket(&p, slot, &command);
     if (head->open != OPEN_NOTHING)
         open_file(&p, slot, &command);
     if (mount_own_proc(&p, &failed) < 0)

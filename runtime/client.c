@@ -125,10 +125,29 @@ static int limit_wait(int fd, const char *id, struct error *err)
 /* --- talking ------------------------------------------------------------------------------------
  */
 
+/** Whether a record, which the keeper wrote, says so: no text in it can hold quotes of its own. */
+static bool was_stopped(int state)
+{
+    char text[4096];
+    return io_read_file_at(state, "record.json", text, sizeof text) >= 0 &&
+           strstr(text, "\"status\":\"stopped\"") != NULL;
+}
+
 static int gone(const char *id, struct error *err)
 {
+    _cleanup_close_ int state = open_sandbox(id, NULL);
+    if (state >= 0 && was_stopped(state)) {
+        error_set(err, "sandbox.stopped", 0, "sandbox \"%s\" is stopped", id);
+        return error_hint(err, "cloche restart %s", id);
+    }
     error_set(err, "keeper.gone", 0, "sandbox \"%s\" has failed: its keeper is gone", id);
     return error_hint(err, "cloche restart %s", id);
+}
+
+bool client_without_keeper(const struct error *err)
+{
+    return err->code != NULL &&
+           (strcmp(err->code, "keeper.gone") == 0 || strcmp(err->code, "sandbox.stopped") == 0);
 }
 
 int client_connect(const char *id, struct error *err)
@@ -453,7 +472,7 @@ int client_destroy(const char *id, bool force, struct error *err)
     fields_add_int(&fields, "force", force);
     if (client_call(id, "destroy", &fields, f, &failed) == 0)
         return 0;
-    if (failed.code != NULL && strcmp(failed.code, "keeper.gone") == 0)
+    if (client_without_keeper(&failed))
         return start(id, "remove", err); /* the tree died with it; the rest goes now */
     if (err != NULL)
         *err = failed;
@@ -468,7 +487,7 @@ int client_restart(const char *id, bool force, struct error *err)
     fields_add_int(&fields, "force", force);
     if (client_call(id, "restart", &fields, f, &failed) == 0)
         return 0;
-    if (failed.code != NULL && strcmp(failed.code, "keeper.gone") == 0)
+    if (client_without_keeper(&failed))
         return client_start(id, err);
     if (err != NULL)
         *err = failed;

@@ -21,8 +21,12 @@
 void client_set_deadline(uint64_t until_ms);
 uint64_t client_now_ms(void);
 
-/** A socket to the keeper. sandbox.bad_id, sandbox.unknown, keeper.gone */
+/** A socket to the keeper. sandbox.bad_id, sandbox.unknown, sandbox.stopped,
+ * keeper.gone */
 int client_connect(const char *id, struct error *err);
+
+/** Whether @err says that the sandbox has no keeper: it was killed, or stopped. */
+bool client_without_keeper(const struct error *err);
 
 /** Send one request and wait for its end; @ret holds the OK frame (its fds are closed). */
 int client_call(const char *id, const char *operation, const struct fields *fields,

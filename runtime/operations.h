@@ -26,6 +26,7 @@
     OPERATION(unpin, "unpin", NULL, USE, "let it go; writes its own events")                       \
     OPERATION(import, "import", NULL, USE, "versions out of an archive; writes its own events")    \
     OPERATION(restart, "restart", NULL, USE, "end the tree, start it again with the same spec")    \
+    OPERATION(stop, "stop", NULL, USE, "end the tree and the keeper; what is on disk stays")       \
     OPERATION(destroy, "destroy", NULL, USE, "end the tree, remove every trace, end the keeper")
 
 #endif

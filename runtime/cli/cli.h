@@ -76,6 +76,7 @@ int cli_exec(int argc, char **argv);
 int cli_list(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_destroy(int argc, char **argv);
+int cli_stop(int argc, char **argv);
 int cli_restart(int argc, char **argv);
 int cli_logs(int argc, char **argv);
 int cli_events(int argc, char **argv);

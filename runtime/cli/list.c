@@ -20,7 +20,7 @@ cJSON *sandboxes_info(const char *id, struct error *err)
             return o;
         error_set(&ours, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
     }
-    if (ours.code == NULL || strcmp(ours.code, "keeper.gone") != 0) {
+    if (!client_without_keeper(&ours)) {
         *err = ours;
         return NULL;
     }
@@ -33,7 +33,8 @@ cJSON *sandboxes_info(const char *id, struct error *err)
         o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "id", id);
         cJSON_AddStringToObject(o, "status", "initializing");
-    } else if (status == NULL || strcmp(status, "failed") != 0) {
+    } else if (status == NULL ||
+               (strcmp(status, "failed") != 0 && strcmp(status, "stopped") != 0)) {
         cJSON_DeleteItemFromObject(o, "reason");
         cJSON_DeleteItemFromObject(o, "status");
         cJSON_AddStringToObject(o, "status", "failed(keeper)");

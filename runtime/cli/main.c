@@ -17,6 +17,7 @@ const struct cli_command cli_commands[] = {
     {"events", "[-f] [ID...]", "what happened, and who asked for it", cli_events},
     {"cp", "ID:PATH PATH | PATH ID:PATH", "copy a file out of it or into it", cli_cp},
     {"update", "ID... [--memory SIZE] ...", "change limits while it runs", cli_update},
+    {"stop", "[--force] ID...", "end what runs in it; restart brings it back", cli_stop},
     {"restart", "[--force] ID...", "end what runs in it and start it again", cli_restart},
     {"pause", "ID...", "freeze every process in it", cli_pause},
     {"resume", "ID...", "let them run again", cli_resume},

@@ -111,6 +111,14 @@ static int destroy_one(const char *id, const struct manage *m, struct error *err
     return client_destroy(id, m->force, err);
 }
 
+static int stop_one(const char *id, const struct manage *m, struct error *err)
+{
+    _cleanup_free_ struct frame *f = client_frame_new();
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    fields_add_int(&fields, "force", m->force);
+    return client_call(id, "stop", &fields, f, err);
+}
+
 static int restart_one(const char *id, const struct manage *m, struct error *err)
 {
     return client_restart(id, m->force, err);
@@ -137,6 +145,11 @@ static int resume_one(const char *id, const struct manage *m, struct error *err)
 int cli_destroy(int argc, char **argv)
 {
     return batch("destroy", forced, argc, argv, destroy_one);
+}
+
+int cli_stop(int argc, char **argv)
+{
+    return batch("stop", forced, argc, argv, stop_one);
 }
 
 int cli_restart(int argc, char **argv)

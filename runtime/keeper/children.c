@@ -39,11 +39,120 @@ static enum supervise_restart restart_of(const char *word)
                                             : PERMANENT;
 }
 
-static int read_supervisor(struct tree *t, struct node *s, const cJSON *list, int depth,
+static int ready_of(const char *word)
+{
+    return strcmp(word, "line") == 0     ? READY_LINE
+           : strcmp(word, "socket") == 0 ? READY_SOCKET
+                                         : READY_NONE;
+}
+
+/* --- who is started after whom ------------------------------------------------------------------
+ *
+ * A name in start_after means a child beside, else one beside the supervisor, and so on upwards.
+ * At each level a supervisor waits for what any child below it waits for. */
+
+struct scope {
+    const cJSON *list;
+    const struct scope *up;
+};
+
+static const cJSON *find_child(const cJSON *list, const cJSON *name)
+{
+    const cJSON *o;
+    cJSON_ArrayForEach(o, list)
+    {
+        if (cJSON_IsString(name) && strcmp(text(o, "id", ""), name->valuestring) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+/** The nearest child of that name, and in *@ret the list that it is in. */
+static const cJSON *resolve(const struct scope *from, const cJSON *name, const cJSON **ret)
+{
+    for (const struct scope *s = from; s != NULL; s = s->up) {
+        const cJSON *found = find_child(s->list, name);
+        *ret = s->list;
+        if (found != NULL)
+            return found;
+    }
+    return NULL;
+}
+
+static bool contains(const cJSON *const *items, int count, const cJSON *o)
+{
+    for (int i = 0; i < count; i++) {
+        if (items[i] == o)
+            return true;
+    }
+    return false;
+}
+
+/** What keeps @o, in the list of @at, or anything below it from being started after @done of the
+ * list @level: a name of its start_after, or NULL. */
+static const cJSON *waits_for(const cJSON *o, const struct scope *at, const cJSON *level,
+                              const cJSON *const *done, int count, int depth)
+{
+    const cJSON *name, *child, *list = NULL,
+                               *below = cJSON_GetObjectItemCaseSensitive(o, "children");
+    cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(o, "start_after"))
+    {
+        const cJSON *other = resolve(at, name, &list);
+        if (other == NULL || (list == level && !contains(done, count, other)))
+            return name;
+    }
+    const struct scope inner = {.list = below, .up = at};
+    cJSON_ArrayForEach(child, below)
+    {
+        name = depth < DEPTH_MAX ? waits_for(child, &inner, level, done, count, depth + 1) : NULL;
+        if (name != NULL)
+            return name;
+    }
+    return NULL;
+}
+
+static int wrong_order(const cJSON *o, const cJSON *name, const struct scope *at, struct error *err)
+{
+    const cJSON *list;
+    const char *id = text(o, "id", ""), *other = cJSON_GetStringValue(name);
+    if (resolve(at, name, &list) == NULL) {
+        error_set(err, "spec.invalid", 0,
+                  "child \"%s\": start_after: there is no child \"%s\" beside it or above", id,
+                  other != NULL ? other : "");
+        return error_hint(err, "name children of its own supervisor, or of one above");
+    }
+    error_set(err, "spec.invalid", 0, "child \"%s\": start_after \"%s\" leads back to itself", id,
+              other);
+    return error_hint(err, "take one name out of the circle");
+}
+
+/** The order of the list, but nobody before those that it is to be started after. */
+static int put_in_order(const struct scope *at, const cJSON **ret, int count, struct error *err)
+{
+    for (int done = 0; done < count; done++) {
+        const cJSON *o, *first = NULL, *obstacle = NULL;
+        cJSON_ArrayForEach(o, at->list)
+        {
+            if (contains(ret, done, o))
+                continue;
+            const cJSON *name = waits_for(o, at, at->list, ret, done, 0);
+            if (name == NULL)
+                break;
+            first = first != NULL ? first : o;
+            obstacle = obstacle != NULL ? obstacle : name;
+        }
+        if (o == NULL)
+            return wrong_order(first, obstacle, at, err);
+        ret[done] = o;
+    }
+    return 0;
+}
+
+static int read_supervisor(struct tree *t, struct node *s, const struct scope *at, int depth,
                            struct error *err);
 
-static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o, int depth,
-                      struct error *err)
+static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o,
+                      const struct scope *at, int depth, struct error *err)
 {
     struct node *n = &s->children[i];
     struct arena *a = t->arena;
@@ -62,8 +171,9 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o, 
         n->logic.strategy = strategy_of(text(o, "strategy", "one_for_one"));
         n->logic.max_restarts = (unsigned)number(o, "max_restarts", 3);
         n->logic.window_ms = number(o, "max_seconds", 5) * 1000;
-        return read_supervisor(t, n, cJSON_GetObjectItemCaseSensitive(o, "children"), depth + 1,
-                               err);
+        const struct scope inner = {.list = cJSON_GetObjectItemCaseSensitive(o, "children"),
+                                    .up = at};
+        return read_supervisor(t, n, &inner, depth + 1, err);
     }
     const cJSON *arg, *args = cJSON_GetObjectItemCaseSensitive(o, "args");
     cJSON_ArrayForEach(arg, args)
@@ -72,14 +182,15 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o, 
     }
     n->shutdown_ms = number(o, "shutdown_ms", SHUTDOWN_MS);
     n->ready_ms = number(o, "ready_ms", READY_MS);
-    n->ready_line = strcmp(text(o, "ready", "none"), "line") == 0;
+    n->ready = ready_of(text(o, "ready", "none"));
+    n->ready_socket = arena_strdup(a, text(o, "ready_socket", ""));
     return 0;
 }
 
-static int read_supervisor(struct tree *t, struct node *s, const cJSON *list, int depth,
+static int read_supervisor(struct tree *t, struct node *s, const struct scope *at, int depth,
                            struct error *err)
 {
-    int count = cJSON_GetArraySize(list);
+    int count = cJSON_GetArraySize(at->list);
     if (depth > DEPTH_MAX || count > CHILDREN_MAX || s->logic.max_restarts > RESTARTS_KEPT_MAX)
         return error_set(err, "spec.invalid", 0,
                          "children: at most %d in one supervisor, %d supervisors deep, %d restarts",
@@ -90,11 +201,11 @@ static int read_supervisor(struct tree *t, struct node *s, const cJSON *list, in
     s->logic.restarts = calloc(s->logic.max_restarts + 1, sizeof *s->logic.restarts);
     if (s->logic.restarts == NULL)
         return error_set(err, "keeper.memory", ENOMEM, "cannot make a supervisor");
-    size_t i = 0;
-    const cJSON *o;
-    cJSON_ArrayForEach(o, list)
-    {
-        if (read_child(t, s, i++, o, depth, err) < 0)
+    const cJSON *ordered[CHILDREN_MAX];
+    if (put_in_order(at, ordered, count, err) < 0)
+        return -1;
+    for (int i = 0; i < count; i++) {
+        if (read_child(t, s, (size_t)i, ordered[i], at, depth, err) < 0)
             return -1;
     }
     return 0;
@@ -112,7 +223,7 @@ struct tree *tree_new(struct keeper *k, struct error *err)
                                        .window_ms = (uint64_t)spec->max_seconds * 1000};
     cJSON *list =
         spec->children_json != NULL ? cJSON_Parse(spec->children_json) : cJSON_CreateArray();
-    int rc = read_supervisor(t, &t->root, list, 0, err);
+    int rc = read_supervisor(t, &t->root, &(struct scope){.list = list}, 0, err);
     cJSON_Delete(list);
     if (rc == 0)
         return t;

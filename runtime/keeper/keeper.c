@@ -25,6 +25,7 @@ const char *status_name(enum status s)
         [STATUS_PAUSED] = "paused",
         [STATUS_STOPPING] = "stopping",
         [STATUS_FAILED] = "failed",
+        [STATUS_STOPPED] = "stopped",
     };
     return names[s];
 }

@@ -35,6 +35,7 @@ enum status {
     STATUS_RUNNING,
     STATUS_PAUSED,
     STATUS_STOPPING,
+    STATUS_STOPPED,
     STATUS_FAILED,
 };
 
@@ -125,6 +126,8 @@ void task_remove(struct keeper *k, struct task *t);
 /* --- server.c --- */
 int server_open(struct keeper *k, struct error *err);
 void server_close(struct keeper *k);
+/** Let nobody in any more; who is in stays. */
+void server_shut(struct keeper *k);
 
 struct job;
 struct connection {
@@ -158,6 +161,7 @@ void exec_signal(struct job *j, int sig);
 
 /* --- stop.c --- */
 int op_restart(struct connection *c, struct frame *f, struct error *err);
+int op_stop(struct connection *c, struct frame *f, struct error *err);
 int op_destroy(struct connection *c, struct frame *f, struct error *err);
 /** Watch over the spec's ttl and idle timeout. */
 void collect_start(struct keeper *k);

@@ -141,11 +141,19 @@ int server_open(struct keeper *k, struct error *err)
     return 0;
 }
 
-void server_close(struct keeper *k)
+void server_shut(struct keeper *k)
 {
-    while (k->connections != NULL)
-        connection_close(k->connections);
+    if (k->listener < 0)
+        return;
     loop_unwatch(k->loop, k->listener_source);
     close(k->listener);
+    k->listener = -1;
     unlinkat(k->run_fd, "control.sock", 0);
+}
+
+void server_close(struct keeper *k)
+{
+    server_shut(k);
+    while (k->connections != NULL)
+        connection_close(k->connections);
 }

@@ -2,6 +2,7 @@
 #include "runtime/keeper/keeper.h"
 
 #include <stdio.h>
+#include <sys/file.h>
 #include <time.h>
 
 #define GRACE_MS   5000
@@ -55,6 +56,25 @@ static void restart_stopped(struct keeper *k)
 int op_restart(struct connection *c, struct frame *f, struct error *err)
 {
     return begin_stop(c, f, restart_stopped, "restart", err);
+}
+
+/** It stays, costs nothing, and can be restarted: by a keeper of its own, which must find the door
+ * and the lock free once this one has answered. */
+static void stop_stopped(struct keeper *k)
+{
+    struct error err = ERROR_INIT;
+    int rc = keeper_release(k, &err);
+    keeper_set_status(k, STATUS_STOPPED, NULL);
+    journal_stop(k, k->stop_span, "stop", k->stop_client, rc < 0 ? &err : NULL);
+    server_shut(k);
+    flock(k->state_fd, LOCK_UN);
+    answer_stop(k, rc < 0 ? &err : NULL);
+    loop_stop(k->loop);
+}
+
+int op_stop(struct connection *c, struct frame *f, struct error *err)
+{
+    return begin_stop(c, f, stop_stopped, "stop", err);
 }
 
 static void destroy_stopped(struct keeper *k)

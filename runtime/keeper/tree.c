@@ -23,6 +23,7 @@ static void cancel_timer(struct node *n)
 
 static void close_ready(struct node *n)
 {
+    probe_stop(n);
     loop_unwatch(n->keeper->loop, n->ready_source);
     n->ready_source = NULL;
     cleanup_close(&n->ready_fd);
@@ -82,7 +83,7 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
 
 static enum supervise_end classify(struct node *n, int status)
 {
-    if (n->state == NODE_STARTING && n->ready_line)
+    if (n->state == NODE_STARTING && n->ready != READY_NONE)
         return END_START_FAILED;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 125)
         return END_REFUSED;
@@ -138,12 +139,18 @@ static void on_deadline(void *context)
         sandbox_child_signal(n->keeper->sandbox, n->task.child, SIGKILL);
 }
 
-static void is_up(struct node *n)
+void node_is_up(struct node *n)
 {
     cancel_timer(n);
     n->state = NODE_RUNNING;
     n->started_ms = loop_now_ms();
     tell_parent(n);
+}
+
+void node_never_up(struct node *n)
+{
+    cancel_timer(n);
+    on_deadline(n);
 }
 
 static void on_ready(void *context, int fd, uint32_t events)
@@ -159,7 +166,7 @@ static void on_ready(void *context, int fd, uint32_t events)
         return;
     close_ready(n);
     if (ready && n->state == NODE_STARTING)
-        is_up(n);
+        node_is_up(n);
     /* closed without a line: its end, or the deadline, says the rest */
 }
 
@@ -168,8 +175,10 @@ static void on_task(struct task *task, const struct sandbox_child_event *e)
     struct node *n = (struct node *)task;
     if (e->type == CHILD_STARTED) {
         n->pidfd = e->fd;
-        if (!n->ready_line && n->state == NODE_STARTING)
-            is_up(n);
+        if (n->ready == READY_NONE && n->state == NODE_STARTING)
+            node_is_up(n);
+        if (n->ready == READY_SOCKET && n->state == NODE_STARTING && probe_start(n, NULL) < 0)
+            node_never_up(n);
     } else if (e->type == CHILD_FAILED) {
         snprintf(n->last, sizeof n->last, "%.95s", e->error->message);
         command_down(n, END_START_FAILED);
@@ -187,7 +196,7 @@ static int spawn(struct node *n, struct error *err)
     int ends[2] = {-1, -1};
     if (log < 0)
         return -1;
-    if (null < 0 || (n->ready_line && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0))
+    if (null < 0 || (n->ready == READY_LINE && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0))
         return error_set(err, "keeper.memory", errno, "cannot make the streams of a child");
     _cleanup_close_ int theirs = ends[1];
     struct sandbox_command command = {
@@ -198,10 +207,10 @@ static int spawn(struct node *n, struct error *err)
         return -1;
     n->task.child = child;
     task_add(k, &n->task);
-    if (n->ready_line) {
+    if (n->ready == READY_LINE)
         n->ready_source = loop_watch(k->loop, n->ready_fd, EPOLLIN, on_ready, n);
+    if (n->ready != READY_NONE)
         n->timer = loop_after(k->loop, n->ready_ms, on_deadline, n);
-    }
     return 0;
 }
 
@@ -348,6 +357,8 @@ void tree_stop(struct tree *t)
 
 static void forget(struct node *n)
 {
+    if (n->keeper == NULL) /* never read: the spec was refused before */
+        return;
     cancel_timer(n);
     for (size_t i = 0; n->supervisor && i < n->logic.count; i++)
         forget(&n->children[i]);

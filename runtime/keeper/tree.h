@@ -10,7 +10,8 @@
  * its own children.
  *
  * A command is ready when it runs; with "ready": "line" when it has written a line to the fd that
- * CLOCHE_READY_FD names, within ready_ms. Its output goes to log/<path>.log, bounded.
+ * CLOCHE_READY_FD names, with "socket" when somebody listens at ready_socket inside (probe.c), both
+ * within ready_ms. Its output goes to log/<path>.log, bounded.
  */
 #ifndef CLOCHE_RUNTIME_KEEPER_TREE_H
 #define CLOCHE_RUNTIME_KEEPER_TREE_H
@@ -34,7 +35,9 @@ struct node {
     /* a command */
     struct strings args;
     uint64_t shutdown_ms, ready_ms;
-    bool ready_line;
+    enum { READY_NONE, READY_LINE, READY_SOCKET } ready;
+    const char *ready_socket;
+    struct probe *probe; /* waits for that socket */
     int pidfd, ready_fd;
     struct loop_source *ready_source;
     struct loop_timer *timer; /* shutdown or readiness; of a supervisor: the delay of a restart */
@@ -69,6 +72,14 @@ void tree_free(struct tree *t);
 
 /** [{"id":..., "state":..., "restarts":..., "last":...}, ...] */
 cJSON *tree_json(const struct tree *t);
+
+/** probe.c: look for the socket of @n until somebody listens; then node_is_up(), or, when it cannot
+ * be looked for, node_never_up(). */
+int probe_start(struct node *n, struct error *err);
+/** The answer is not wanted any more. */
+void probe_stop(struct node *n);
+void node_is_up(struct node *n);
+void node_never_up(struct node *n);
 
 /** log.c: a fd to write to; what is written ends up in log/<name>.log. -1 with @err. */
 int log_open(struct keeper *k, const char *path, struct error *err);

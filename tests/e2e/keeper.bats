@@ -169,6 +169,38 @@ keeper_pid() { info "$1" .keeper_pid; }
     cloche destroy a
 }
 
+@test "stopped: nothing of it runs, it says so, it can be restarted and destroyed" {
+    cloche create a -e KEPT=yes -- sleep 1000
+    keeper=$(keeper_pid a)
+    run --separate-stderr cloche stop a
+    expect_status 0
+    expect_output a
+    wait_until 5 eval '! kill -0 $keeper 2>/dev/null'
+    [ "$(cloche list --json | jq -r '.[].status')" = stopped ]
+    for command in "exec --json a -- true" "pause --json a" "stop --json a"; do
+        run --separate-stderr cloche $command
+        [ "$status" -ne 0 ]
+        expect_error sandbox.stopped
+    done
+    cloche restart a
+    status_is a running
+    [ "$(cloche exec a -- sh -c 'echo $KEPT')" = yes ]
+    [ "$(cloche events --json a | jq -r .event | grep -c '^stop\.')" -eq 2 ]
+    for i in 1 2 3 4 5; do # the next keeper finds the door and the lock free
+        cloche stop a
+        cloche restart a
+        cloche exec a -- true
+    done
+    cloche exec --timeout none a -- sleep 1000 3>&- &
+    wait_until 5 eval '[ "$(info a .commands)" -eq 1 ]'
+    run --separate-stderr cloche stop --json a
+    expect_error sandbox.busy
+    cloche stop --force a
+    wait || :
+    cloche destroy a
+    [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
+}
+
 @test "paused: nothing runs, nothing starts, and it can be destroyed" {
     need_cgroups
     cloche create a

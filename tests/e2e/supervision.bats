@@ -99,6 +99,90 @@ restarts() { info "$1" '[.children[].restarts] | join(",")'; }
     expect_error supervisor.gave_up
 }
 
+# socket_child ID TYPE: a child that begins to listen after a while; a second one that says what it found
+socket_spec() {
+    jq -n --arg socket "$1" --arg program "$2" '{ociVersion: "1.1.0", cloche: {network: "loopback", children: [
+        {id: "server", kind: "command", ready: "socket", ready_socket: $socket, ready_ms: 10000, args: ["python3", "-c", $program]},
+        {id: "client", kind: "command", args: ["sh", "-c", "cat /tmp/listening; exec sleep 1000"]}]}}' >spec.json
+}
+server() { # ADDRESS FAMILY TYPE
+    printf 'import socket, time\ntime.sleep(0.3)\ns = socket.socket(socket.%s, socket.%s)\ns.bind(%s)\nopen("/tmp/listening", "w").write("yes\\n")\n' "$2" "$3" "$1"
+    [ "$3" = SOCK_DGRAM ] || printf 's.listen()\n'
+    printf 'time.sleep(1000)\n'
+}
+
+@test "a child is ready when somebody listens at its socket: unix, of each type, and tcp" {
+    for type in SOCK_STREAM SOCK_SEQPACKET SOCK_DGRAM; do
+        socket_spec /tmp/s.sock "$(server '"/tmp/s.sock"' AF_UNIX "$type")"
+        cloche create s --spec spec.json
+        wait_until 5 eval '[ "$(cloche logs s client)" = yes ]'
+        [ "$(cloche top --json s | jq '.processes | length')" -le 6 ] # init, two guards, two programs
+        cloche destroy s
+    done
+    socket_spec tcp:8080 "$(server '("127.0.0.1", 8080)' AF_INET SOCK_STREAM)"
+    cloche create s --spec spec.json
+    wait_until 5 eval '[ "$(cloche logs s client)" = yes ]'
+    # back again after its end, and awaited again
+    kill -KILL "$(pid_of s python3)"
+    wait_until 10 child_is s server restarts 1
+    wait_until 10 child_is s server state running
+    cloche destroy s
+}
+
+@test "a socket that nobody listens at: the creation fails and nothing stays; a child that ends takes the question with it" {
+    socket_spec /tmp/never.sock 'import time; time.sleep(1000)'
+    jq '.cloche.children[0].ready_ms = 100' spec.json >never.json
+    run --separate-stderr cloche create --json s --spec never.json
+    expect_status 1
+    expect_error supervisor.gave_up
+    socket_spec /tmp/never.sock 'raise SystemExit(3)'
+    run --separate-stderr cloche create --json s --spec spec.json
+    expect_status 1
+    expect_error supervisor.gave_up
+    [ "$(cloche list --json)" = "[]" ]
+    for socket in relative tcp:0 tcp:70000 tcp: "/$(printf 'a%.0s' {1..107})"; do
+        socket_spec "$socket" ''
+        run --separate-stderr cloche create --json s --spec spec.json
+        expect_error spec.invalid
+    done
+    jq 'del(.cloche.children[0].ready_socket)' spec.json >none.json
+    run --separate-stderr cloche create --json s --spec none.json
+    expect_error spec.invalid
+}
+
+@test "destroyed while it waits for a socket" {
+    socket_spec /tmp/never.sock 'import time; time.sleep(1000)'
+    cloche create --json s --spec spec.json >/dev/null 2>&1 3>&- &
+    wait_until 5 status_is s starting
+    wait_until 5 eval '[ "$(cloche top --json s | jq ".processes | length")" -ge 4 ]'
+    cloche destroy s
+    wait || :
+    [ "$(cloche list --json)" = "[]" ]
+}
+
+@test "start_after: nobody before those that it waits for, and the other way round at the end" {
+    jq -n 'def c(id; after): {id: id, kind: "command", start_after: after, ready: "line",
+            args: ["sh", "-c", "trap \"exit 0\" TERM; echo >&3; while :; do sleep 0.05; done"]};
+        {ociVersion: "1.1.0", cloche: {children: [
+            c("c"; ["b", "a"]),
+            {id: "group", kind: "supervisor", children: [c("y"; ["x"]), c("x"; ["c"])]},
+            c("b"; ["a"]),
+            c("a"; [])]}}' >spec.json
+    cloche create s --spec spec.json
+    [ "$(info s '[.children[].id] | join(" ")')" = "a b c group group/x group/y" ]
+    cloche stop s
+    [ "$(cloche events --json s | jq -r 'select(.event == "child.exit").detail' | cut -d: -f1 | paste -sd' ')" = "group/y group/x c b a" ]
+    cloche destroy s
+    for after in '["c"]' '["none"]' '["a"]'; do
+        jq --argjson after "$after" '.cloche.children[3].start_after = $after' spec.json >bad.json
+        run --separate-stderr cloche create --json s --spec bad.json
+        expect_status 1
+        expect_error spec.invalid
+        [[ $stderr == *start_after* ]]
+    done
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "a nested supervisor that gives up is restarted by its own, and what it had inside is gone" {
     jq -n '{ociVersion: "1.1.0", cloche: {max_restarts: 1, children: [
         {id: "inner", kind: "supervisor", max_restarts: 0, children: [
