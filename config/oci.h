@@ -13,7 +13,7 @@ struct oci_reader {
 
     /* what this file says itself, as opposed to the layers below it */
     bool bundle; /* root.path and no cloche object: the file states everything */
-    bool mounts_given, namespaces_given, hostname_given, network_given, user_given;
+    bool root_given, mounts_given, namespaces_given, hostname_given, network_given, user_given;
     const char *root_path; /* as written */
     bool rootfs_given;     /* by the cloche object */
     bool memory_given, processes_given, quota_given, swap_given, open_files_given, file_size_given;

@@ -76,6 +76,14 @@ static void read_namespaces(struct json_reader *r, const struct json_at *at, con
             s->ns_path[e.type] = e.path;
         }
     }
+    /* what is there is the root: Cloche's own defaults for building one mean nothing */
+    if (s->ns_path[NS_MOUNT] != NULL) {
+        if (!oci_reader(r)->mounts_given)
+            s->mount_count = 0;
+        if (!oci_reader(r)->root_given)
+            s->rootfs_readonly = false;
+        s->masked_paths = s->readonly_paths = (struct strings){0};
+    }
 }
 
 static void read_uid_maps(struct json_reader *r, const struct json_at *at, const cJSON *value,

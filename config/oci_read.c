@@ -31,6 +31,7 @@ static void read_root(struct json_reader *r, const struct json_at *at, const cJS
     struct root_entry root = {0};
     json_object(r, at, value, &root, fields, COUNT_OF(fields), JSON_TOLERANT);
     struct spec *s = to;
+    o->root_given = true;
     s->rootfs_readonly = root.readonly;
     if (root.path != NULL)
         o->root_path = root.path;
@@ -170,6 +171,8 @@ static void settle_root(struct oci_reader *o)
     if (o->rootfs_given || o->root_path == NULL)
         return;
     const char *path = o->root_path;
+    if (s->ns_path[NS_MOUNT] != NULL && strcmp(path, "/") == 0)
+        return;
     struct json_at root = {NULL, "root", 0}, at = {&root, "path", 0};
     if (path[0] != '/') {
         if (o->bundle_dir == NULL) {

@@ -148,6 +148,33 @@ static void judge_id_maps(struct judge *j, const char *list, const struct spec_i
     }
 }
 
+/* Others live in a joined mount namespace: nothing is built there, and nothing is left out
+ * silently.
+ */
+static void judge_joined_mounts(struct judge *j)
+{
+    const struct spec *s = j->spec;
+    const struct {
+        const char *where;
+        bool given;
+    } building[] = {
+        {"root.path", s->rootfs != ROOTFS_HOST},
+        {"root.readonly", s->rootfs_readonly},
+        {"mounts", s->mount_count > 0},
+        {"process.terminal", s->terminal},
+        {"linux.devices", s->device_count > 0},
+        {"linux.maskedPaths", s->masked_paths.count > 0},
+        {"linux.readonlyPaths", s->readonly_paths.count > 0},
+        {"linux.rootfsPropagation", s->rootfs_propagation != 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(building); i++) {
+        if (building[i].given)
+            UNSUPPORTED(j, building[i].where,
+                        "nothing is mounted in a mount namespace joined by path: leave it out "
+                        "(root.path may be \"/\")");
+    }
+}
+
 static void judge_namespaces(struct judge *j)
 {
     const struct spec *s = j->spec;
@@ -158,6 +185,8 @@ static void judge_namespaces(struct judge *j)
     if (!s->ns_new[NS_MOUNT] && s->ns_path[NS_MOUNT] == NULL)
         UNSUPPORTED(j, "linux.namespaces",
                     "no \"mount\" namespace: a sandbox never changes the host's mounts");
+    if (s->ns_path[NS_MOUNT] != NULL)
+        judge_joined_mounts(j);
     bool offsets = s->time_offset_set[0] || s->time_offset_set[1];
     if (offsets && !s->ns_new[NS_TIME])
         WRONG(j, "linux.timeOffsets", "needs a new \"time\" namespace (linux.namespaces)");

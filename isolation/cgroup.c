@@ -386,8 +386,8 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
 }
 
 /* Groups of dead runs, in each hierarchy for itself. Every run stands in every slice, so the others
- * are only read when they hold more than the first one does after its sweep: 500 living runs are
- * listed once. */
+ * are only read when they do not hold as many as the first one does after its sweep: 500 living
+ * runs are listed once. Fewer, too: callers in several v1 groups may share the v2 slice. */
 static void sweep(const struct cgroup *g)
 {
     struct stat first, other;
@@ -397,7 +397,7 @@ static void sweep(const struct cgroup *g)
     if (fstat(g->dirs[0].slice_fd, &first) < 0)
         return;
     for (int i = 1; i < g->dir_count; i++) {
-        if (fstat(g->dirs[i].slice_fd, &other) == 0 && other.st_nlink > first.st_nlink)
+        if (fstat(g->dirs[i].slice_fd, &other) == 0 && other.st_nlink != first.st_nlink)
             cgroup_sweep_slice(&g->dirs[i]);
     }
 }

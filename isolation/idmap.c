@@ -5,12 +5,15 @@
  * that dies. */
 #include "base/io.h"
 #include "base/state.h"
+#include "base/syscalls.h"
 #include "isolation/plan.h"
 
 #include <fcntl.h>
 #include <pwd.h>
+#include <sched.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define BLOCK_SIZE  65536U
@@ -144,16 +147,87 @@ static int choose_own(struct idmap *m, const struct spec *spec, struct arena *a,
     return 0;
 }
 
-int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, struct arena *a,
-                 struct error *err)
+static int read_map(struct arena *a, pid_t pid, const char *file, struct spec_id_map **ret,
+                    size_t *ret_count, struct error *err)
+{
+    char path[48], text[16384];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    ssize_t n = io_read_file_at(AT_FDCWD, path, text, sizeof text);
+    char *at = n > 0 ? text : NULL;
+    while (at != NULL && *at != '\0') {
+        unsigned inside, outside, size;
+        int used = 0;
+        if (sscanf(at, " %u %u %u %n", &inside, &outside, &size, &used) != 3)
+            break;
+        map_add(a, ret, ret_count, inside, outside, size);
+        at += used;
+    }
+    if (at != NULL && *at == '\0' && *ret_count > 0)
+        return 0;
+    error_set(err, "ids.map", n < 0 ? errno : 0, "the user namespace to join has no id maps (%s)",
+              file);
+    return error_hint(err, "write them before anybody joins");
+}
+
+static _Noreturn void stay_in(int userns, int ready)
+{
+    /* in there somebody else may be root */
+    int failed = prctl(PR_SET_DUMPABLE, 0) < 0 || setns(userns, CLONE_NEWUSER) < 0 ? errno : 0;
+    if (write(ready, &failed, sizeof failed) < 0)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+/** The maps of a namespace can be read of a process in it only: one that lives for that moment. */
+static int choose_joined(struct idmap *m, const struct spec *spec, int userns, struct arena *a,
+                         struct error *err)
+{
+    int ready[2], failed = 0;
+    char path[48], groups[16];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return error_set(err, "ids.map", errno, "cannot look into the user namespace to join");
+    struct clone_args args = {.exit_signal = SIGCHLD};
+    pid_t pid = sys_clone3(&args);
+    if (pid == 0)
+        stay_in(userns, ready[1]);
+    int saved = errno;
+    close(ready[1]);
+    ssize_t got = pid < 0 ? -1 : read(ready[0], &failed, sizeof failed);
+    close(ready[0]);
+    int rc = 0;
+    if (got != (ssize_t)sizeof failed || failed != 0) {
+        error_set(err, "sandbox.namespace", pid < 0 ? saved : failed,
+                  "cannot join user namespace \"%s\"", spec->ns_path[NS_USER]);
+        error_path(err, spec->ns_path[NS_USER]);
+        rc = error_hint(err, "it takes root, or a user namespace that this user made");
+    } else if (read_map(a, pid, "uid_map", &m->uid, &m->uid_count, err) < 0 ||
+               read_map(a, pid, "gid_map", &m->gid, &m->gid_count, err) < 0) {
+        rc = -1;
+    }
+    snprintf(path, sizeof path, "/proc/%d/setgroups", (int)pid);
+    m->deny_setgroups = rc == 0 && io_read_file_at(AT_FDCWD, path, groups, sizeof groups) > 0 &&
+                        strncmp(groups, "deny", 4) == 0;
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+    }
+    m->joined = true;
+    if (rc == 0 && m->deny_setgroups && spec->additional_gid_count > 0) {
+        error_set(err, "ids.groups", 0, "the user namespace to join denies additional groups");
+        rc = error_hint(err, "leave process.user.additionalGids out");
+    }
+    return rc;
+}
+
+int idmap_choose(struct idmap *m, const struct spec *spec, int joined, bool privileged,
+                 struct arena *a, struct error *err)
 {
     m->lock_fd = -1;
-    if (!spec->ns_new[NS_USER]) {
-        m->setup_uid = 0;
-        m->setup_gid = 0;
-        return 0;
-    }
-    if (spec->uid_map_count != 0) {
+    if (joined >= 0) {
+        if (choose_joined(m, spec, joined, a, err) < 0)
+            return -1;
+    } else if (spec->uid_map_count != 0) {
         m->uid = spec->uid_maps;
         m->uid_count = spec->uid_map_count;
         m->gid = spec->gid_maps;
@@ -249,7 +323,7 @@ static int run_helper(const char *program, pid_t pid, const struct spec_id_map *
 
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err)
 {
-    if (m->uid_count == 0)
+    if (m->joined)
         return 0;
     if (m->by_helper) {
         if (run_helper("newuidmap", pid, m->uid, m->uid_count, err) < 0)

@@ -97,7 +97,8 @@ static int userns_of(const struct plan *p, const struct plan_mount *m, int own, 
         map.gid_count = m->spec->gid_map_count;
         return make_userns(&map, err);
     }
-    if (spec->uid_map_count != 0 || (m->owner_uid == spec->uid && m->owner_gid == spec->gid))
+    if (spec->uid_map_count != 0 || p->idmap.joined ||
+        (m->owner_uid == spec->uid && m->owner_gid == spec->gid))
         return own;
     map.uid_count = exchange(uid, p->idmap.uid, m->owner_uid, spec->uid);
     map.gid_count = exchange(gid, p->idmap.gid, m->owner_gid, spec->gid);

@@ -45,8 +45,6 @@ static _Noreturn void give_up(const struct plan *p, const struct message *failed
 
 static int take_identity(const struct idmap *m)
 {
-    if (m->uid_count == 0)
-        return 0;
     if (!m->deny_setgroups && syscall(SYS_setgroups, 0, NULL) < 0)
         return -1;
     /* the raw calls: libc's would also tell other threads, and there are none here */
@@ -81,18 +79,27 @@ static int wait_for(const struct plan *p, int type)
     }
 }
 
-static int build(const struct plan *p, struct message *failed)
+static int build(struct plan *p, struct message *failed)
 {
     const struct spec *spec = p->spec;
     if (setsid() < 0)
         return step_failed(failed, STEP_SESSION, NULL);
     wait_for(p, MESSAGE_GO);
-
+    if (p->late) {
+        if (namespaces_enter_late(p, failed) < 0)
+            return -1;
+        if (report(p, MESSAGE_LATE, 0, -1) < 0)
+            _exit(1);
+        wait_for(p, MESSAGE_GO);
+    }
     if (take_identity(&p->idmap) < 0)
         return step_failed(failed, STEP_SETUP_IDENTITY, NULL);
     /* after the last change of ids, which clears it; a parent that died before shows as the
      * socket's end */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    int tied = p->kill_fd < 0 ? prctl(PR_SET_PDEATHSIG, SIGKILL)
+                              /* it must live on, to end the others */
+                              : prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (tied < 0)
         return step_failed(failed, STEP_PARENT_DEATH, NULL);
     if (spec->ns_new[NS_UTS] && spec->hostname != NULL &&
         sethostname(spec->hostname, strlen(spec->hostname)) < 0)
@@ -158,6 +165,23 @@ pid_t init_start_program(const struct plan *p, int terminal, struct message *fai
     return pid;
 }
 
+/** Close everything but @keep, whose numbers may be -1. */
+static int close_others(const int *keep, size_t count)
+{
+    for (int from = 0;;) {
+        int next = -1;
+        for (size_t i = 0; i < count; i++) {
+            if (keep[i] >= from && (next < 0 || keep[i] < next))
+                next = keep[i];
+        }
+        if (next < 0)
+            return sys_close_range((unsigned)from, ~0U, 0);
+        if (next > from && sys_close_range((unsigned)from, (unsigned)next - 1, 0) < 0)
+            return -1;
+        from = next + 1;
+    }
+}
+
 /** From here on init only signals and reaps. */
 int init_drop_capabilities(void)
 {
@@ -165,6 +189,13 @@ int init_drop_capabilities(void)
     struct __user_cap_data_struct data[2] = {
         {.effective = 1U << CAP_KILL, .permitted = 1U << CAP_KILL}};
     return (int)syscall(SYS_capset, &header, data);
+}
+
+/** The end of PID 1 ends the rest, by the kernel; of another init, by the control group. */
+static _Noreturn void end(const struct plan *p, int status)
+{
+    namespaces_end_tree(p);
+    _exit(status);
 }
 
 static _Noreturn void serve(const struct plan *p, pid_t program, int child_events)
@@ -179,7 +210,7 @@ static _Noreturn void serve(const struct plan *p, pid_t program, int child_event
                 struct message m = {
                     .type = MESSAGE_EXITED, .value = status, .time_ns = plan_now_ns()};
                 message_send(p->control, &m, -1);
-                _exit(0); /* the kernel ends whatever is left inside */
+                end(p, 0);
             }
         }
         if (poll(fds, 2, -1) < 0)
@@ -190,7 +221,7 @@ static _Noreturn void serve(const struct plan *p, pid_t program, int child_event
         if (fds[0].revents != 0) {
             struct message m;
             if (message_receive(p->control, &m, NULL, 0) <= 0)
-                _exit(1);
+                end(p, 1);
             if (m.type == MESSAGE_SIGNAL)
                 kill(program, m.value);
         }
@@ -229,7 +260,7 @@ _Noreturn void init_main(struct plan *p)
         _exit(1);
     p->fallbacks = (unsigned)wait_for(p, MESSAGE_START);
     /* a cgroup namespace shows the groups that its maker was in: made again after joining v1's */
-    if ((p->clone_flags & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) < 0) {
+    if (((p->clone_flags | p->late_flags) & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) < 0) {
         step_failed(&failed, STEP_CGROUP_JOIN, NULL);
         give_up(p, &failed);
     }
@@ -246,15 +277,8 @@ _Noreturn void init_main(struct plan *p)
     /* nothing of the host stays open here but the way up */
     if (terminal >= 0)
         close(terminal);
-    int keep[2] = {p->control, child_events};
-    if (keep[0] > keep[1]) {
-        keep[0] = child_events;
-        keep[1] = p->control;
-    }
-    if ((keep[0] > 0 && sys_close_range(0, (unsigned)keep[0] - 1, 0) < 0) ||
-        (keep[1] > keep[0] + 1 &&
-         sys_close_range((unsigned)keep[0] + 1, (unsigned)keep[1] - 1, 0) < 0) ||
-        sys_close_range((unsigned)keep[1] + 1, ~0U, 0) < 0 || init_drop_capabilities() < 0) {
+    const int keep[] = {p->control, child_events, p->kill_fd};
+    if (close_others(keep, sizeof keep / sizeof *keep) < 0 || init_drop_capabilities() < 0) {
         step_failed(&failed, STEP_CLOSE, NULL);
         give_up(p, &failed);
     }

@@ -251,6 +251,20 @@ static int do_overlay(struct builder *b, const struct plan_mount *m)
     return attach_at(b, overlay, m->target, true);
 }
 
+void mount_prepare(struct plan *p, const char *type)
+{
+    bool proc = strcmp(type, "proc") == 0;
+    for (size_t i = 0; i < p->mount_count; i++) {
+        struct plan_mount *m = &p->mounts[i];
+        const struct spec_mount *s = m->spec;
+        if (m->op == OP_FS && m->fd < 0 && strcmp(s->type, type) == 0)
+            m->fd = make_fs(type, type, &s->data, s->attr_set | s->attr_set_recursive);
+    }
+    if (proc && p->spec->sysctl_count > 0)
+        p->proc_fd =
+            make_fs(type, type, NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
 static int do_fs(struct builder *b, const struct plan_mount *m)
 {
     const struct spec_mount *s = m->spec;
@@ -265,6 +279,8 @@ static int do_fs(struct builder *b, const struct plan_mount *m)
         if (lower < 0)
             return step_failed(b->failed, STEP_COPY_UP, m->target);
         fs = make_overlay(b, lower, attributes);
+    } else if (m->fd >= 0) {
+        fs = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
     } else {
         fs = make_fs(cgroup ? "cgroup2" : s->type, s->source != NULL ? s->source : s->type,
                      cgroup ? NULL : &s->data, attributes);
@@ -357,7 +373,9 @@ static int set_sysctls(const struct builder *b)
     if (spec->sysctl_count == 0)
         return 0;
     _cleanup_close_ int proc =
-        make_fs("proc", "proc", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        b->plan->proc_fd >= 0 ? fcntl(b->plan->proc_fd, F_DUPFD_CLOEXEC, 0)
+                              : make_fs("proc", "proc", NULL,
+                                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (proc < 0)
         return step_failed(b->failed, STEP_SYSCTL, "(procfs)");
     for (size_t i = 0; i < spec->sysctl_count; i++) {
@@ -456,6 +474,8 @@ int mount_build(const struct plan *p, struct message *failed)
     const struct spec *spec = p->spec;
     struct mount_attr private = {.propagation = MS_PRIVATE};
     umask(0);
+    if (p->ns_fds[NS_MOUNT] >= 0) /* others live in it: nothing is mounted */
+        return set_sysctls(&b);
     if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0)
         return step_failed(failed, STEP_PROPAGATION, NULL);
     if (make_staging(&b) < 0 || make_root(&b) < 0)

@@ -17,6 +17,7 @@
 #include "isolation/sandbox.h"
 #include "isolation/seccomp.h"
 
+#include <linux/sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,9 @@
 enum step {
     STEP_NONE,
     STEP_CGROUP_JOIN,
+    STEP_JOIN,
+    STEP_CLONE,
+    STEP_OOM_SCORE,
     STEP_PARENT_DEATH,
     STEP_SESSION,
     STEP_SETUP_IDENTITY,
@@ -106,6 +110,7 @@ struct idmap {
     uid_t setup_uid; /* who init is inside while it builds */
     gid_t setup_gid;
     int lock_fd; /* holds the block of ids, -1 */
+    bool joined; /* the maps are those of a namespace that was there before */
 };
 
 #define PLAN_JOIN_MAX 8
@@ -119,6 +124,12 @@ struct plan {
     uint64_t clone_flags;
 
     int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
+    bool joins;           /* any of them */
+    /* init is in a PID namespace that it joined: it makes the others itself, after the clone */
+    bool late;
+    uint64_t late_flags;
+    int kill_fd; /* then: cgroup.kill, since its end is not the end of the tree; -1 */
+    int proc_fd; /* then: a procfs of that namespace, for sysctls; -1 */
 
     struct idmap idmap;
 
@@ -167,6 +178,8 @@ enum message_type {
     MESSAGE_STARTED,   /* value: pid inside */
     MESSAGE_EXITED,    /* value: wait status */
     MESSAGE_SYNC_TIME, /* init has its time namespace: write the offsets */
+    MESSAGE_CLONED,    /* of the doorstep: value: pid of init; with its pidfd */
+    MESSAGE_LATE,      /* init has made its late namespaces: write the id maps */
     /* of serving sandboxes, down */
     MESSAGE_FILE,        /* up: with the file that was asked for, instead of STARTED */
     MESSAGE_SPAWN,       /* child: number; with a memfd (spawn.h), the streams, a readiness fd */
@@ -203,6 +216,25 @@ int rootfs_plan(struct plan *p, struct error *err);
 int rootfs_map_ids(struct plan *p, pid_t init, struct error *err);
 void rootfs_close(struct plan *p);
 
+/** namespaces.c, parent: open what is to be joined, choose what is to be made. */
+int namespaces_plan(struct plan *p, struct error *err);
+/** Once there is a control group (@group: its v2 directory or -1): by it a tree ends that has no
+ * PID namespace of its own. */
+int namespaces_bind_tree(struct plan *p, int group, struct error *err);
+void namespaces_end_tree(const struct plan *p);
+/** clone3(2) with @args; where namespaces are joined, by way of a doorstep, whose pid is returned:
+ * namespaces_cloned() then hears of init. 0 in init. */
+pid_t namespaces_clone(struct plan *p, struct clone_args *args);
+int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,
+                      struct error *err);
+int namespaces_clone_failed(const struct plan *p, int errnum, struct error *err);
+/** In init. */
+int namespaces_enter_late(struct plan *p, struct message *failed);
+
+/** mount.c, doorstep and init: make the file systems of @type that the plan names, detached, while
+ * this process may. What cannot be made is tried again, and reported, by mount_build(). */
+void mount_prepare(struct plan *p, const char *type);
+
 /** mount.c, init: build the tree and pivot. 0, or -1 with the failure in @failed. */
 int mount_build(const struct plan *p, struct message *failed);
 /** mount.c, PID 1 of a child: a procfs of its own, in a mount namespace of its own. */
@@ -214,8 +246,8 @@ int device_populate(const struct plan *p, int dev_fd, struct message *failed);
 int device_plan(struct plan *p, struct error *err);
 
 /** idmap.c, parent. */
-int idmap_choose(struct idmap *m, const struct spec *spec, bool privileged, struct arena *a,
-                 struct error *err);
+int idmap_choose(struct idmap *m, const struct spec *spec, int joined, bool privileged,
+                 struct arena *a, struct error *err);
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
 bool idmap_has_gid(const struct idmap *m, uint32_t gid);
 void idmap_release(struct idmap *m);

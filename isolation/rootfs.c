@@ -138,7 +138,7 @@ static int add_tree(struct plan *p, enum plan_op op, const struct spec_mount *s,
     /* volumes keep their owners; a read-only one that cannot be mapped still serves what all may
      * read */
     bool system = s->optional || s->attr_set == SYSTEM_ATTRIBUTES;
-    m->idmap = detached && p->spec->ns_new[NS_USER] && !system;
+    m->idmap = detached && !system;
     m->idmap_needed = m->idmap && ((s->attr_set & MOUNT_ATTR_RDONLY) == 0 || s->idmap);
     return 0;
 }
@@ -274,7 +274,7 @@ static int plan_directory_root(struct plan *p, struct error *err)
         return error_hint(err, "fill it, or use --rootfs empty with -v for an empty root");
     }
     p->root_fd = TAKE_FD(fd);
-    p->root_idmap = detached && p->spec->ns_new[NS_USER];
+    p->root_idmap = detached;
     return 0;
 }
 
@@ -282,6 +282,8 @@ int rootfs_plan(struct plan *p, struct error *err)
 {
     const struct spec *spec = p->spec;
     p->root_fd = -1;
+    if (p->ns_fds[NS_MOUNT] >= 0) /* what is there is the root */
+        return 0;
     if (spec->rootfs == ROOTFS_DIR && plan_directory_root(p, err) < 0)
         return -1;
     if (spec->rootfs == ROOTFS_HOST && plan_host_root(p, err) < 0)

@@ -15,20 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static const struct {
-    uint64_t flag;
-    const char *file, *name;
-} namespaces[NS_COUNT] = {
-    [NS_USER] = {CLONE_NEWUSER, "user", "user"},
-    [NS_PID] = {CLONE_NEWPID, "pid", "pid"},
-    [NS_MOUNT] = {CLONE_NEWNS, "mnt", "mount"},
-    [NS_IPC] = {CLONE_NEWIPC, "ipc", "ipc"},
-    [NS_UTS] = {CLONE_NEWUTS, "uts", "uts"},
-    [NS_NETWORK] = {CLONE_NEWNET, "net", "network"},
-    [NS_CGROUP] = {CLONE_NEWCGROUP, "cgroup", "cgroup"},
-    [NS_TIME] = {0x80, "time", "time"},
-};
-
 /** Whether the kernel lets this process clone host mounts and map foreign ids. Not to know is an
  * error: root's own id would become the program's. */
 static int find_privileges(struct plan *p, struct error *err)
@@ -41,40 +27,6 @@ static int find_privileges(struct plan *p, struct error *err)
     cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
     cap_free(own);
     p->privileged = admin == CAP_SET && setuid_cap == CAP_SET;
-    return 0;
-}
-
-static int plan_namespaces(struct plan *p, struct error *err)
-{
-    const struct spec *spec = p->spec;
-    static const enum spec_namespace required[] = {NS_USER, NS_PID, NS_MOUNT};
-    for (int i = 0; i < NS_COUNT; i++)
-        p->ns_fds[i] = -1;
-    for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
-        const char *name = namespaces[required[i]].name;
-        if (!spec->ns_new[required[i]] || spec->ns_path[required[i]] != NULL) {
-            error_set(err, "sandbox.namespace", 0, "a sandbox cannot share or join a %s namespace",
-                      name);
-            return error_hint(err, "list {\"type\":\"%s\"} without a path in linux.namespaces",
-                              name);
-        }
-    }
-    for (int i = 0; i < NS_COUNT; i++) {
-        if (spec->ns_path[i] == NULL) {
-            /* init makes the time namespace itself, for its children. A cgroup namespace is new
-             * even where a spec shares it (runc writes such specs on v1 hosts): the host's groups
-             * concern nobody inside, and a cgroup mount is only to be had in one's own. */
-            if ((spec->ns_new[i] || i == NS_CGROUP) && i != NS_TIME)
-                p->clone_flags |= namespaces[i].flag;
-            continue;
-        }
-        p->ns_fds[i] = open(spec->ns_path[i], O_RDONLY | O_CLOEXEC);
-        if (p->ns_fds[i] < 0) {
-            error_set(err, "sandbox.namespace", errno, "cannot open %s namespace \"%s\"",
-                      namespaces[i].name, spec->ns_path[i]);
-            return error_path(err, spec->ns_path[i]);
-        }
-    }
     return 0;
 }
 
@@ -131,8 +83,8 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
         return error_hint(err, "give one after --, or process.args in the spec");
     }
     p->path_env = path_of(spec);
-    if (find_privileges(p, err) < 0 || plan_namespaces(p, err) < 0 ||
-        idmap_choose(&p->idmap, spec, p->privileged, p->arena, err) < 0 ||
+    if (find_privileges(p, err) < 0 || namespaces_plan(p, err) < 0 ||
+        idmap_choose(&p->idmap, spec, p->ns_fds[NS_USER], p->privileged, p->arena, err) < 0 ||
         caps_plan_make(&p->caps, spec, err) < 0 ||
         landlock_plan_make(&p->landlock, spec, p->arena, err) < 0 || rootfs_plan(p, err) < 0 ||
         seccomp_filter_get(&p->filter, spec, err) < 0)
@@ -144,44 +96,15 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
                  __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED));
         id = name;
     }
-    return cgroup_begin(&s->cgroup, id, spec, spec->enforce_required, err);
-}
-
-/** Visit the namespaces that are joined by path, so that the clone inherits them. */
-static int visit(const struct plan *p, int *own, struct error *err)
-{
-    for (int i = 0; i < NS_COUNT; i++)
-        own[i] = -1;
-    for (int i = 0; i < NS_COUNT; i++) {
-        if (p->ns_fds[i] < 0)
-            continue;
-        char path[48];
-        snprintf(path, sizeof path, "/proc/thread-self/ns/%s", namespaces[i].file);
-        own[i] = open(path, O_RDONLY | O_CLOEXEC);
-        if (own[i] < 0 || setns(p->ns_fds[i], (int)namespaces[i].flag) < 0) {
-            error_set(err, "sandbox.namespace", errno, "cannot join %s namespace \"%s\"",
-                      namespaces[i].name, p->spec->ns_path[i]);
-            return error_hint(err, "joining needs root, and a namespace of that type");
-        }
-    }
-    return 0;
-}
-
-static void come_back(const int *own)
-{
-    for (int i = 0; i < NS_COUNT; i++) {
-        if (own[i] < 0)
-            continue;
-        if (setns(own[i], (int)namespaces[i].flag) < 0)
-            abort(); /* a caller left in a foreign namespace would go on with wrong eyes */
-        close(own[i]);
-    }
+    if (cgroup_begin(&s->cgroup, id, spec, spec->enforce_required, err) < 0)
+        return -1;
+    return namespaces_bind_tree(p, cgroup_v2_fd(s->cgroup), err);
 }
 
 static int clone_init(struct sandbox *s, struct error *err)
 {
     struct plan *p = &s->plan;
-    int ends[2], own[NS_COUNT];
+    int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return error_set(err, "sandbox.clone", errno, "cannot make the control socket");
     s->control = ends[0];
@@ -198,25 +121,19 @@ static int clone_init(struct sandbox *s, struct error *err)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t pid = visit(p, own, err) < 0 ? -2 : sys_clone3(&args);
+    pid_t pid = namespaces_clone(p, &args);
     int saved = errno;
     if (pid == 0) {
         close(ends[0]);
         init_main(p);
     }
-    come_back(own);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
     p->control = -1;
-    if (pid == -2)
-        return -1;
-    if (pid < 0) {
-        error_set(err, "sandbox.clone", saved, "cannot make the namespaces of the sandbox");
-        return error_hint(
-            err, saved == EPERM || saved == EACCES
-                     ? "user namespaces may be switched off here: cloche doctor names the setting"
-                     : "a limit of this machine may be reached: cloche doctor shows them");
-    }
+    if (pid < 0)
+        return namespaces_clone_failed(p, saved, err);
+    if (p->joins)
+        return namespaces_cloned(p, s->control, pid, &s->pid, &s->pidfd, err);
     s->pid = pid;
     s->pidfd = pidfd;
     return 0;
@@ -288,6 +205,8 @@ static int equip(struct sandbox *s, const char *id, struct error *err)
 {
     struct plan *p = &s->plan;
     const struct spec *spec = s->spec;
+    if (p->late && (send_message(s, MESSAGE_GO, 0, err) < 0 || expect(s, MESSAGE_LATE, err) < 0))
+        return -1;
     if (idmap_write(&p->idmap, s->pid, err) < 0)
         return -1;
     if (needs_map(p) && rootfs_map_ids(p, s->pid, err) < 0)
@@ -298,7 +217,7 @@ static int equip(struct sandbox *s, const char *id, struct error *err)
         if (net_bridge_attach(spec, s->pid, id != NULL ? id : name, err) < 0)
             return -1;
     }
-    if (spec->oom_score_adj_set) {
+    if (spec->oom_score_adj_set && !p->joins) {
         char text[16];
         snprintf(text, sizeof text, "%d", spec->oom_score_adj);
         if (write_proc(s->pid, "oom_score_adj", text) < 0) {
@@ -336,7 +255,8 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->spec = s->plan.spec = spec;
     s->plan.quiet = quiet;
     s->plan.arena = arena_new();
-    s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = -1;
+    s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = s->plan.kill_fd = s->plan.proc_fd =
+        -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
@@ -458,6 +378,7 @@ void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail)
     }
     if (!s->reaped && s->pidfd >= 0)
         sys_pidfd_send_signal(s->pidfd, SIGKILL);
+    namespaces_end_tree(&s->plan);
 }
 
 int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err)
@@ -481,7 +402,7 @@ void sandbox_free(struct sandbox *s)
         return;
     if (s->pid > 0 && !s->reaped) {
         sys_pidfd_send_signal(s->pidfd, SIGKILL);
-        waitpid(s->pid, NULL, __WALL);
+        waitpid(s->pid, NULL, __WALL); /* the rest of its tree goes with its group */
     }
     if (s->free_children != NULL)
         s->free_children(s);
@@ -494,6 +415,7 @@ void sandbox_free(struct sandbox *s)
         cleanup_close(&fds[i]);
     for (int i = 0; i < NS_COUNT; i++)
         cleanup_close(&s->plan.ns_fds[i]);
+    cleanup_close(&s->plan.kill_fd);
     if (s->cgroup != NULL) {
         struct error err = ERROR_INIT;
         if (cgroup_remove(s->cgroup, &err) < 0)

@@ -14,6 +14,11 @@ static const struct {
 } steps[STEP_COUNT] = {
     [STEP_CGROUP_JOIN] = {"cgroup.join", "cannot enter the cgroup of the sandbox",
                           "cloche doctor shows what this user may do"},
+    [STEP_JOIN] = {"sandbox.namespace", "cannot join the user namespace", ""},
+    [STEP_CLONE] = {"sandbox.clone", "cannot make the namespaces of the sandbox",
+                    "a limit of this machine may be reached: cloche doctor shows them"},
+    [STEP_OOM_SCORE] = {"sandbox.oom_score", "cannot set oom_score_adj",
+                        "a lower score than one's own needs CAP_SYS_RESOURCE"},
     [STEP_PARENT_DEATH] = {"sandbox.setup", "cannot tie the sandbox to its parent", ""},
     [STEP_SESSION] = {"sandbox.setup", "cannot start a session", ""},
     [STEP_SETUP_IDENTITY] = {"ids.identity", "cannot take the inner identity for building", ""},

@@ -44,3 +44,19 @@ walk() {
     expect_status 1
     [[ $output = "without a fault: status 125, "* ]]
 }
+
+@test "a launch that joins namespaces" {
+    need_root
+    unshare --fork --kill-child=KILL --net --uts sh -c 'echo ready; exec sleep 1000' >held 3>&- &
+    keeper=$!
+    wait_until 10 grep -q ready held
+    holder=$(pgrep -P $keeper)
+    jq -n --arg ns "/proc/$holder/ns" '{linux: {namespaces: [{type: "user"}, {type: "mount"}, {type: "ipc"}, {type: "cgroup"},
+        {type: "pid"}, {type: "network", path: ($ns + "/net")}, {type: "uts", path: ($ns + "/uts")}]}}' >spec.json
+    cloche run --profile student --spec spec.json -- true # a first run of the complete program fills the filter's cache
+    status=0
+    WALK_ROLES="doorstep init program" INJECT_DOORSTEP=1 walk --spec "$WORK/spec.json" -u 0 || status=$?
+    kill -KILL $keeper $holder
+    wait $keeper || :
+    [ "$status" -eq 0 ]
+}

@@ -5,7 +5,8 @@
  *
  * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
  * its first child, up to where that makes the program; `program` the first child of that, up to its
- * exec. strace(1) counts for each process
+ * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c), and
+ * init is what that one makes. strace(1) counts for each process
  * anew and cannot tell them apart, and so would only ever reach the first of them. The call is not
  * made; it returns the errno. Exits as the command does, 128+N for a signal. */
 #include <errno.h>
@@ -24,8 +25,8 @@
 #define CALLS 1024
 #define TASKS 256
 
-enum role { PARENT, INIT, PROGRAM, OTHER, ROLES, UNKNOWN };
-static const char *const role_names[ROLES] = {"parent", "init", "program", "other"};
+enum role { PARENT, DOORSTEP, INIT, PROGRAM, OTHER, ROLES, UNKNOWN };
+static const char *const role_names[ROLES] = {"parent", "doorstep", "init", "program", "other"};
 
 struct task {
     pid_t pid;
@@ -61,7 +62,11 @@ static struct task *task_of(pid_t pid)
 
 static enum role role_of_child(enum role parent)
 {
-    enum role child = parent == PARENT ? INIT : parent == INIT ? PROGRAM : OTHER;
+    enum role first = getenv("INJECT_DOORSTEP") != NULL ? DOORSTEP : INIT;
+    enum role child = parent == PARENT     ? first
+                      : parent == DOORSTEP ? INIT
+                      : parent == INIT     ? PROGRAM
+                                           : OTHER;
     if (child != OTHER && seen_role[child])
         child = OTHER;
     seen_role[child] = true;
