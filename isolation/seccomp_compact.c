@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OFFSET_NR = 0, OFFSET_ARCH = 4, OFFSET_ARGS = 16, REACH = 250 };
+enum { OFFSET_NR = 0, OFFSET_ARCH = 4, REACH = 250 };
 
 /* Where control goes: a decision, or an instruction (of the input, or placed in the output). */
 struct target {
@@ -57,15 +57,43 @@ static uint32_t put(struct writer *w, struct sock_filter instruction)
     return w->height++;
 }
 
+static bool returns(const struct writer *w, uint32_t at, uint32_t value)
+{
+    return w->code[at].code == (BPF_RET | BPF_K) && w->code[at].k == value;
+}
+
 static struct target put_return(struct writer *w, uint32_t value)
 {
     for (uint32_t back = 0; back < REACH && back < w->height; back++) {
-        uint32_t at = w->height - 1 - back;
-        if (w->code[at].code == (BPF_RET | BPF_K) && w->code[at].k == value)
-            return (struct target){false, at};
+        if (returns(w, w->height - 1 - back, value))
+            return (struct target){false, w->height - 1 - back};
     }
     struct sock_filter ret = BPF_STMT(BPF_RET | BPF_K, value);
     return (struct target){false, put(w, ret)};
+}
+
+/* Whether control that comes to @at does what @to says. */
+static bool leads(const struct writer *w, uint32_t at, struct target to)
+{
+    return to.is_return ? returns(w, at, to.value) : at == to.value;
+}
+
+/* Where the same instruction with the same ways on is placed already: many calls have their
+ * arguments judged alike. @next: the way on of what does not branch. */
+static bool find_same(const struct writer *w, const struct sock_filter *i, struct target next,
+                      const struct target *no, uint32_t *ret)
+{
+    for (uint32_t at = 1; at < w->height; at++) {
+        const struct sock_filter *c = &w->code[at];
+        if (c->code != i->code || c->k != i->k || c->jt >= at || c->jf >= at)
+            continue;
+        if (no == NULL ? leads(w, at - 1, next)
+                       : leads(w, at - 1 - c->jt, next) && leads(w, at - 1 - c->jf, *no)) {
+            *ret = at;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A placed instruction that does what @to does and is within reach of the next few written. */
@@ -121,6 +149,13 @@ static bool is_branch(const struct sock_filter *i)
     return BPF_CLASS(i->code) == BPF_JMP && BPF_OP(i->code) != BPF_JA && BPF_SRC(i->code) == BPF_K;
 }
 
+/* libseccomp looks at the upper half of a masked argument, although nothing of it is asked for. */
+static bool is_masked_out(const struct pass *p, size_t pc)
+{
+    return pc + 1 < p->count && p->in[pc + 1].code == (BPF_ALU | BPF_AND | BPF_K) &&
+           p->in[pc + 1].k == 0;
+}
+
 /* Follow the input from @pc for syscall @nr as long as every step is known beforehand. @known: the
  * accumulator holds *@a; otherwise it came from an argument. */
 static struct target follow(struct pass *p, size_t pc, uint32_t nr, bool known, uint32_t a)
@@ -134,11 +169,16 @@ static struct target follow(struct pass *p, size_t pc, uint32_t nr, bool known, 
             pc += (size_t)i->k + 1;
             continue;
         case BPF_LD | BPF_W | BPF_ABS:
-            if (i->k >= OFFSET_ARGS || (i->k != OFFSET_NR && i->k != OFFSET_ARCH))
-                return (struct target){false, (uint32_t)pc};
-            a = i->k == OFFSET_NR ? nr : p->arch;
             known = true;
-            pc++;
+            if (i->k == OFFSET_NR || i->k == OFFSET_ARCH) {
+                a = i->k == OFFSET_NR ? nr : p->arch;
+                pc++;
+            } else if (is_masked_out(p, pc)) {
+                a = 0;
+                pc += 2;
+            } else {
+                return (struct target){false, (uint32_t)pc};
+            }
             continue;
         case BPF_ALU | BPF_AND | BPF_K:
             if (!known)
@@ -193,10 +233,14 @@ static struct target write_block(struct pass *p, uint32_t start, uint32_t nr)
         if (is_branch(i)) {
             struct target yes = place(p, follow(p, pc + 1 + i->jt, nr, false, 0));
             struct target no = place(p, follow(p, pc + 1 + i->jf, nr, false, 0));
-            p->placed[pc] = put_branch(p->w, i->code, i->k, yes, no);
+            if (!find_same(p->w, i, yes, &no, &p->placed[pc]))
+                p->placed[pc] = put_branch(p->w, i->code, i->k, yes, no);
         } else {
-            put_fallthrough(p->w, place(p, follow(p, pc + 1, nr, false, 0)));
-            p->placed[pc] = put(p->w, *i);
+            struct target next = place(p, follow(p, pc + 1, nr, false, 0));
+            if (!find_same(p->w, i, next, NULL, &p->placed[pc])) {
+                put_fallthrough(p->w, next);
+                p->placed[pc] = put(p->w, *i);
+            }
         }
     }
     return (struct target){false, p->placed[start]};
