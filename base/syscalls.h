@@ -100,6 +100,50 @@ static inline int sys_mount_setattr(int dirfd, const char *path, unsigned flags,
     return (int)syscall(SYS_mount_setattr, dirfd, path, flags, attr, sizeof *attr);
 }
 
+/* statmount(2) and the mount ids it goes by, Linux 6.8: one mount's lines of mountinfo without the
+ * others'. musl has no statx(2). */
+#define SYS_STATMOUNT_NR          457
+#define SYS_STATX_MNT_ID_UNIQUE   0x4000U
+#define SYS_STATX_ATTR_MOUNT_ROOT 0x2000U
+#define SYS_STATMOUNT_SB_BASIC    0x1U
+#define SYS_STATMOUNT_MNT_ROOT    0x8U
+
+struct sys_statx {
+    uint32_t mask, blksize;
+    uint64_t attributes, other[16], mnt_id, rest[13];
+};
+
+static inline int sys_statx(int dirfd, const char *path, int flags, unsigned mask,
+                            struct sys_statx *ret)
+{
+    return (int)syscall(SYS_statx, dirfd, path, flags, mask, ret);
+}
+
+struct sys_mnt_id_req {
+    uint32_t size, spare;
+    uint64_t mnt_id, param;
+};
+
+struct sys_statmount {
+    uint32_t size, mnt_opts;
+    uint64_t mask; /* what was filled in */
+    uint32_t sb_dev_major, sb_dev_minor;
+    uint64_t sb_magic;
+    uint32_t sb_flags, fs_type;
+    uint64_t mnt_id, mnt_parent_id;
+    uint32_t mnt_id_old, mnt_parent_id_old;
+    uint64_t mnt_attr, mnt_propagation, mnt_peer_group, mnt_master, propagate_from;
+    uint32_t mnt_root, mnt_point; /* offsets in @str */
+    uint64_t rest[50];
+    char str[512];
+};
+
+static inline int sys_statmount(uint64_t mnt_id, uint64_t mask, struct sys_statmount *ret)
+{
+    const struct sys_mnt_id_req request = {24, 0, mnt_id, mask};
+    return (int)syscall(SYS_STATMOUNT_NR, &request, ret, sizeof *ret, 0);
+}
+
 static inline int sys_pivot_root(const char *new_root, const char *put_old)
 {
     return (int)syscall(SYS_pivot_root, new_root, put_old);

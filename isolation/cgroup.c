@@ -326,6 +326,8 @@ static unsigned on_v2(const struct cgroup_layout *l)
 static int build_v1(struct cgroup *g, unsigned want, bool required, struct error *err)
 {
     unsigned use = on_v1(&g->layout, want), done = 0;
+    if (use != 0 && cgroup_layout_complete(&g->layout, err) < 0)
+        return -1;
     for (int c = 0; c < CTL_COUNT; c++) {
         unsigned bit = CTL_BIT(c);
         if (!(use & bit) || (done & bit))
@@ -372,7 +374,7 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
         return error_set(err, "cgroup.limit", ENOMEM, "cannot make a control group");
     }
     unsigned want = cgroup_wanted(r);
-    bool built = cgroup_layout_read(&g->layout, err) == 0;
+    bool built = cgroup_layout_begin(&g->layout, err) == 0;
     g->has_layout = built;
     built = built && add_unified(g, &g->layout, want & on_v2(&g->layout), on_v2(&g->layout), chosen,
                                  required, err) == 0;

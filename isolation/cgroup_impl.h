@@ -75,10 +75,16 @@ struct cgroup_layout {
     const char *own_v1[CTL_COUNT]; /* the caller's group where v1 has the controller, else NULL */
     const char *own_v2;            /* NULL: no v2 tree */
     char *cgroup_text, *mountinfo_text;
+    char usual_root[256]; /* what mounts[0] points to while mountinfo_text is NULL */
 };
 
 /** Read both files. cgroup.unreadable. */
 int cgroup_layout_read(struct cgroup_layout *l, struct error *err);
+/** The first half of it, for a start that must not wait for mountinfo: own groups, and the v2 mount
+ * alone when it is at a usual place. Otherwise the whole. */
+int cgroup_layout_begin(struct cgroup_layout *l, struct error *err);
+/** The other half, unless it is there. */
+int cgroup_layout_complete(struct cgroup_layout *l, struct error *err);
 void cgroup_layout_done(struct cgroup_layout *l);
 #define _cleanup_layout_ __attribute__((cleanup(cgroup_layout_done)))
 

@@ -2,9 +2,11 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/syscalls.h"
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -179,15 +181,57 @@ static int read_proc(const char *path, char **ret, struct error *err)
     return error_path(err, path);
 }
 
-int cgroup_layout_read(struct cgroup_layout *l, struct error *err)
+/* What mountinfo says of the v2 mount at a usual place, from a kernel that tells of one mount. */
+static bool find_usual_v2(struct cgroup_layout *l)
+{
+    static const char *const points[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        struct sys_statx st;
+        struct sys_statmount m;
+        if (sys_statx(AT_FDCWD, points[i], AT_SYMLINK_NOFOLLOW, SYS_STATX_MNT_ID_UNIQUE, &st) < 0 ||
+            (st.mask & SYS_STATX_MNT_ID_UNIQUE) == 0 ||
+            (st.attributes & SYS_STATX_ATTR_MOUNT_ROOT) == 0 ||
+            sys_statmount(st.mnt_id, SYS_STATMOUNT_SB_BASIC | SYS_STATMOUNT_MNT_ROOT, &m) < 0)
+            continue;
+        const uint64_t both = SYS_STATMOUNT_SB_BASIC | SYS_STATMOUNT_MNT_ROOT;
+        size_t len = (m.mask & both) == both && m.mnt_root < sizeof m.str
+                         ? strnlen(m.str + m.mnt_root, sizeof m.str - m.mnt_root)
+                         : 0;
+        if (m.sb_magic != CGROUP2_SUPER_MAGIC || len == 0 || len >= sizeof l->usual_root)
+            continue;
+        memcpy(l->usual_root, m.str + m.mnt_root, len);
+        l->mounts[0] = (struct cgroup_mount){.version = 2,
+                                             .dev = makedev(m.sb_dev_major, m.sb_dev_minor),
+                                             .root = l->usual_root,
+                                             .point = points[i]};
+        l->mount_count = 1;
+        return *l->usual_root == '/';
+    }
+    return false;
+}
+
+int cgroup_layout_begin(struct cgroup_layout *l, struct error *err)
 {
     memset(l, 0, sizeof *l);
-    if (read_proc("/proc/self/cgroup", &l->cgroup_text, err) < 0 ||
-        read_proc("/proc/self/mountinfo", &l->mountinfo_text, err) < 0)
+    if (read_proc("/proc/self/cgroup", &l->cgroup_text, err) < 0)
         return -1;
     cgroup_parse_self(l, l->cgroup_text);
+    return find_usual_v2(l) ? 0 : cgroup_layout_complete(l, err);
+}
+
+int cgroup_layout_complete(struct cgroup_layout *l, struct error *err)
+{
+    if (l->mountinfo_text != NULL)
+        return 0;
+    if (read_proc("/proc/self/mountinfo", &l->mountinfo_text, err) < 0)
+        return -1;
     cgroup_parse_mountinfo(l, l->mountinfo_text);
     return 0;
+}
+
+int cgroup_layout_read(struct cgroup_layout *l, struct error *err)
+{
+    return cgroup_layout_begin(l, err) < 0 ? -1 : cgroup_layout_complete(l, err);
 }
 
 void cgroup_layout_done(struct cgroup_layout *l)

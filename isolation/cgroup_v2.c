@@ -264,6 +264,13 @@ int cgroup_v2_open_slice(struct cgroup_layout *l, unsigned want, unsigned like, 
     struct placing p = {.want = want, .like = like, .create = create};
     if (place(l, &p, pure, ret) == 0)
         return 0;
+    if (l->mountinfo_text == NULL) { /* the usual mount is not the one */
+        p = (struct placing){.want = want, .like = like, .create = create};
+        if (cgroup_layout_complete(l, err) < 0)
+            return -1;
+        if (place(l, &p, pure, ret) == 0)
+            return 0;
+    }
     struct error systemd = ERROR_INIT;
     if (create && want != 0 && cgroup_systemd_running()) {
         if (cgroup_systemd_scope(&systemd) == 0) {

@@ -868,3 +868,22 @@ Test(cgroup, abilities_agree_with_creation)
     if (r == 0)
         remove_or_fail(g);
 }
+
+Test(cgroup, the_usual_mount_is_what_mountinfo_says)
+{
+    _cleanup_layout_ struct cgroup_layout first = {0}, whole = {0};
+    cr_assert_eq(cgroup_layout_begin(&first, &err), 0);
+    if (first.mountinfo_text != NULL)
+        cr_skip("no cgroup2 at a usual place, or a kernel without statmount");
+    cr_assert_eq(first.mount_count, 1);
+    cr_assert_eq(cgroup_layout_read(&whole, &err), 0);
+    const struct cgroup_mount *m = &first.mounts[0];
+    for (size_t i = 0; i < whole.mount_count; i++) {
+        const struct cgroup_mount *w = &whole.mounts[i];
+        if (strcmp(w->point, m->point) == 0 && w->dev == m->dev && w->version == 2) {
+            cr_assert_str_eq(w->root, m->root);
+            return;
+        }
+    }
+    cr_assert_fail("mountinfo does not show a cgroup2 at %s", m->point);
+}
