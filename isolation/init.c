@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
@@ -25,10 +26,18 @@
 
 #define PROGRAM_STACK 131072
 
+/** What init and the program's process both see. */
+struct shared {
+    struct message failed;
+    struct gate gate;
+    int32_t alive; /* the kernel clears it and wakes init when the process lets go of the memory */
+};
+
 struct start {
     const struct plan *plan;
     int terminal;
-    struct message *failed; /* shared memory */
+    bool gated;
+    struct shared *shared;
 };
 
 static int report(const struct plan *p, int type, int value, int fd)
@@ -53,33 +62,37 @@ static int take_identity(const struct idmap *m)
     return (int)syscall(SYS_setresuid, m->setup_uid, m->setup_uid, m->setup_uid);
 }
 
-/** Into a v1 group: by oneself and while there is one thread, which spares the kernel its big lock.
+/** Into v1 groups: by oneself and while there is one thread, which spares the kernel its big lock.
  */
-static int join(int tasks)
+static int join(const int *tasks, unsigned count)
 {
-    ssize_t n = write(tasks, "0", 1);
-    close(tasks);
-    return n == 1 ? 0 : -1;
+    int failures = 0;
+    for (unsigned i = 0; i < count; i++) {
+        failures += write(tasks[i], "0", 1) != 1;
+        close(tasks[i]);
+    }
+    return failures == 0 ? 0 : -1;
 }
 
-/** Wait for the parent's next word; groups to join may come before it. Returns its value. */
+/** Wait for the parent's next word, and enter the groups that come with it. Returns its value. */
 static int wait_for(const struct plan *p, int type)
 {
     struct message m, failed = {0};
     for (;;) {
-        int fd;
-        if (message_receive(p->control, &m, &fd, 0) <= 0)
+        int groups[PLAN_FDS_MAX];
+        unsigned count;
+        if (message_receive_fds(p->control, &m, groups, PLAN_FDS_MAX, &count, 0) <= 0)
             _exit(1); /* nobody is left to build for */
-        if (m.type == type)
-            return m.value;
-        if (m.type == MESSAGE_JOIN && join(fd) < 0) {
+        if (join(groups, count) < 0) {
             step_failed(&failed, STEP_CGROUP_JOIN, NULL);
             give_up(p, &failed);
         }
+        if (m.type == type)
+            return m.value;
     }
 }
 
-static int build(struct plan *p, struct message *failed)
+static int build(struct plan *p, struct mount_built *ret, struct message *failed)
 {
     const struct spec *spec = p->spec;
     if (setsid() < 0)
@@ -114,7 +127,7 @@ static int build(struct plan *p, struct message *failed)
     }
     if (spec->network == NETWORK_LOOPBACK && spec->ns_new[NS_NETWORK] && net_loopback_up() < 0)
         return step_failed(failed, STEP_LOOPBACK, NULL);
-    if (mount_build(p, failed) < 0)
+    if (mount_build(p, ret, failed) < 0)
         return -1;
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return step_failed(failed, STEP_UNTRACEABLE, NULL);
@@ -138,28 +151,53 @@ int init_make_terminal(const struct plan *p, struct message *failed)
 static int program_main(void *arg)
 {
     const struct start *s = arg;
-    program_exec(s->plan, s->terminal, s->failed);
+    program_exec(s->plan, s->terminal, s->gated ? &s->shared->gate : NULL, &s->shared->failed);
     _exit(127);
+}
+
+/** Enter the new root while the program's process prepares; then wait until that has exec'd or
+ * given up. An unmount waits for RCU, so the two hardly cost more than one. They share errno: only
+ * a call that fails writes it, and a failure on either side ends the launch. */
+static int enter_beside(const struct mount_built *built, struct shared *shared,
+                        struct message *failed)
+{
+    int rc = mount_enter(built, failed), alive;
+    __atomic_store_n(&shared->gate.state, rc < 0 ? GATE_FAILED : GATE_OPEN, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &shared->gate.state, FUTEX_WAKE, 1, NULL, NULL, 0);
+    while ((alive = __atomic_load_n(&shared->alive, __ATOMIC_ACQUIRE)) != 0)
+        syscall(SYS_futex, &shared->alive, FUTEX_WAIT, alive, NULL, NULL, 0);
+    return rc;
 }
 
 /** The program's process shares init's memory until it execs, as after vfork: init resumes when
  * that has happened or failed. A time namespace is entered by a fork only, so then the memory is
  * copied. */
-pid_t init_start_program(const struct plan *p, int terminal, struct message *failed)
+pid_t init_start_program(const struct plan *p, int terminal, const struct mount_built *built,
+                         struct message *failed)
 {
-    struct message *shared =
+    bool copy = p->spec->ns_new[NS_TIME];
+    if (copy && built != NULL && mount_enter(built, failed) < 0)
+        return -1;
+    struct shared *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     char *stack = mmap(NULL, PROGRAM_STACK, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (shared == MAP_FAILED || stack == MAP_FAILED)
         return step_failed(failed, STEP_START_PROGRAM, NULL);
-    struct start s = {.plan = p, .terminal = terminal, .failed = shared};
-    int flags = CLONE_VFORK | (p->spec->ns_new[NS_TIME] ? 0 : CLONE_VM) | SIGCHLD;
-    pid_t pid = clone(program_main, stack + PROGRAM_STACK, flags, &s);
+    struct start s = {
+        .plan = p, .terminal = terminal, .gated = built != NULL && !copy, .shared = shared};
+    int flags = SIGCHLD | (copy ? 0 : CLONE_VM);
+    shared->alive = 1;
+    shared->gate.root = s.gated ? built->root : -1;
+    pid_t pid = clone(program_main, stack + PROGRAM_STACK,
+                      flags | (s.gated ? CLONE_CHILD_CLEARTID : CLONE_VFORK), &s, NULL, NULL,
+                      &shared->alive);
     if (pid < 0)
         return step_failed(failed, STEP_START_PROGRAM, NULL);
-    if (shared->type == MESSAGE_FAILED) {
-        *failed = *shared;
+    if (s.gated && enter_beside(built, shared, failed) < 0)
+        return -1;
+    if (shared->failed.type == MESSAGE_FAILED) {
+        *failed = shared->failed;
         return -1;
     }
     return pid;
@@ -241,8 +279,9 @@ static void rename_self(const struct plan *p)
 _Noreturn void init_main(struct plan *p)
 {
     struct message failed = {0};
+    struct mount_built built;
     rename_self(p);
-    if (build(p, &failed) < 0)
+    if (build(p, &built, &failed) < 0 || (!p->quiet && mount_enter(&built, &failed) < 0))
         give_up(p, &failed);
     int terminal = p->spec->terminal ? init_make_terminal(p, &failed) : -1;
     if (p->spec->terminal && terminal < 0)
@@ -271,7 +310,8 @@ _Noreturn void init_main(struct plan *p)
     }
 
     uint64_t start_ns = plan_now_ns();
-    pid_t program = init_start_program(p, terminal, &failed);
+    pid_t program =
+        init_start_program(p, terminal, p->quiet && built.root >= 0 ? &built : NULL, &failed);
     if (program < 0)
         give_up(p, &failed);
     /* nothing of the host stays open here but the way up */

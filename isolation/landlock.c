@@ -184,9 +184,10 @@ static int allow_fd(int ruleset, int fd, uint64_t access)
     return sys_landlock_add_rule(ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule);
 }
 
-static int allow_path(int ruleset, const struct landlock_rule *rule)
+static int allow_path(int ruleset, int root, const struct landlock_rule *rule)
 {
-    _cleanup_close_ int fd = sys_openat2(AT_FDCWD, rule->path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
+    uint64_t resolve = RESOLVE_NO_MAGICLINKS | (root == AT_FDCWD ? 0U : RESOLVE_IN_ROOT);
+    _cleanup_close_ int fd = sys_openat2(root, rule->path, O_PATH, 0, resolve);
     if (fd < 0)
         return rule->optional && (errno == ENOENT || errno == ENOTDIR) ? 0 : -1;
     if (allow_fd(ruleset, fd, rule->access) == 0)
@@ -227,7 +228,7 @@ static int allow_ports(int ruleset, const uint16_t *ports, size_t count, uint64_
     return 0;
 }
 
-int landlock_apply(const struct landlock_plan *plan, const char **ret_path)
+int landlock_apply(const struct landlock_plan *plan, int root, const char **ret_path)
 {
     if (ret_path != NULL)
         *ret_path = NULL;
@@ -238,7 +239,7 @@ int landlock_apply(const struct landlock_plan *plan, const char **ret_path)
     if (ruleset < 0)
         return -1;
     for (size_t i = 0; i < plan->rule_count; i++) {
-        if (allow_path(ruleset, &plan->rules[i]) < 0) {
+        if (allow_path(ruleset, root, &plan->rules[i]) < 0) {
             if (ret_path != NULL)
                 *ret_path = plan->rules[i].path;
             return -1;

@@ -53,8 +53,9 @@ int landlock_plan_make(struct landlock_plan *ret, const struct spec *spec, struc
 int landlock_plan_for(struct landlock_plan *ret, const struct spec *spec, int abi, struct arena *a,
                       struct error *err);
 
-/** In the program's process; async-signal-safe. 0, or -1 with errno and, in *@ret_path when not
+/** In the program's process; async-signal-safe. Paths are those of the root directory @root, or of
+ * the process's own (AT_FDCWD). 0, or -1 with errno and, in *@ret_path when not
  * NULL, the path of the rule that failed (NULL: no path concerned). */
-int landlock_apply(const struct landlock_plan *plan, const char **ret_path);
+int landlock_apply(const struct landlock_plan *plan, int root, const char **ret_path);
 
 #endif

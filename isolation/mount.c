@@ -451,29 +451,33 @@ static int make_staging(struct builder *b)
     return 0;
 }
 
-/** The old root now lies on the new one, and the staging on the old root. An unmount of "." takes
- * the topmost, so each goes by an unmount of its own: what stays would be reachable as "/..". That
- * nothing stays is looked at, not believed. */
-static int pivot(const struct builder *b)
+/** After pivot_root the old root lies on the new one, and the staging on the old root. An unmount
+ * of
+ * "." takes the topmost, so each goes by an unmount of its own: what stays would be reachable as
+ * "/..". That nothing stays is looked at, not believed. */
+int mount_enter(const struct mount_built *m, struct message *failed)
 {
     struct stat root, above;
-    if (fchdir(b->root) < 0 || sys_pivot_root(".", ".") < 0 ||
-        (b->staging >= 0 && umount2(".", MNT_DETACH) < 0) || umount2(".", MNT_DETACH) < 0 ||
-        chdir("/") < 0 || fstat(b->root, &root) < 0 || stat("/..", &above) < 0)
-        return step_failed(b->failed, STEP_PIVOT, NULL);
+    if (m->root < 0)
+        return 0;
+    if (fchdir(m->root) < 0 || sys_pivot_root(".", ".") < 0 ||
+        (m->staging && umount2(".", MNT_DETACH) < 0) || umount2(".", MNT_DETACH) < 0 ||
+        chdir("/") < 0 || fstat(m->root, &root) < 0 || stat("/..", &above) < 0)
+        return step_failed(failed, STEP_PIVOT, NULL);
     if (root.st_dev != above.st_dev || root.st_ino != above.st_ino) {
         errno = EXDEV;
-        return step_failed(b->failed, STEP_PIVOT, NULL);
+        return step_failed(failed, STEP_PIVOT, NULL);
     }
     return 0;
 }
 
-int mount_build(const struct plan *p, struct message *failed)
+int mount_build(const struct plan *p, struct mount_built *ret, struct message *failed)
 {
     struct builder b = {.plan = p, .failed = failed, .root = -1, .staging = -1, .last_fs = -1};
     const struct spec *spec = p->spec;
     struct mount_attr private = {.propagation = MS_PRIVATE};
     umask(0);
+    *ret = (struct mount_built){.root = -1};
     if (p->ns_fds[NS_MOUNT] >= 0) /* others live in it: nothing is mounted */
         return set_sysctls(&b);
     if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0)
@@ -525,7 +529,8 @@ int mount_build(const struct plan *p, struct message *failed)
         if (set_attributes(b.root, 0, 0, propagation, (spec->rootfs_propagation & MS_REC) != 0) < 0)
             return step_failed(failed, STEP_PROPAGATION, NULL);
     }
-    return pivot(&b);
+    *ret = (struct mount_built){.root = b.root, .staging = b.staging >= 0};
+    return 0;
 }
 
 /* --- the procfs of a child ---------------------------------------------------------------------

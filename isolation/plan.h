@@ -113,7 +113,8 @@ struct idmap {
     bool joined; /* the maps are those of a namespace that was there before */
 };
 
-#define PLAN_JOIN_MAX 8
+/** fds that one message carries at most. */
+#define PLAN_FDS_MAX 8
 
 enum { PLAN_FALLBACK_MEMORY = 1, PLAN_FALLBACK_PROCESSES = 2, PLAN_FALLBACK_CPU = 4 };
 
@@ -167,8 +168,10 @@ struct plan {
 enum message_type {
     /* down */
     MESSAGE_GO = 1, /* ids are mapped: build */
-    MESSAGE_JOIN,   /* with an fd: write oneself into this v1 group */
-    MESSAGE_START,  /* exec; value: PLAN_FALLBACK_* that take the place of missing cgroups */
+    /* with the v1 groups to join: exec; value: PLAN_FALLBACK_* that take the place of missing
+     * cgroups
+     */
+    MESSAGE_START,
     MESSAGE_SIGNAL, /* value: signal for the program */
     /* up */
     MESSAGE_FAILED,    /* step, errnum, text */
@@ -199,6 +202,10 @@ struct message {
 int message_send(int socket, const struct message *m, int fd_to_pass);
 /** 1: got one (and an fd in *@ret_fd, else -1); 0: the other end is gone; -1: errno. */
 int message_receive(int socket, struct message *ret, int *ret_fd, int flags);
+/** The same with up to PLAN_FDS_MAX fds. More than @max are closed. */
+int message_send_fds(int socket, const struct message *m, const int *fds, unsigned count);
+int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
+                        unsigned *ret_count, int flags);
 
 /* --- who does what
  * ------------------------------------------------------------------------------------ */
@@ -235,8 +242,17 @@ int namespaces_enter_late(struct plan *p, struct message *failed);
  * this process may. What cannot be made is tried again, and reported, by mount_build(). */
 void mount_prepare(struct plan *p, const char *type);
 
-/** mount.c, init: build the tree and pivot. 0, or -1 with the failure in @failed. */
-int mount_build(const struct plan *p, struct message *failed);
+/** A root that stands ready: its directory (-1: the namespace was joined, and is taken as it is),
+ * and whether the staging tmpfs lies below it. */
+struct mount_built {
+    int root;
+    bool staging;
+};
+
+/** mount.c, init: build the tree. 0, or -1 with the failure in @failed. */
+int mount_build(const struct plan *p, struct mount_built *ret, struct message *failed);
+/** Make it the root of this mount namespace, and let go of the old one. */
+int mount_enter(const struct mount_built *m, struct message *failed);
 /** mount.c, PID 1 of a child: a procfs of its own, in a mount namespace of its own. */
 int mount_own_proc(const struct plan *p, struct message *failed);
 
@@ -259,15 +275,26 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
 /** init.c: PID 1; never returns. */
 _Noreturn void init_main(struct plan *p);
 
-/** Shared by init.c and serve.c. The pid, or -1 with the failure in @failed. */
-pid_t init_start_program(const struct plan *p, int terminal, struct message *failed);
+/** Shared by init.c and serve.c. The pid, or -1 with the failure in @failed. @built: not NULL when
+ * that root is still to be entered, which is then done while the program's process sets itself up.
+ */
+pid_t init_start_program(const struct plan *p, int terminal, const struct mount_built *built,
+                         struct message *failed);
 /** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
 int init_make_terminal(const struct plan *p, struct message *failed);
 /** All but CAP_KILL. */
 int init_drop_capabilities(void);
 
-/** program.c: from the fork to the exec; returns only on failure, with it in @failed. */
-void program_exec(const struct plan *p, int terminal, struct message *failed);
+/** What the program's process waits for before it walks a path: init enters the new root. */
+struct gate {
+    uint32_t state; /* a futex: GATE_* */
+    int root;
+};
+enum { GATE_SHUT, GATE_OPEN, GATE_FAILED };
+
+/** program.c: from the fork to the exec; returns only on failure, with it in @failed (when the gate
+ * fails, init knows it). @gate: NULL when the root is entered already. */
+void program_exec(const struct plan *p, int terminal, struct gate *gate, struct message *failed);
 
 /** Note a failed step with errno as it stands; returns -1. Async-signal-safe. */
 int step_failed(struct message *failed, enum step step, const char *text);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
@@ -34,13 +35,15 @@ static int reset_signals(void)
     return 0;
 }
 
-/** Put the streams at 0, 1, 2 and passed fds behind them; the control socket moves out of the way
- * first. */
-static int place_fds(const struct plan *p, int terminal, int *ret_control)
+/** Put the streams at 0, 1, 2 and passed fds behind them; the control socket and the root directory
+ * of @gate (if there is one) move out of the way first, and stand behind those then. */
+static int place_fds(const struct plan *p, int terminal, const struct gate *gate, int *ret_control,
+                     int *ret_root)
 {
-    int above = 3 + (int)p->pass_fd_count;
-    int control = fcntl(p->control, F_DUPFD_CLOEXEC, above);
-    if (control < 0)
+    int above = 3 + (int)p->pass_fd_count, last = above + (gate != NULL);
+    int control = fcntl(p->control, F_DUPFD_CLOEXEC, last + 1);
+    int root = gate != NULL ? fcntl(gate->root, F_DUPFD_CLOEXEC, last + 1) : AT_FDCWD;
+    if (control < 0 || (gate != NULL && root < 0))
         return -1;
     int moved[3];
     for (int i = 0; i < 3; i++) {
@@ -69,10 +72,11 @@ static int place_fds(const struct plan *p, int terminal, int *ret_control)
             return -1;
     }
     /* the rest is closed, not only marked: a low RLIMIT_NOFILE must leave room for what follows */
-    if (control != above && dup3(control, above, O_CLOEXEC) < 0)
+    if (dup3(control, above, O_CLOEXEC) < 0 || (gate != NULL && dup3(root, last, O_CLOEXEC) < 0))
         return -1;
     *ret_control = above;
-    return sys_close_range((unsigned)above + 1, ~0U, 0);
+    *ret_root = gate != NULL ? last : AT_FDCWD;
+    return sys_close_range((unsigned)last + 1, ~0U, 0);
 }
 
 #define DEFAULT_PENDING_SIGNALS 4096
@@ -191,10 +195,19 @@ static void search_and_exec(const struct plan *p)
     errno = kept;
 }
 
-void program_exec(const struct plan *p, int terminal, struct message *failed)
+/** Wait for init, which enters the new root. */
+static int pass(struct gate *gate)
+{
+    uint32_t seen;
+    while ((seen = __atomic_load_n(&gate->state, __ATOMIC_ACQUIRE)) == GATE_SHUT)
+        syscall(SYS_futex, &gate->state, FUTEX_WAIT, GATE_SHUT, NULL, NULL, 0);
+    return seen == GATE_OPEN ? 0 : -1;
+}
+
+void program_exec(const struct plan *p, int terminal, struct gate *gate, struct message *failed)
 {
     const struct spec *spec = p->spec;
-    int control;
+    int control, root;
     if (reset_signals() < 0 || setsid() < 0) {
         step_failed(failed, STEP_SESSION, NULL);
         return;
@@ -203,7 +216,7 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
         step_failed(failed, STEP_TERMINAL, NULL);
         return;
     }
-    if (place_fds(p, terminal, &control) < 0) {
+    if (place_fds(p, terminal, gate, &control, &root) < 0) {
         step_failed(failed, STEP_STREAMS, NULL);
         return;
     }
@@ -217,10 +230,12 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
         return;
     }
     const char *rule = NULL;
-    if (landlock_apply(&p->landlock, &rule) < 0) {
+    if (landlock_apply(&p->landlock, root, &rule) < 0) {
         step_failed(failed, STEP_LANDLOCK, rule != NULL ? rule : "(rule set)");
         return;
     }
+    if (root >= 0)
+        close(root);
     if (set_rlimits(p, failed) < 0) /* after Landlock, which opens files */
         return;
     if (caps_before_identity(&p->caps) < 0) {
@@ -231,6 +246,8 @@ void program_exec(const struct plan *p, int terminal, struct message *failed)
         step_failed(failed, STEP_IDENTITY, NULL);
         return;
     }
+    if (gate != NULL && pass(gate) < 0)
+        return; /* init says why */
     if (change_directory(spec->cwd) < 0) {
         step_failed(failed, STEP_CWD, spec->cwd);
         return;

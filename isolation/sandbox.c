@@ -39,7 +39,7 @@ static const char *path_of(const struct spec *spec)
     return "/usr/local/bin:/usr/bin:/bin";
 }
 
-/** The second half of the cgroup, while init builds: v1 groups to join, limits. What no cgroup
+/** The second half of the cgroup, while init builds: v1 groups, limits. What no cgroup
  * enforces here falls to rlimits; only reached with best-effort (cgroup_complete refused
  * otherwise). */
 static int complete_cgroup(struct sandbox *s, struct error *err)
@@ -48,12 +48,6 @@ static int complete_cgroup(struct sandbox *s, struct error *err)
     const struct cgroup *g = s->cgroup;
     if (cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
         return -1;
-    int fds[PLAN_JOIN_MAX], count = cgroup_join_fds(g, fds, PLAN_JOIN_MAX);
-    const struct message join = {.type = MESSAGE_JOIN};
-    for (int i = 0; i < count; i++) {
-        if (message_send(s->control, &join, fds[i]) < 0)
-            return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
-    }
     unsigned *fallbacks = &s->plan.fallbacks;
     if (spec->resources.memory_bytes != LIMIT_NONE &&
         cgroup_enforced_by(g, CGROUP_MEMORY) == MEANS_NONE)
@@ -180,6 +174,16 @@ static int send_message(struct sandbox *s, int type, int value, struct error *er
 {
     struct message m = {.type = type, .value = value};
     if (message_send(s->control, &m, -1) < 0)
+        return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    return 0;
+}
+
+/** Send START, with the v1 groups to join. */
+static int send_start(struct sandbox *s, struct error *err)
+{
+    const struct message m = {.type = MESSAGE_START, .value = (int)s->plan.fallbacks};
+    int fds[PLAN_FDS_MAX], count = cgroup_join_fds(s->cgroup, fds, PLAN_FDS_MAX);
+    if (count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
     return 0;
 }
@@ -316,7 +320,7 @@ int sandbox_create(struct sandbox **ret, const struct spec *spec,
 
 int sandbox_start(struct sandbox *s, struct error *err)
 {
-    if (send_message(s, MESSAGE_START, (int)s->plan.fallbacks, err) < 0)
+    if (send_start(s, err) < 0)
         return -1;
     return expect(s, MESSAGE_STARTED, err);
 }
@@ -328,8 +332,7 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
     if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
         if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
-    } else if (launch(&s, spec, options, true, NULL, err) < 0 ||
-               send_message(s, MESSAGE_START, (int)s->plan.fallbacks, err) < 0 ||
+    } else if (launch(&s, spec, options, true, NULL, err) < 0 || send_start(s, err) < 0 ||
                watch_all(s, err) < 0) {
         return -1;
     }

@@ -330,7 +330,7 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     }
     struct message started = {
         .type = MESSAGE_STARTED, .child = slot->child, .time_ns = plan_now_ns()};
-    pid_t program = init_start_program(&p, terminal, &failed);
+    pid_t program = init_start_program(&p, terminal, NULL, &failed);
     if (program < 0)
         give_up(&p, slot, &failed);
     int self = sys_pidfd_open(1, 0);

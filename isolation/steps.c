@@ -113,22 +113,28 @@ uint64_t plan_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
-int message_send(int socket, const struct message *m, int fd_to_pass)
+union control {
+    struct cmsghdr align;
+    char buf[CMSG_SPACE(PLAN_FDS_MAX * sizeof(int))];
+};
+
+int message_send_fds(int socket, const struct message *m, const int *fds, unsigned count)
 {
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union control control = {0};
     struct iovec iov = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd_to_pass >= 0) {
+    if (count > PLAN_FDS_MAX) {
+        errno = E2BIG;
+        return -1;
+    }
+    if (count > 0) {
         msg.msg_control = control.buf;
-        msg.msg_controllen = sizeof control.buf;
+        msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
+        c->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, count * sizeof(int));
     }
     ssize_t n;
     do
@@ -137,12 +143,15 @@ int message_send(int socket, const struct message *m, int fd_to_pass)
     return n == (ssize_t)sizeof *m ? 0 : -1;
 }
 
-int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
+int message_send(int socket, const struct message *m, int fd_to_pass)
 {
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    return message_send_fds(socket, m, &fd_to_pass, fd_to_pass >= 0);
+}
+
+int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
+                        unsigned *ret_count, int flags)
+{
+    union control control = {0};
     struct iovec iov = {.iov_base = ret, .iov_len = sizeof *ret};
     struct msghdr msg = {
         .msg_iov = &iov,
@@ -150,8 +159,7 @@ int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
         .msg_control = control.buf,
         .msg_controllen = sizeof control.buf,
     };
-    if (ret_fd != NULL)
-        *ret_fd = -1;
+    *ret_count = 0;
     ssize_t n;
     do
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
@@ -161,21 +169,33 @@ int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
         return n == 0 ? 0 : -1;
 
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int))) {
-        int fd;
-        memcpy(&fd, CMSG_DATA(c), sizeof fd);
-        if (ret_fd != NULL)
-            *ret_fd = fd;
-        else
-            close(fd);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        unsigned count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (unsigned i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (i < max)
+                fds[(*ret_count)++] = fd;
+            else
+                close(fd);
+        }
     }
     if (n != (ssize_t)sizeof *ret || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-        if (ret_fd != NULL && *ret_fd >= 0)
-            close(*ret_fd);
+        while (*ret_count > 0)
+            close(fds[--*ret_count]);
         errno = EPROTO;
         return -1;
     }
     ret->text[sizeof ret->text - 1] = '\0';
     return 1;
+}
+
+int message_receive(int socket, struct message *ret, int *ret_fd, int flags)
+{
+    int fd = -1;
+    unsigned count;
+    int rc = message_receive_fds(socket, ret, &fd, ret_fd != NULL, &count, flags);
+    if (ret_fd != NULL)
+        *ret_fd = count > 0 ? fd : -1;
+    return rc;
 }

@@ -144,6 +144,7 @@ void watch_message(struct sandbox *s, const struct message *m, int fd)
         s->started = s->exited = true;
         s->status = m->value;
         s->end_ns = m->time_ns;
+        report_measure(s); /* while init dies */
     } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
         s->listener = fd;
         fd = -1;
@@ -204,7 +205,6 @@ static void on_pidfd(struct sandbox *s)
         watch_message(s, &m, fd);
     if (s->end_ns == 0)
         s->end_ns = plan_now_ns();
-    report_measure(s);
 }
 
 static bool output_done(const struct sandbox *s)

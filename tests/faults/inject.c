@@ -106,7 +106,9 @@ static void on_call(struct task *t, const struct wanted *w)
     counts[t->role][nr]++;
     /* what comes after these may find the program running already */
     bool last = t->role == PARENT ? nr == SYS_sendmsg || nr == SYS_sendto
-                : t->role == INIT ? nr == SYS_clone || nr == SYS_clone3 || nr == SYS_vfork
+                : t->role == INIT ? nr == SYS_clone || nr == SYS_clone3 || nr == SYS_vfork ||
+                                        nr == SYS_pivot_root || nr == SYS_umount2 ||
+                                        nr == SYS_chdir || nr == SYS_stat || nr == SYS_newfstatat
                                   : true;
     if (last)
         memcpy(scope[t->role], counts[t->role], sizeof scope[t->role]);
@@ -193,7 +195,10 @@ static void write_list(FILE *out)
             if (of[nr] == 0)
                 continue;
             char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
-            fprintf(out, "%s %s %u\n", role_names[role], name == NULL ? "?" : name, of[nr]);
+            if (name != NULL)
+                fprintf(out, "%s %s %u\n", role_names[role], name, of[nr]);
+            else /* newer than libseccomp */
+                fprintf(out, "%s %d %u\n", role_names[role], nr, of[nr]);
             free(name);
         }
     }
@@ -216,7 +221,9 @@ int main(int argc, char **argv)
         return 99;
     }
     struct wanted w = {.role = ROLES,
-                       .call = seccomp_syscall_resolve_name(argv[2]),
+                       .call = argv[2][0] >= '0' && argv[2][0] <= '9'
+                                   ? (int)strtol(argv[2], NULL, 10)
+                                   : seccomp_syscall_resolve_name(argv[2]),
                        .n = (unsigned)strtoul(argv[3], NULL, 10),
                        .error = (int)strtol(argv[4], NULL, 10)};
     for (int role = PARENT; role <= PROGRAM; role++) {

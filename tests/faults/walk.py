@@ -52,6 +52,8 @@ harmless = {
     "parent read": "/etc/subuid: blocks of the default range",
     "parent readlink": "whether a path has symlinks",
     "parent seccomp": "a kernel without notifications: the call then ends the program, too",
+    "parent statx": "the one mount of cgroup2: all of mountinfo is read instead",
+    "parent 457": "statmount, the same", "parent statmount": "the same",
     "parent wait4": "the helper of an id map, reaped at the end",
     "parent write": "the swap limit is written again with the reason; the event of the memory limit",
     "parent ioctl": "the size of the terminal's window",
@@ -59,6 +61,8 @@ harmless = {
     "init fchownat": "an overlay's directory for an owner that is not mapped is init's own",
     "program fcntl": "close-on-exec, which dup has set already; a stream without a Landlock rule",
     "program fstat": "a stream without a Landlock rule", "program newfstatat": "the same, by glibc",
+    "program futex": "the wait for the new root: asked again until it is there",
+    "init futex": "the wake-up or the wait for the program's process: it looks again",
     "program rt_sigprocmask": "libc around its clone()",
 }
 

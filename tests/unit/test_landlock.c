@@ -75,7 +75,7 @@ static int under(const struct landlock_plan *plan, const char *top, int (*body)(
         const char *path = NULL;
         if (chdir(top) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             _exit(100);
-        if (landlock_apply(plan, &path) < 0) {
+        if (landlock_apply(plan, AT_FDCWD, &path) < 0) {
             fprintf(stderr, "landlock_apply: %s: %m\n", path == NULL ? "-" : path);
             _exit(101);
         }
@@ -232,7 +232,7 @@ Test(landlock, streams_open_again_in_their_own_mode)
         dup2(from, 0);
         dup2(to, 1);
         if (chdir(t.top) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-            landlock_apply(&plan, NULL) < 0)
+            landlock_apply(&plan, AT_FDCWD, NULL) < 0)
             _exit(100);
         _exit(streams());
     }
@@ -303,7 +303,7 @@ Test(landlock, given_lists_are_all_there_is)
     struct landlock_plan plan;
     const char *path = NULL;
     cr_assert_eq(landlock_plan_make(&plan, &t.spec, a, NULL), 0);
-    cr_expect_eq(landlock_apply(&plan, &path), -1);
+    cr_expect_eq(landlock_apply(&plan, AT_FDCWD, &path), -1);
     cr_expect_eq(errno, ENOENT);
     cr_expect_str_eq(path, "/not/there");
     tree_remove(&t);
@@ -402,7 +402,7 @@ Test(landlock, kernels_that_cannot)
     for (int abi = 0; abi < 2; abi++) {
         cr_expect_eq(landlock_plan_for(&plan, &t.spec, abi, a, NULL), 0);
         cr_expect_eq(plan.abi, 0);
-        cr_expect_eq(landlock_apply(&plan, NULL), 0);
+        cr_expect_eq(landlock_apply(&plan, AT_FDCWD, NULL), 0);
     }
     struct error err = ERROR_INIT;
     t.spec.landlock = (struct spec_landlock){.given = true};
