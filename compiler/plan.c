@@ -221,7 +221,10 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
     const struct toolchain *tc = c->tc;
     c->kind = job->kind;
     c->best_effort = job->best_effort;
-    if (c->kind == COMPILE_MODULE && tc->module.count == 0) {
+    /* one whose own linker makes no module that a loader should take: objects, and another linker
+     */
+    bool apart = tc->module.count == 0 && tc->module_object.count > 0 && tc->module_link.count > 0;
+    if (c->kind == COMPILE_MODULE && tc->module.count == 0 && !apart) {
         error_set(err, "compile.toolchain", 0, "toolchain \"%s\" does not make modules", tc->name);
         return error_hint(err, "c, cpp, clang and tcc do");
     }
@@ -243,8 +246,9 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
     }
     feed_base(c, stamps, version);
     c->version = version;
-    bool objects = c->sources.compiled > 1 && tc->object.count > 0 &&
-                   (c->kind == COMPILE_PROGRAM || tc->module_link.count > 0);
+    bool objects = c->kind == COMPILE_MODULE && apart;
+    if (c->sources.compiled > 1 && tc->object.count > 0)
+        objects = c->kind == COMPILE_PROGRAM || tc->module_link.count > 0;
     if ((objects ? plan_objects(c, err) : plan_whole(c, err)) < 0)
         return -1;
     digest_sources(c);
