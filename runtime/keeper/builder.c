@@ -142,6 +142,18 @@ static const char *verdict_code(enum verdict v)
                                       : "build.limit";
 }
 
+/* Of what the tools wrote and no parser knew. */
+static void first_line(const struct compile_result *r, char *text, size_t size)
+{
+    const char *at = r->log, *end = r->log + r->log_size;
+    if (end - at >= 3 && memcmp(at, "[]\n", 3) == 0)
+        at += 3;
+    size_t n = 0;
+    for (; at < end && *at != '\n' && n < size - 1 && n < 400; at++)
+        text[n++] = (unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at;
+    text[n] = '\0';
+}
+
 /* "counter.c:3:5: error: ...", the first few, a line each. */
 static int describe(const struct compile_result *r, struct error *err)
 {
@@ -164,9 +176,11 @@ static int describe(const struct compile_result *r, struct error *err)
             used = sizeof text - 1;
     }
     bool limit = r->verdict != VERDICT_COMPILE_ERROR;
+    if (shown == 0)
+        first_line(r, text, sizeof text);
     if (limit || shown == 0)
         error_set(err, verdict_code(r->verdict), 0, "%s%s%s%s%s", verdict_name(r->verdict),
-                  r->detail[0] != '\0' ? ": " : "", r->detail, shown > 0 ? "\n" : "", text);
+                  r->detail[0] != '\0' ? ": " : "", r->detail, text[0] != '\0' ? "\n" : "", text);
     else
         error_set(err, verdict_code(r->verdict), 0, "%s%s", text,
                   d->errors > ERRORS_SHOWN ? "\n..." : "");
@@ -247,8 +261,6 @@ static int compile(struct work *w, const char *known, struct error *err)
         source.size = (size_t)n;
     }
     header.data = config_builtin("versions/module.h", &header.size);
-    const uint64_t cap =
-        w->b->policy.size_cap_bytes > 0 ? w->b->policy.size_cap_bytes : ELF_DEFAULT_SIZE_CAP;
     const struct compile_job job = {
         .toolchain = s->toolchain,
         .sources = &source,
@@ -261,7 +273,6 @@ static int compile(struct work *w, const char *known, struct error *err)
         .define_count = count_of(s->defines),
         .kind = COMPILE_MODULE,
         .best_effort = w->b->options->best_effort,
-        .artifact_bytes = cap + 1,
         .unless_source = known,
     };
     struct compile *c = NULL;
