@@ -107,7 +107,8 @@ START_SRC  := $(call sources,base runtime/start) \
                   isolation/cgroup_doctor.c isolation/cgroup_throttle.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
                   isolation/seccomp_list.c isolation/seccomp_cache.c \
                   isolation/spawn.c isolation/serve.c,$(wildcard isolation/*.c)) \
-              $(addprefix runtime/cli/,run.c options.c sandbox_options.c report.c output.c)
+              $(addprefix runtime/,client.c protocol.c) \
+              $(addprefix runtime/cli/,run.c exec.c options.c sandbox_options.c report.c output.c)
 START_OBJ  := $(patsubst %.c,$(BUILD)/start/%.o,$(START_SRC)) $(BUILD)/start/builtin.o $(BUILD)/start/compiled.o
 START_FLAGS = -std=gnu11 -O2 -g $(filter-out -Wno-gnu%,$(WARN)) -fvisibility=hidden -fstack-protector-strong -fno-common \
               -fno-strict-aliasing -MMD -MP -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"' \

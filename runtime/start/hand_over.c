@@ -1,4 +1,4 @@
-/* The start program: `cloche run` without what a plain run does not need.
+/* The start program: `cloche run` and `cloche exec` without what the plain ones do not need.
  *
  * A process of glibc with its shared objects takes 0.7 ms before main() where CPUID traps; a
  * quarter of a whole start. So `cloche` is a small static program with everything that a run needs
@@ -128,7 +128,9 @@ int cgroup_systemd_scope(struct error *err)
 int main(int argc, char **argv)
 {
     command_line = argv;
-    if (argc < 2 || strcmp(argv[1], "run") != 0)
-        hand_over();
-    return cli_run(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "run") == 0)
+        return cli_run(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "exec") == 0)
+        return cli_exec(argc - 1, argv + 1);
+    hand_over();
 }
