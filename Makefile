@@ -63,7 +63,7 @@ all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/li
      $(BUILD)/libcloche.a $(BUILD)/cloche.pc
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
-KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c
+KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c
 # SQLite from its archive: a keeper without modules never touches its pages
 $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(call say,LD,$@)

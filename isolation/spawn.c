@@ -21,6 +21,7 @@ struct children {
     void *context;
     int last; /* number given */
     uint64_t oom_kills;
+    bool oom_noticed; /* and no kill seen yet: v1 gives notice before it kills */
     struct listener listeners[SPAWN_MAX_CHILDREN];
     size_t listener_count;
     struct {
@@ -87,6 +88,31 @@ static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
     sandbox_child_signal(s, l->child, SIGKILL);
 }
 
+static void look_for_kills(struct sandbox *s)
+{
+    const struct sandbox_child_event e = {.type = CHILD_MEMORY, .fd = -1};
+    struct cgroup_stats stats = {0};
+    if (cgroup_read_outcome(s->cgroup, &stats) < 0)
+        return;
+    bool killed = stats.oom_kills > s->children->oom_kills;
+    s->children->oom_noticed = !killed;
+    s->children->oom_kills = stats.oom_kills;
+    if (killed)
+        s->children->call(s->children->context, &e);
+}
+
+static void on_memory(struct sandbox *s)
+{
+    uint32_t events;
+    char text[2048];
+    int fd = cgroup_memory_event_fd(s->cgroup, &events);
+    /* taken, or epoll would say it again at once: an eventfd of v1 by reading, v2's file, too */
+    if ((events == EPOLLIN ? read(fd, text, sizeof(uint64_t)) : pread(fd, text, sizeof text, 0)) <
+        0)
+        return;
+    look_for_kills(s);
+}
+
 static void on_child(struct sandbox *s, const struct message *m, int fd)
 {
     struct children *c = s->children;
@@ -110,6 +136,8 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         e.error = &failure;
     } else if (m->type == MESSAGE_EXITED) {
         e.type = CHILD_EXITED;
+        if (c->oom_noticed) /* before its end is told: that it was for memory */
+            look_for_kills(s);
         e.user_us = m->user_us;
         e.system_us = m->system_us;
         e.max_rss_bytes = m->max_rss_kib > 0 ? (uint64_t)m->max_rss_kib * 1024 : 0;
@@ -119,23 +147,6 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         return;
     }
     c->call(c->context, &e);
-}
-
-static void on_memory(struct sandbox *s)
-{
-    const struct sandbox_child_event e = {.type = CHILD_MEMORY, .fd = -1};
-    struct cgroup_stats stats = {0};
-    uint32_t events;
-    char text[2048];
-    int fd = cgroup_memory_event_fd(s->cgroup, &events);
-    /* taken, or epoll would say it again at once: an eventfd of v1 by reading, v2's file, too */
-    if ((events == EPOLLIN ? read(fd, text, sizeof(uint64_t)) : pread(fd, text, sizeof text, 0)) <
-            0 ||
-        cgroup_read_stats(s->cgroup, &stats) < 0)
-        return;
-    if (stats.oom_kills > s->children->oom_kills)
-        s->children->call(s->children->context, &e);
-    s->children->oom_kills = stats.oom_kills;
 }
 
 static void free_children(struct sandbox *s)

@@ -1,4 +1,5 @@
 /* Batches: the calls of library_sandbox.c, several at a time. */
+#include "runtime/audit.h"
 #include "runtime/library.h"
 #include "runtime/parallel.h"
 
@@ -9,6 +10,7 @@ struct batch {
     const char *const *ids;
     struct cloche_error *errors;
     atomic_int failed;
+    const char *name; /* of the operation */
     int (*one)(const struct batch *b, size_t i, struct cloche_error *err);
     const struct cloche_sandbox *sandbox;
     const struct cloche_command *command;
@@ -27,8 +29,12 @@ static int run(struct batch *b, int count)
 {
     if (count <= 0)
         return 0;
+    uint64_t span = count > 1 ? audit_batch_start(b->name, count) : 0;
     parallel_run((size_t)count, b->handle != NULL ? b->handle->parallel : 0, do_one, NULL, b);
-    return atomic_load(&b->failed);
+    int failed = atomic_load(&b->failed);
+    if (count > 1)
+        audit_batch_stop(span, b->name, count, failed);
+    return failed;
 }
 
 static int create_one(const struct batch *b, size_t i, struct cloche_error *err)
@@ -39,8 +45,12 @@ static int create_one(const struct batch *b, size_t i, struct cloche_error *err)
 int cloche_batch_create(struct cloche *c, const char *const *ids, int count,
                         const struct cloche_sandbox *what, struct cloche_error *errors)
 {
-    struct batch b = {
-        .handle = c, .ids = ids, .errors = errors, .one = create_one, .sandbox = what};
+    struct batch b = {.handle = c,
+                      .ids = ids,
+                      .errors = errors,
+                      .name = "create",
+                      .one = create_one,
+                      .sandbox = what};
     return run(&b, count);
 }
 
@@ -57,6 +67,7 @@ int cloche_batch_exec(struct cloche *c, const char *const *ids, int count,
     struct batch b = {.handle = c,
                       .ids = ids,
                       .errors = errors,
+                      .name = "exec",
                       .one = exec_one,
                       .command = command,
                       .results = results};
@@ -71,8 +82,12 @@ static int restart_one(const struct batch *b, size_t i, struct cloche_error *err
 int cloche_batch_restart(struct cloche *c, const char *const *ids, int count, int force,
                          struct cloche_error *errors)
 {
-    struct batch b = {
-        .handle = c, .ids = ids, .errors = errors, .one = restart_one, .force = force};
+    struct batch b = {.handle = c,
+                      .ids = ids,
+                      .errors = errors,
+                      .name = "restart",
+                      .one = restart_one,
+                      .force = force};
     return run(&b, count);
 }
 
@@ -84,7 +99,7 @@ static int pause_one(const struct batch *b, size_t i, struct cloche_error *err)
 int cloche_batch_pause(struct cloche *c, const char *const *ids, int count,
                        struct cloche_error *errors)
 {
-    struct batch b = {.handle = c, .ids = ids, .errors = errors, .one = pause_one};
+    struct batch b = {.handle = c, .ids = ids, .errors = errors, .name = "pause", .one = pause_one};
     return run(&b, count);
 }
 
@@ -96,7 +111,8 @@ static int resume_one(const struct batch *b, size_t i, struct cloche_error *err)
 int cloche_batch_resume(struct cloche *c, const char *const *ids, int count,
                         struct cloche_error *errors)
 {
-    struct batch b = {.handle = c, .ids = ids, .errors = errors, .one = resume_one};
+    struct batch b = {
+        .handle = c, .ids = ids, .errors = errors, .name = "resume", .one = resume_one};
     return run(&b, count);
 }
 
@@ -108,7 +124,11 @@ static int destroy_one(const struct batch *b, size_t i, struct cloche_error *err
 int cloche_batch_destroy(struct cloche *c, const char *const *ids, int count, int force,
                          struct cloche_error *errors)
 {
-    struct batch b = {
-        .handle = c, .ids = ids, .errors = errors, .one = destroy_one, .force = force};
+    struct batch b = {.handle = c,
+                      .ids = ids,
+                      .errors = errors,
+                      .name = "destroy",
+                      .one = destroy_one,
+                      .force = force};
     return run(&b, count);
 }

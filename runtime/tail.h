@@ -4,6 +4,7 @@
 #ifndef CLOCHE_RUNTIME_TAIL_H
 #define CLOCHE_RUNTIME_TAIL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef void tail_fn(void *context, const char *data, size_t size);
@@ -17,7 +18,8 @@ struct tail {
 
 /** What was added since the last time. */
 void tail_read(struct tail *t);
-/** The same when the file may have been started anew: the rest of the old one, then the new one. */
-void tail_catch_up(struct tail *t);
+/** The same when the file may have been started anew: the rest of the old one, then the new one.
+ * true: it was started anew more than once meanwhile, and what stood between is lost. */
+bool tail_catch_up(struct tail *t);
 
 #endif

@@ -1,4 +1,4 @@
-/* logs and events: files of the state directory, read where they are; no keeper is asked. */
+/* logs: files of the state directory, read where they are; no keeper is asked. */
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 
 struct logs {
     bool follow, json;
@@ -37,12 +36,13 @@ static int set_json(void *context, const char *text, struct error *err)
 
 static const struct cli_option options[] = {
     {'f', "follow", NULL, "go on as it grows, until the sandbox is destroyed", set_follow},
-    {0, "json", NULL, "events as JSON, a line each; errors as JSON", set_json},
+    {0, "json", NULL, "errors as JSON", set_json},
     {0, NULL, NULL, NULL, NULL}};
 
 static void flush(struct tail *t)
 {
-    tail_catch_up(t);
+    if (tail_catch_up(t))
+        fputs("cloche: it came faster than it could be shown: some of it is lost\n", stderr);
     fflush(stdout);
 }
 
@@ -78,10 +78,10 @@ static int follow(struct tail *t, struct error *err)
     }
 }
 
-static int show_file(int dir, const char *file, bool go_on, tail_fn *show, bool json,
-                     struct error *err)
+int sandboxes_show_file(int dir, const char *file, bool go_on, tail_fn *show, void *context,
+                        struct error *err)
 {
-    struct tail t = {.dir = dir, .fd = -1, .file = file, .call = show, .context = &json};
+    struct tail t = {.dir = dir, .fd = -1, .file = file, .call = show, .context = context};
     char before[NAME_MAX];
     int rc = 0;
     snprintf(before, sizeof before, "%s.1", file);
@@ -152,7 +152,7 @@ static int show_log(const char *id, const char *child, const struct logs *l, str
             return error_set(err, "logs.child", 0, "sandbox \"%s\" has no log of a child \"%s\"",
                              id, child);
     }
-    return show_file(dir, file, l->follow, show_bytes, l->json, err);
+    return sandboxes_show_file(dir, file, l->follow, show_bytes, NULL, err);
 }
 
 int cli_logs(int argc, char **argv)
@@ -174,77 +174,4 @@ int cli_logs(int argc, char **argv)
     return show_log(operands.items[0], child, &l, &err) < 0
                ? cli_fail(&err, l.json, sandboxes_status(&err))
                : 0;
-}
-
-/* --- events --------------------------------------------------------------------------------------
- */
-
-static void show_event(const char *line)
-{
-    cJSON *o = cJSON_Parse(line);
-    if (o == NULL)
-        return;
-    double at = sandboxes_number(o, "time");
-    time_t s = (time_t)at;
-    struct tm tm;
-    char date[40] = "", took[32] = "", who[48] = "";
-    strftime(date, sizeof date, "%F %T", localtime_r(&s, &tm));
-    if (cJSON_HasObjectItem(o, "duration_ms"))
-        snprintf(took, sizeof took, "  %.1f ms", sandboxes_number(o, "duration_ms"));
-    if (cJSON_HasObjectItem(o, "uid"))
-        snprintf(who, sizeof who, "  by uid %.0f pid %.0f", sandboxes_number(o, "uid"),
-                 sandboxes_number(o, "pid"));
-    const char *detail = sandboxes_text(o, "detail"), *message = sandboxes_text(o, "message");
-    printf("%s.%03d  %-20s %-20s%s%s%s%s%s%s\n", date, (int)((at - (double)s) * 1000),
-           sandboxes_text(o, "sandbox"), sandboxes_text(o, "event"), detail[0] != '\0' ? "  " : "",
-           detail, message[0] != '\0' ? "  " : "", message, took, who);
-    cJSON_Delete(o);
-}
-
-static void show_events(void *context, const char *data, size_t size)
-{
-    const bool *json = context;
-    static char line[16384];
-    static size_t used;
-    if (*json) {
-        fwrite(data, 1, size, stdout);
-        return;
-    }
-    for (size_t i = 0; i < size; i++) {
-        if (data[i] != '\n') {
-            if (used < sizeof line - 1)
-                line[used++] = data[i];
-            continue;
-        }
-        line[used] = '\0';
-        used = 0;
-        show_event(line);
-    }
-}
-
-int cli_events(int argc, char **argv)
-{
-    if (cli_wants_help("events", options, argc, argv))
-        return 0;
-    struct error err = ERROR_INIT;
-    struct logs l = {0};
-    struct strings ids = {0};
-    _cleanup_arena_ struct arena *a = arena_new();
-    if (cli_parse_all(options, &l, argc, argv, a, &ids, &err) < 0)
-        return cli_fail(&err, l.json, EXIT_USAGE);
-    if (l.follow && ids.count != 1) {
-        error_set(&err, "usage.no_id", 0, "-f follows one sandbox");
-        error_hint(&err, "cloche events -f ID");
-        return cli_fail(&err, l.json, EXIT_USAGE);
-    }
-    if (ids.count == 0 && client_list(a, &ids, &err) < 0)
-        return cli_fail(&err, l.json, 1);
-    int status = 0;
-    for (size_t i = 0; i < ids.count; i++) {
-        err = (struct error)ERROR_INIT;
-        _cleanup_close_ int dir = client_open_state(ids.items[i], ".", &err);
-        if (dir < 0 || show_file(dir, "events.jsonl", l.follow, show_events, l.json, &err) < 0)
-            status = cli_fail(&err, l.json, sandboxes_status(&err));
-    }
-    return status;
 }

@@ -3,6 +3,7 @@
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
+#include "runtime/audit.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 #include "runtime/parallel.h"
@@ -102,7 +103,10 @@ static int batch(const char *name, const struct cli_option *options, int argc, c
     }
     struct batch b = {.name = name, .options = &m, .ids = ids.items, .one = one};
     b.outcomes = arena_alloc(a, ids.count * sizeof *b.outcomes);
+    uint64_t span = ids.count > 1 ? audit_batch_start(name, (int)ids.count) : 0;
     parallel_run(ids.count, PARALLEL_DEFAULT, do_one, show_one, &b);
+    if (ids.count > 1)
+        audit_batch_stop(span, name, (int)ids.count, (int)b.failed);
     return b.failed == 0 ? 0 : b.failed == b.bad_ids ? EXIT_USAGE : 1;
 }
 

@@ -3,8 +3,10 @@
 #define CLOCHE_RUNTIME_CLI_SANDBOXES_H
 
 #include "base/error.h"
+#include "runtime/tail.h"
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /** The keeper's word, or the record of a sandbox without one, whose status then is
@@ -24,6 +26,11 @@ void sandboxes_print(const cJSON *o);
 /** For people: "12.3M", "1h02m". */
 const char *sandboxes_size(char *buf, size_t size, double bytes);
 const char *sandboxes_time(char *buf, size_t size, double ms);
+
+/** logs.c: what a file of a state directory holds, and @go_on: what comes, until the directory
+ * goes. */
+int sandboxes_show_file(int dir, const char *file, bool go_on, tail_fn *show, void *context,
+                        struct error *err);
 
 /** One mark a value, the newest at the right; @full is the highest mark, 0: the highest value. */
 void sandboxes_sparkline(const cJSON *values, size_t width, double full);

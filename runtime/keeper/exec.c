@@ -53,6 +53,7 @@ static void on_timeout(void *context)
     struct job *j = context;
     j->timer = NULL;
     j->timed_out = true;
+    journal_event(j->keeper, "killed.timeout", j->name);
     exec_signal(j, SIGKILL);
 }
 
@@ -83,6 +84,7 @@ static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
     fields_add_int(&f, "system_us", (int64_t)e->system_us);
     fields_add_int(&f, "max_rss_bytes", (int64_t)e->max_rss_bytes);
     fields_add(&f, "blocked_syscall", e->blocked_syscall != NULL ? e->blocked_syscall : "");
+    journal_violation(j->keeper, e, j->name);
     journal_stop(j->keeper, j->span, "exec", j->client, NULL);
     if (j->client != NULL)
         connection_reply(j->client, j->serial, &f);

@@ -1,19 +1,25 @@
 /* What is kept on disk: record.json, the sandbox's status for clients that find no keeper, and
- * events.jsonl, who did what and with what result. */
+ * events.jsonl, who did what and with what result; when the sandbox goes, the latter goes into the
+ * audit of all (runtime/audit.h). */
 #include "runtime/keeper/keeper.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/probes.h"
+#include "runtime/audit.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define EVENTS_MAX_BYTES (4 * 1024 * 1024)
+#define RETAINED_BYTES   (256 * 1024) /* of each of the two files */
 
 static double now_s(void)
 {
@@ -63,8 +69,16 @@ static void write_event(struct keeper *k, cJSON *o)
     _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
     cJSON_Delete(o);
     struct stat st;
+    struct error err = ERROR_INIT;
     if (text == NULL)
         return;
+    if (k->retired) {
+        size_t size = strlen(text);
+        text[size] = '\n'; /* over the NUL */
+        if (audit_append(text, size + 1, &err) < 0)
+            fprintf(stderr, "%s\n", err.message);
+        return;
+    }
     _cleanup_close_ int fd =
         openat(k->state_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > EVENTS_MAX_BYTES) {
@@ -76,6 +90,51 @@ static void write_event(struct keeper *k, cJSON *o)
     text[n] = '\n'; /* over the NUL: one write, so that lines never mix */
     if (fd < 0 || write(fd, text, n + 1) != (ssize_t)n + 1)
         fprintf(stderr, "cannot write events.jsonl: %s\n", strerror(errno));
+}
+
+/** From the beginning of a line on, at most the last @max bytes of a file. */
+static ssize_t read_end(int dir, const char *file, size_t max, char **ret)
+{
+    struct stat st;
+    *ret = NULL;
+    _cleanup_close_ int fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return 0;
+    bool cut = (size_t)st.st_size > max;
+    if (cut)
+        lseek(fd, st.st_size - (off_t)max, SEEK_SET);
+    ssize_t n = io_read_to_end(fd, 2 * max, ret);
+    const char *line = n > 0 && cut ? memchr(*ret, '\n', (size_t)n) : NULL;
+    if (line == NULL)
+        return n > 0 ? n : 0;
+    n -= line + 1 - *ret;
+    memmove(*ret, line + 1, (size_t)n);
+    return n;
+}
+
+void journal_retire(struct keeper *k)
+{
+    static const char *const files[] = {"events.jsonl.1", "events.jsonl"};
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; i < 2; i++) {
+        _cleanup_free_ char *text = NULL;
+        ssize_t n = read_end(k->state_fd, files[i], RETAINED_BYTES, &text);
+        if (n > 0 && audit_append(text, (size_t)n, &err) < 0)
+            fprintf(stderr, "%s\n", err.message);
+    }
+    k->retired = true;
+}
+
+void journal_violation(struct keeper *k, const struct sandbox_child_event *e, const char *who)
+{
+    const char *call = e->blocked_syscall;
+    if (call == NULL && !(WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGSYS))
+        return;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "kind", "syscall");
+    cJSON_AddStringToObject(o, "detail", call != NULL ? call : "(killed by the filter)");
+    cJSON_AddStringToObject(o, "who", who);
+    journal_fields(k, "security.violation", o);
 }
 
 static cJSON *new_event(struct keeper *k, const char *event, const char *suffix)
@@ -110,6 +169,7 @@ uint64_t journal_start(struct keeper *k, const char *event, const struct connect
 {
     uint64_t now = now_us();
     k->next_span = now > k->next_span ? now : k->next_span + 1;
+    PROBE3(span_start, k->id, event, k->next_span);
     cJSON *o = new_event(k, event, ".start");
     cJSON_AddNumberToObject(o, "span", (double)k->next_span);
     add_actor(o, by);
@@ -122,6 +182,10 @@ uint64_t journal_start(struct keeper *k, const char *event, const struct connect
 void journal_stop(struct keeper *k, uint64_t span, const char *event, const struct connection *by,
                   const struct error *err)
 {
+    if (err == NULL)
+        PROBE3(span_stop, k->id, event, span);
+    else
+        PROBE4(span_exception, k->id, event, span, err->code);
     cJSON *o = new_event(k, event, err == NULL ? ".stop" : ".exception");
     cJSON_AddNumberToObject(o, "span", (double)span);
     cJSON_AddNumberToObject(o, "duration_ms", (double)(now_us() - span) / 1000.0);
@@ -135,6 +199,7 @@ void journal_stop(struct keeper *k, uint64_t span, const char *event, const stru
 
 void journal_fields(struct keeper *k, const char *event, cJSON *more)
 {
+    PROBE3(event, k->id, event, NULL);
     cJSON *o = new_event(k, event, "");
     for (cJSON *item; more != NULL && (item = more->child) != NULL;) {
         cJSON_DetachItemViaPointer(more, item);
@@ -146,6 +211,7 @@ void journal_fields(struct keeper *k, const char *event, cJSON *more)
 
 void journal_event(struct keeper *k, const char *event, const char *detail)
 {
+    PROBE3(event, k->id, event, detail);
     cJSON *o = new_event(k, event, "");
     if (detail != NULL)
         cJSON_AddStringToObject(o, "detail", detail);

@@ -275,6 +275,7 @@ int keeper_remove(struct keeper *k, struct error *err)
     size_t used = 0;
     if (release(k, &step) < 0)
         used += (size_t)snprintf(steps, sizeof steps, "control group: %.300s; ", step.message);
+    journal_retire(k);
     /* out of the way by one rename: the id is free, and what follows is only tidying */
     _cleanup_close_ int parent = openat(k->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     snprintf(grave, sizeof grave, ".gone-%d-%s", (int)getpid(), k->id);

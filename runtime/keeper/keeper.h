@@ -82,6 +82,7 @@ struct keeper {
     unsigned restarts;   /* of the whole sandbox */
     uint64_t oom_kills, limit_hits;
     uint64_t next_span;
+    bool retired;              /* its events are in the audit, and so are those to come */
     struct sampling *sampling; /* NULL until somebody asks, or a warning is set */
     char kill_reason[128];     /* of keeper_kill() */
 
@@ -176,6 +177,10 @@ uint64_t journal_start(struct keeper *k, const char *event, const struct connect
 /** The other end of the span: event "NAME.stop", or "NAME.exception" when @err is given. */
 void journal_stop(struct keeper *k, uint64_t span, const char *event, const struct connection *by,
                   const struct error *err);
+/** Hand over what happened, before the state directory goes. */
+void journal_retire(struct keeper *k);
+/** "security.violation", when @who was ended by the syscall filter. */
+void journal_violation(struct keeper *k, const struct sandbox_child_event *e, const char *who);
 /** An event with the fields of @more, which is consumed. */
 void journal_fields(struct keeper *k, const char *event, struct cJSON *more);
 /** An event without duration. */

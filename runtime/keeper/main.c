@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define READY_FD 3
@@ -92,6 +93,19 @@ static void detach(struct keeper *k)
     cleanup_close(&log);
 }
 
+/** Who made the socket that this keeper reports to, for the journal. */
+static const struct connection *maker(void)
+{
+    static struct connection by;
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (by.pid == 0 && getsockopt(READY_FD, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
+        by.uid = who.uid;
+        by.pid = who.pid;
+    }
+    return by.pid != 0 ? &by : NULL;
+}
+
 /** Tell who waits at the pipe. */
 static void answer(const struct error *err)
 {
@@ -105,7 +119,7 @@ static void answer(const struct error *err)
 static void came_up(struct keeper *k, const struct error *err)
 {
     bool first = k->restarts == 0;
-    journal_stop(k, k->stop_span, first ? "create" : "restart", NULL, err);
+    journal_stop(k, k->stop_span, first ? "create" : "restart", maker(), err);
     answer(err);
     if (err == NULL || !first) /* what fails later is shown as failed, and can be restarted */
         return;
@@ -124,16 +138,19 @@ static int begin(struct keeper *k, struct error *err)
     k->loop = loop_new();
     if (k->loop == NULL)
         return error_set(err, "keeper.memory", errno, "cannot make the loop");
-    k->stop_span = journal_start(k, k->restarts == 0 ? "create" : "restart", NULL, NULL);
+    k->stop_span = journal_start(k, k->restarts == 0 ? "create" : "restart", maker(), NULL);
     int rc = server_open(k, err);
     if (rc == 0 && k->restarts > 0) /* a killed keeper cannot have removed its group */
         sandbox_sweep(k->group, NULL);
     if (rc == 0)
         rc = modules_open(k, err);
+    if (rc == 0) {
+        collect_start(k);
+        rc = keeper_start(k, came_up, err);
+    }
     if (rc < 0)
-        return -1;
-    collect_start(k);
-    return keeper_start(k, came_up, err);
+        journal_stop(k, k->stop_span, k->restarts == 0 ? "create" : "restart", maker(), err);
+    return rc;
 }
 
 /** A sandbox whose keeper was killed, or could not start: its tree is dead, the rest goes. */
@@ -141,8 +158,11 @@ static int remove_all(struct keeper *k, struct error *err)
 {
     if (open_directories(k, true, err) < 0)
         return -1;
+    uint64_t span = journal_start(k, "destroy", maker(), "without its keeper");
     sandbox_sweep(k->group, err);
-    return keeper_remove(k, err);
+    int rc = keeper_remove(k, err);
+    journal_stop(k, span, "destroy", maker(), rc < 0 ? err : NULL);
+    return rc;
 }
 
 int main(int argc, char **argv)

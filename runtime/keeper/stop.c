@@ -80,7 +80,9 @@ int op_stop(struct connection *c, struct frame *f, struct error *err)
 static void destroy_stopped(struct keeper *k)
 {
     struct error err = ERROR_INIT;
-    answer_stop(k, keeper_remove(k, &err) < 0 ? &err : NULL);
+    int rc = keeper_remove(k, &err);
+    journal_stop(k, k->stop_span, "destroy", k->stop_client, rc < 0 ? &err : NULL);
+    answer_stop(k, rc < 0 ? &err : NULL);
     loop_stop(k->loop);
 }
 

@@ -183,6 +183,7 @@ static void on_task(struct task *task, const struct sandbox_child_event *e)
         snprintf(n->last, sizeof n->last, "%.95s", e->error->message);
         command_down(n, END_START_FAILED);
     } else if (e->type == CHILD_EXITED) {
+        journal_violation(n->keeper, e, n->path);
         describe(n, e);
         command_down(n, classify(n, e->status));
     }

@@ -16,6 +16,7 @@
 /* Paths relative to root and run that outlive a run by design. */
 static const char *const files_that_stay[] = {
     "^cache/",
+    "^audit/",
     "\\.lock$",
 };
 
