@@ -1,0 +1,9 @@
+/* The smallest module: answers what it was asked. */
+#include <cloche/module.h>
+
+static int handle(void *self, const struct cloche_request *request, struct cloche_reply *reply)
+{
+    (void)self;
+    return cloche_reply_write(reply, request->data, request->size);
+}
+CLOCHE_MODULE("echo", .init = cloche_no_init, .handle = handle);

@@ -1,0 +1,3 @@
+#include <stddef.h>
+
+unsigned long sum(const unsigned char *data, size_t size);
