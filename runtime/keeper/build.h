@@ -70,7 +70,7 @@ struct build_result {
     uint32_t number;
     const char *step;     /* the last one: "snapshot", "compile", "verify", "publish" */
     struct error error;   /* build.compile, build.limit (the verdict is in the message), verify.*,
-                             store.*, compile.*, toolchain.*; the message begins with the step */
+                             store.*, compile.*, toolchain.* */
     const char *verdict;  /* of the compile: "ok", "compile_error", ...; "" when none ran */
     const char *imported; /* JSON array of {from, version, known}; "[]" */
     const char *diagnostics; /* JSON array, the first ones; "[]" */

@@ -76,7 +76,6 @@ static void fail(struct work *w, struct error *err) __attribute__((noreturn));
 static void fail(struct work *w, struct error *err)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
-    error_wrap(err, "%s", w->step);
     fields_add(&f, "status", "failed");
     fields_add_error(&f, err);
     add_facts(w, &f);
@@ -201,7 +200,7 @@ static void keep_log(struct work *w)
     size_t skip = w->result.log_size >= 3 && memcmp(w->result.log, "[]\n", 3) == 0 ? 3 : 0;
     if (w->result.diagnostics->count == 0 && w->result.log_size > skip)
         fwrite(w->result.log + skip, 1, w->result.log_size - skip, f);
-    if (w->result.verdict != VERDICT_OK)
+    if (w->result.verdict != VERDICT_OK && w->result.diagnostics->errors == 0)
         fprintf(f, "%s%s%s\n", verdict_name(w->result.verdict),
                 w->result.detail[0] != '\0' ? ": " : "", w->result.detail);
     fclose(f);

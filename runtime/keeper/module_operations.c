@@ -59,7 +59,9 @@ static void on_changed(void *context, const struct build_result *r)
     bool failed = r->status == BUILD_FAILED;
     journal_stop(k, g->span, g->event, c, failed ? &r->error : NULL);
     if (c != NULL && failed) {
-        connection_error(c, g->serial, &r->error);
+        struct error err = r->error;
+        error_wrap(&err, "%s", g->event);
+        connection_error(c, g->serial, &err);
     } else if (c != NULL) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "module", g->module);

@@ -264,7 +264,7 @@ static void on_first(void *context, const struct build_result *r)
         journal_event(m->keeper, "build.failed", m->name);
         if (p->failure.code == NULL) {
             p->failure = r->error;
-            error_wrap(&p->failure, "module \"%s\"", m->name);
+            error_wrap(&p->failure, "module \"%s\": %s", m->name, r->step);
         }
         for (struct module *o = m->keeper->modules; o != NULL; o = o->next) {
             if (o->first == NULL)

@@ -174,9 +174,7 @@ void builder_publish(void)
         error_set(&err, "build.publisher", 0, "the publisher was told nothing");
     else
         rc = change(&facts, a, &f, &err);
-    const char *step = facts.frame != NULL ? frame_get(facts.frame, "step") : NULL;
     if (rc < 0) {
-        error_wrap(&err, "%s", step != NULL ? step : "publish");
         fields_add(&f, "status", "failed");
         fields_add_error(&f, &err);
     }
