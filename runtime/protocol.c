@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -111,17 +112,36 @@ int64_t frame_get_int(const struct frame *f, const char *key, int64_t min, int64
     return value < min || value > max ? otherwise : value;
 }
 
+#define CODES_MAX 256
+
+/** The code of an error is static: one copy of each that ever came, for all threads. */
+static const char *static_code(const char *text)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static char *known[CODES_MAX];
+    const char *found = NULL;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; found == NULL && i < CODES_MAX; i++) {
+        if (known[i] == NULL)
+            known[i] = strndup(text, 63);
+        if (known[i] == NULL)
+            break;
+        if (strncmp(known[i], text, 63) == 0)
+            found = known[i];
+    }
+    pthread_mutex_unlock(&lock);
+    return found != NULL ? found : "keeper.failed";
+}
+
 int frame_error(const struct frame *f, struct error *err)
 {
-    static _Thread_local char code[64];
     static const char *const keys[] = {"code", "message", "hint", "path"};
     const char *values[4];
     for (int i = 0; i < 4; i++) {
         values[i] = frame_get(f, keys[i]);
         values[i] = values[i] != NULL ? values[i] : "";
     }
-    snprintf(code, sizeof code, "%s", values[0]);
-    error_set(err, code, 0, "%s", values[1]);
+    error_set(err, static_code(values[0]), 0, "%s", values[1]);
     if (values[2][0] != '\0')
         error_hint(err, "%s", values[2]);
     if (values[3][0] != '\0')

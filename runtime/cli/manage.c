@@ -45,7 +45,6 @@ static const struct cli_option plain[] = {JSON_OPTION, END_OPTION};
 
 struct outcome {
     struct error err;
-    char code[64]; /* what a keeper sends as code belongs to the thread that read it */
     int rc;
 };
 
@@ -63,10 +62,6 @@ static void do_one(void *context, size_t i)
     const struct batch *b = context;
     struct outcome *o = &b->outcomes[i];
     o->rc = b->one(b->ids[i], b->options, &o->err);
-    if (o->rc < 0 && o->err.code != NULL) {
-        snprintf(o->code, sizeof o->code, "%s", o->err.code);
-        o->err.code = o->code;
-    }
 }
 
 static void show_one(void *context, size_t i)

@@ -58,6 +58,17 @@ Test(protocol, an_error_arrives)
     cr_expect_str_eq(got.code, "sandbox.unknown");
     cr_expect_str_eq(got.message, "there is no \"x\"");
     cr_expect_str_eq(got.hint, "look");
+
+    /* a second error leaves the first one what it was */
+    struct error other = ERROR_INIT;
+    error_set(&err, "sandbox.busy", 0, "busy");
+    _cleanup_fields_ struct fields more = FIELDS_INIT;
+    fields_add_error(&more, &err);
+    cr_assert_eq(frame_send(ends[0], FRAME_ERROR, 1, &more, NULL, 0, 0), 0);
+    cr_assert_eq(frame_receive(ends[1], &frame, 0), 1);
+    cr_assert_eq(frame_error(&frame, &other), -1);
+    cr_expect_str_eq(other.code, "sandbox.busy");
+    cr_expect_str_eq(got.code, "sandbox.unknown");
 }
 
 Test(protocol, what_is_no_frame_is_refused)
