@@ -246,6 +246,18 @@ void keeper_check_stopped(struct keeper *k)
         stop_in(k, 0);
 }
 
+void keeper_interrupt(struct keeper *k, const char *by)
+{
+    struct error err = ERROR_INIT;
+    void (*ready)(struct keeper *, const struct error *) = k->ready;
+    k->ready = NULL;
+    if (ready == NULL)
+        return;
+    error_set(&err, KEEPER_INTERRUPTED, 0, "sandbox \"%s\" did not come up: %s came in between",
+              k->id, by);
+    ready(k, &err);
+}
+
 void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k))
 {
     if (k->status == STATUS_PAUSED) /* a frozen process hears no signal */
@@ -276,17 +288,18 @@ int keeper_remove(struct keeper *k, struct error *err)
     if (release(k, &step) < 0)
         used += (size_t)snprintf(steps, sizeof steps, "control group: %.300s; ", step.message);
     journal_retire(k);
+    /* before the id is free: the door that its next owner makes stays */
+    unlinkat(k->run_fd, "control.sock", 0);
+    _cleanup_close_ int run_parent = openat(k->run_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run_parent < 0 || unlinkat(run_parent, k->id, AT_REMOVEDIR) < 0)
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "run directory: %s; ",
+                                 strerror(errno));
     /* out of the way by one rename: the id is free, and what follows is only tidying */
     _cleanup_close_ int parent = openat(k->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     snprintf(grave, sizeof grave, ".gone-%d-%s", (int)getpid(), k->id);
     if (parent < 0 || renameat(parent, k->id, parent, grave) < 0 ||
         io_remove_tree_at(parent, grave) < 0)
         used += (size_t)snprintf(steps + used, sizeof steps - used, "state directory: %s; ",
-                                 strerror(errno));
-    unlinkat(k->run_fd, "control.sock", 0);
-    _cleanup_close_ int run_parent = openat(k->run_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run_parent < 0 || unlinkat(run_parent, k->id, AT_REMOVEDIR) < 0)
-        used += (size_t)snprintf(steps + used, sizeof steps - used, "run directory: %s; ",
                                  strerror(errno));
     if (used < 2)
         return 0;

@@ -107,6 +107,9 @@ int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct 
                  struct error *err);
 /** Ask everything inside to end, kill what still runs after @grace_ms, then call @stopped. */
 void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct keeper *k));
+/** Whoever waits for a start that is under way is told that it comes to nothing. */
+#define KEEPER_INTERRUPTED "sandbox.interrupted"
+void keeper_interrupt(struct keeper *k, const char *by);
 /** Something has ended: whether the stop is complete is looked at. */
 void keeper_check_stopped(struct keeper *k);
 /** Kill what still runs and remove what the tree was made of. */

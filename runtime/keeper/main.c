@@ -20,6 +20,11 @@
 
 #define READY_FD 3
 
+static void on_alarm(int unused)
+{
+    (void)unused;
+}
+
 static int open_directories(struct keeper *k, bool wait, struct error *err)
 {
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
@@ -29,13 +34,20 @@ static int open_directories(struct keeper *k, bool wait, struct error *err)
     if (k->state_fd < 0)
         return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
                          "there is no sandbox \"%s\"", k->id);
+    const struct sigaction late = {.sa_handler = on_alarm}; /* and no SA_RESTART */
+    sigaction(SIGALRM, &late, NULL);
     if (wait)
-        alarm(5); /* for one that is ending; one that stays ends us */
-    if (flock(k->state_fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0)
+        alarm(5); /* for one that is ending */
+    int rc = flock(k->state_fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB);
+    alarm(0);
+    if (rc < 0)
         return error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
-    struct stat st;
+    struct stat st, named;
     if (fstat(k->state_fd, &st) < 0)
         return error_set(err, "keeper.state", errno, "cannot examine the state of \"%s\"", k->id);
+    if (fstatat(all, k->id, &named, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != named.st_ino ||
+        st.st_dev != named.st_dev) /* destroyed while we waited */
+        return error_set(err, "sandbox.unknown", 0, "there is no sandbox \"%s\"", k->id);
     /* the same id below another CLOCHE_ROOT is another sandbox */
     snprintf(k->group, sizeof k->group, "sandbox-%s-%llx-%llx", k->id,
              (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
@@ -122,6 +134,8 @@ static void came_up(struct keeper *k, const struct error *err)
     journal_stop(k, k->stop_span, first ? "create" : "restart", maker(), err);
     answer(err);
     if (err == NULL || !first) /* what fails later is shown as failed, and can be restarted */
+        return;
+    if (strcmp(err->code, KEEPER_INTERRUPTED) == 0) /* whoever did that goes on with it */
         return;
     keeper_release(k, NULL);
     loop_stop(k->loop);

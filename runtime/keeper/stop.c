@@ -8,6 +8,8 @@
 #define GRACE_MS   5000
 #define LONGEST_MS (100ULL * 366 * 24 * 3600 * 1000)
 
+static void restart_stopped(struct keeper *k);
+
 static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct keeper *),
                       const char *event, struct error *err)
 {
@@ -15,12 +17,19 @@ static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct
     bool force = frame_get_int(f, "force", 0, 1, 0) == 1;
     if (k->stopped != NULL)
         return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
+    if (k->ready != NULL && !force) {
+        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
+        return error_hint(err, "wait for it, or pass --force");
+    }
+    if (k->ready != NULL && k->restarts == 0 && then == restart_stopped)
+        return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is being created", k->id);
     unsigned busy = exec_count(k);
     if (busy > 0 && !force) {
         error_set(err, "sandbox.busy", 0, "sandbox \"%s\" runs %u command%s of clients", k->id,
                   busy, busy == 1 ? "" : "s");
         return error_hint(err, "wait for it, or pass --force");
     }
+    keeper_interrupt(k, event); /* its waiter is the stop_client until here */
     k->stop_client = c;
     k->stop_serial = f->head.serial;
     k->stop_span = journal_start(k, event, c, force ? "forced" : NULL);
@@ -99,6 +108,7 @@ static void arm(struct keeper *k);
 static void collect(struct keeper *k, const char *why)
 {
     journal_event(k, "gc.collected", why);
+    keeper_interrupt(k, why);
     k->stop_client = NULL;
     k->stop_span = journal_start(k, "destroy", NULL, why);
     keeper_stop(k, GRACE_MS, destroy_stopped);
