@@ -213,10 +213,11 @@ asan: ## address and undefined behaviour sanitizers over unit and e2e
 	$(MAKE) $(JOBS) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
 	CLOCHE_BUILD=build-asan tests/run unit e2e
 
-soak: ## by hand: 10000 runs in a row and 300 killed ones leave nothing (tests/soak RUNS KILLED)
+soak: ## by hand: 10000 runs and 300 killed ones, 10000 long-lived sandboxes, 1000 alive, long chaos: nothing is left
 	tests/deps build test
 	$(MAKE) $(JOBS) all test-bins
 	tests/soak
+	tests/chaos/soak
 
 # --- checks ----------------------------------------------------------------------------------------------
 # hostile programs for the compiler, submissions and diagnostics are material, not sources

@@ -287,3 +287,41 @@ EOF
     cloche exec a -- true
     cloche destroy a
 }
+
+# A child that is never ready: its sandbox is starting until the test ends it.
+@test "who waits for a start is told when somebody ends it" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "never", kind: "command", ready: "line", ready_ms: 60000,
+        args: ["sleep", "1000"]}]}}' >spec.json
+    cloche create --json a --spec spec.json 2>created 3>&- &
+    client=$!
+    wait_until 5 status_is a starting
+    for command in destroy restart; do
+        run --separate-stderr cloche "$command" --json a
+        expect_error sandbox.busy
+    done
+    run --separate-stderr cloche restart --force --json a # of what is not made yet there is no restart
+    expect_error sandbox.busy
+    cloche destroy --force a
+    code=0
+    wait "$client" || code=$?
+    [ "$code" -eq 1 ]
+    cat created
+    [ "$(jq -r .error.code created)" = sandbox.interrupted ]
+    [ "$(cloche list --json)" = "[]" ]
+
+    # the second start hangs, the first did not
+    jq '.cloche.children[0].args = ["sh", "-c", "test -e /again/x || echo >&3; exec sleep 1000"]
+        | .mounts = [{destination: "/again", type: "bind", source: "'"$WORK"'", options: ["bind", "ro"]}]' spec.json >again.json
+    cloche create a --spec again.json
+    touch x
+    cloche restart --json a 2>restarted 3>&- &
+    client=$!
+    wait_until 5 status_is a starting
+    cloche destroy --force a
+    code=0
+    wait "$client" || code=$?
+    [ "$code" -eq 1 ]
+    cat restarted
+    [ "$(jq -r .error.code restarted)" = sandbox.interrupted ]
+    [ "$(cloche list --json)" = "[]" ]
+}
