@@ -17,12 +17,10 @@ static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct
     bool force = frame_get_int(f, "force", 0, 1, 0) == 1;
     if (k->stopped != NULL)
         return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
-    if (k->ready != NULL && !force) {
+    if (k->ready != NULL && then == restart_stopped && (!force || k->restarts == 0)) {
         error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
-        return error_hint(err, "wait for it, or pass --force");
+        return error_hint(err, k->restarts == 0 ? "wait for it" : "wait for it, or pass --force");
     }
-    if (k->ready != NULL && k->restarts == 0 && then == restart_stopped)
-        return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is being created", k->id);
     unsigned busy = exec_count(k);
     if (busy > 0 && !force) {
         error_set(err, "sandbox.busy", 0, "sandbox \"%s\" runs %u command%s of clients", k->id,

@@ -295,13 +295,11 @@ EOF
     cloche create --json a --spec spec.json 2>created 3>&- &
     client=$!
     wait_until 5 status_is a starting
-    for command in destroy restart; do
-        run --separate-stderr cloche "$command" --json a
+    for force in "" --force; do # of what is not made yet there is no restart
+        run --separate-stderr cloche restart $force --json a
         expect_error sandbox.busy
     done
-    run --separate-stderr cloche restart --force --json a # of what is not made yet there is no restart
-    expect_error sandbox.busy
-    cloche destroy --force a
+    cloche destroy a
     code=0
     wait "$client" || code=$?
     [ "$code" -eq 1 ]
@@ -317,7 +315,9 @@ EOF
     cloche restart --json a 2>restarted 3>&- &
     client=$!
     wait_until 5 status_is a starting
-    cloche destroy --force a
+    run --separate-stderr cloche restart --json a
+    expect_error sandbox.busy
+    cloche destroy a
     code=0
     wait "$client" || code=$?
     [ "$code" -eq 1 ]
