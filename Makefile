@@ -37,7 +37,7 @@ CPPFLAGS += $(NLINC)
 
 ifneq (,$(SANITIZE))
 ifeq (,$(findstring clang,$(CC)))
-WARN += -Wno-format-truncation # the sanitizers' own null checks confuse it
+WARN += -Wno-format-truncation -Wno-maybe-uninitialized # the sanitizers' own checks confuse them
 endif
 endif
 # for the commands that build first: all cores, unless the caller said how many
