@@ -152,7 +152,7 @@ static int program_main(void *arg)
 {
     const struct start *s = arg;
     program_exec(s->plan, s->terminal, s->gated ? &s->shared->gate : NULL, &s->shared->failed);
-    _exit(127);
+    return 127;
 }
 
 /** Enter the new root while the program's process prepares; then wait until that has exec'd or

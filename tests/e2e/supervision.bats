@@ -303,6 +303,7 @@ server() { # ADDRESS FAMILY TYPE
 
 @test "the example of the library" {
     need_program gcc
+    [ "${CLOCHE_BUILD-}" != build-asan ] || skip "the example is linked without the sanitizers"
     run --separate-stderr "$CHECKOUT/examples/embed/run"
     expect_stderr ""
     expect_output $'hello from glass\nverdict runtime_error, exit code 3'
