@@ -13,8 +13,8 @@ WARN := -Wall -Wextra -Wpedantic -Wno-gnu-zero-variadic-macro-arguments -Wshadow
         -Wformat=2 -Wundef -Wvla -Wswitch-enum -Wredundant-decls -Wnested-externs -Winit-self \
         -Wfloat-equal -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion -Wunused \
         -Wdate-time -Werror
-# statement expressions, empty initialisers and typeof are the house style
-WARN += -Wno-pedantic
+# statement expressions, empty initialisers, rows of tables that stop early and typeof are the house style
+WARN += -Wno-pedantic -Wno-missing-field-initializers
 ifneq (,$(findstring clang,$(CC)))
 WARN += -Wno-gnu-statement-expression
 endif
@@ -43,9 +43,9 @@ endif
 # for the commands that build first: all cores, unless the caller said how many
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-# one short line a file; V=1 shows the commands
+# one short line a file; V=1 shows the commands, -s nothing
 Q := $(if $(V),,@)
-say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
+say = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -15,19 +15,6 @@ struct jail {
     struct sandbox *sandbox;
 };
 
-static int bind(struct spec *s, const char *from, const char *to, struct error *err)
-{
-    struct spec_mount *m = spec_add_mount(s, arena_strdup(s->arena, to));
-    m->kind = MOUNT_BIND;
-    m->source = arena_strdup(s->arena, from);
-    static const char *const options[] = {"rbind", "ro", "nosuid", "nodev"};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (spec_mount_option(s, m, options[i], err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int add_directories(struct spec *s, const struct jail_run *run, struct error *err)
 {
     struct strings paths = {0};
@@ -35,7 +22,7 @@ static int add_directories(struct spec *s, const struct jail_run *run, struct er
     for (size_t i = 0; i < paths.count; i++) {
         /* /lib is a link to /usr/lib on a merged system: the directory itself is bound */
         char real[PATH_MAX];
-        if (realpath(paths.items[i], real) != NULL && bind(s, real, paths.items[i], err) < 0)
+        if (realpath(paths.items[i], real) != NULL && spec_show(s, real, paths.items[i], err) < 0)
             return -1;
     }
     const struct {
@@ -43,8 +30,8 @@ static int add_directories(struct spec *s, const struct jail_run *run, struct er
         bool has;
     } own[] = {{"src", run->has_sources}, {"include", run->has_headers}, {"obj", run->has_objects}};
     for (size_t i = 0; run->workdir != NULL && i < sizeof own / sizeof *own; i++) {
-        if (own[i].has && bind(s, arena_printf(s->arena, "%s/%s", run->workdir, own[i].name),
-                               arena_printf(s->arena, "/%s", own[i].name), err) < 0)
+        if (own[i].has && spec_show(s, arena_printf(s->arena, "%s/%s", run->workdir, own[i].name),
+                                    arena_printf(s->arena, "/%s", own[i].name), err) < 0)
             return -1;
     }
     return 0;

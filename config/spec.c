@@ -110,6 +110,19 @@ struct spec_mount *spec_add_mount(struct spec *s, const char *destination)
     return &s->mounts[s->mount_count++];
 }
 
+int spec_show(struct spec *s, const char *from, const char *to, struct error *err)
+{
+    static const char *const options[] = {"rbind", "ro", "nosuid", "nodev"};
+    struct spec_mount *m = spec_add_mount(s, to);
+    m->kind = MOUNT_BIND;
+    m->source = arena_strdup(s->arena, from);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        if (spec_mount_option(s, m, options[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 void spec_set_network(struct spec *s, enum spec_network network)
 {
     s->network = network;

@@ -294,6 +294,9 @@ const char *spec_profile_description(struct arena *a, const char *name);
 /** Add a mount (zeroed) to the spec; a mount of the same destination is replaced in place. */
 struct spec_mount *spec_add_mount(struct spec *s, const char *destination);
 
+/** Show the host's @from at @to, with what is mounted below it, read-only. */
+int spec_show(struct spec *s, const char *from, const char *to, struct error *err);
+
 /** What --network does: the network and, with it, whether a namespace of its own is made. A
  * namespace to join by path is forgotten. */
 void spec_set_network(struct spec *s, enum spec_network network);

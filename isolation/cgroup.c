@@ -84,6 +84,21 @@ int cgroup_write_u64(const struct cgroup_dir *d, const char *file, uint64_t valu
     return cgroup_write(d, file, value == LIMIT_NONE && unlimited != NULL ? unlimited : text, err);
 }
 
+int cgroup_apply_hugetlb(const struct cgroup_dir *d, const struct spec_resources *r,
+                         const char *file, const char *unlimited, struct error *err)
+{
+    for (size_t i = 0; i < r->hugepage_count; i++) {
+        const char *size = r->hugepages[i].page_size;
+        char path[80];
+        snprintf(path, sizeof path, "hugetlb.%s.%s", size, file);
+        if (strchr(path, '/') != NULL)
+            return error_set(err, "cgroup.limit", 0, "\"%s\" is not a page size", size);
+        if (cgroup_write_u64(d, path, r->hugepages[i].limit_bytes, unlimited, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int cgroup_open_slice(int own_fd)
 {
     for (int round = 0; round < 8; round++) {

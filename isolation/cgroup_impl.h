@@ -158,6 +158,10 @@ int cgroup_write_u64(const struct cgroup_dir *d, const char *file, uint64_t valu
 uint64_t cgroup_read_u64(int dirfd, const char *file);
 uint64_t cgroup_read_key(int dirfd, const char *file, const char *key);
 
+/** The limits of huge pages: hugetlb.<size>.@file, @unlimited where there is none. */
+int cgroup_apply_hugetlb(const struct cgroup_dir *d, const struct spec_resources *r,
+                         const char *file, const char *unlimited, struct error *err);
+
 /** Controllers that @spec's limits need. */
 unsigned cgroup_wanted(const struct spec_resources *r);
 

@@ -377,21 +377,6 @@ static int apply_io(const struct cgroup_dir *d, const struct spec_resources *r, 
     return 0;
 }
 
-static int apply_hugetlb(const struct cgroup_dir *d, const struct spec_resources *r,
-                         struct error *err)
-{
-    for (size_t i = 0; i < r->hugepage_count; i++) {
-        char file[64];
-        snprintf(file, sizeof file, "hugetlb.%s.max", r->hugepages[i].page_size);
-        if (strchr(file, '/') != NULL)
-            return error_set(err, "cgroup.limit", 0, "\"%s\" is not a page size",
-                             r->hugepages[i].page_size);
-        if (cgroup_write_u64(d, file, r->hugepages[i].limit_bytes, "max", err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 int cgroup_v2_apply(const struct cgroup_dir *d, enum cgroup_controller c,
                     const struct spec_resources *r, struct error *err)
 {
@@ -411,7 +396,7 @@ int cgroup_v2_apply(const struct cgroup_dir *d, enum cgroup_controller c,
     case CTL_IO:
         return apply_io(d, r, err);
     case CTL_HUGETLB:
-        return apply_hugetlb(d, r, err);
+        return cgroup_apply_hugetlb(d, r, "max", "max", err);
     case CTL_CPUACCT:
     case CTL_FREEZER:
     case CTL_COUNT:

@@ -132,5 +132,7 @@ void judge_result_free(struct judge_result *r);
 void judge_print_table(const struct judge_result *r, FILE *out, bool details, bool color);
 struct cJSON *judge_to_json(const struct judge_result *r);
 void judge_write_junit(const struct judge_result *r, FILE *out);
+/** The same to a file. judge.junit */
+int judge_save_junit(const struct judge_result *r, const char *path, struct error *err);
 
 #endif

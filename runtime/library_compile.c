@@ -81,19 +81,6 @@ int cloche_compile(const struct cloche_compile_options *options, int *ret_artifa
     return 0;
 }
 
-static int write_junit(const struct judge_result *r, const char *path, struct error *err)
-{
-    FILE *f = fopen(path, "we");
-    if (f != NULL) {
-        judge_write_junit(r, f);
-        bool failed = ferror(f) != 0;
-        if (fclose(f) == 0 && !failed)
-            return 0;
-    }
-    error_set(err, "judge.junit", errno, "cannot write \"%s\"", path);
-    return error_hint(err, "choose a writable place for the JUnit file");
-}
-
 int cloche_judge(const struct cloche_judge_options *options, char **ret_json,
                  struct cloche_error *error)
 {
@@ -136,7 +123,7 @@ int cloche_judge(const struct cloche_judge_options *options, char **ret_json,
     int status = judge_run(&job, &r, &err);
     if (status == 0) {
         if (o.junit != NULL)
-            status = write_junit(&r, o.junit, &err);
+            status = judge_save_junit(&r, o.junit, &err);
         if (status == 0) {
             *ret_json = printed(judge_to_json(&r));
             status = r.all_passed;

@@ -6,16 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    *(bool *)context = true;
-    return 0;
-}
-
 static const struct cli_option options[] = {
-    {0, "json", NULL, "as JSON", set_json},
+    {.name = "json", .help = "as JSON"},
     {0, NULL, NULL, NULL, NULL},
 };
 

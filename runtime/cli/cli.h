@@ -17,6 +17,8 @@
 #include "isolation/sandbox.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #define EXIT_USAGE  2
@@ -29,14 +31,37 @@ struct cli_command {
 
 extern const struct cli_command cli_commands[]; /* ends with a NULL name */
 
+/** What an option without a function of its own writes, and where: at an offset in the context. */
+enum cli_target {
+    CLI_FLAG,     /* bool: true */
+    CLI_TEXT,     /* const char *: the argument itself */
+    CLI_SIZE,     /* uint64_t: bytes, from "256m" */
+    CLI_DURATION, /* uint64_t: milliseconds, from "1.5s" */
+    CLI_COUNT     /* uint64_t: a whole number from 1 to @max */
+};
+
 /** One option of a command. @value names the argument in help ("SIZE"); NULL for a switch. */
 struct cli_option {
     char letter; /* 0: none */
     const char *name, *value, *help;
     /* Called for each occurrence; @text is NULL for a switch. -1 with @err filled: a usage error.
-     */
+     * NULL: @target is written. */
     int (*set)(void *context, const char *text, struct error *err);
+    enum cli_target target;
+    size_t offset;
+    uint64_t max; /* of CLI_COUNT */
 };
+
+/* rows of a table whose context is a struct @type_ */
+#define CLI_ROW(letter_, name_, value_, help_, target_, type_, member_, max_)                      \
+    {                                                                                              \
+        (letter_), (name_), (value_), (help_), NULL, (target_), offsetof(struct type_, member_),   \
+            (max_)                                                                                 \
+    }
+#define CLI_SWITCH(letter_, name_, help_, type_, member_)                                          \
+    CLI_ROW(letter_, name_, NULL, help_, CLI_FLAG, type_, member_, 0)
+#define CLI_VALUE(letter_, name_, value_, help_, target_, type_, member_)                          \
+    CLI_ROW(letter_, name_, value_, help_, target_, type_, member_, 0)
 
 /** Parse options up to "--" or the first operand (which ends them). Returns the index of the first
  * operand in @argv, or -1 with @err (usage.unknown_option with the nearest name,
@@ -47,6 +72,9 @@ int cli_parse(const struct cli_option *options, void *context, int argc, char **
 /** The same where options may follow operands, up to "--": the operands are added to @operands. */
 int cli_parse_all(const struct cli_option *options, void *context, int argc, char **argv,
                   struct arena *a, struct strings *operands, struct error *err);
+
+/** "1" to @max, or usage.value. */
+int cli_parse_count(const char *text, uint64_t max, uint64_t *ret, struct error *err);
 
 /** The options as text for help. */
 void cli_print_options(FILE *out, const struct cli_option *options);

@@ -18,39 +18,10 @@
 struct compile_options {
     struct cli_compile common;
     const char *output;
-    bool module, json, no_cache;
+    bool module;
     uint64_t jobs, memory_bytes, wall_ms, cpu_ms;
     const char *color;
 };
-
-#define SETTER(name_, body_)                                                                       \
-    static int name_(void *context, const char *text, struct error *err)                           \
-    {                                                                                              \
-        struct compile_options *o = context;                                                       \
-        (void)text;                                                                                \
-        (void)err;                                                                                 \
-        body_;                                                                                     \
-        return 0;                                                                                  \
-    }
-
-SETTER(set_output, o->output = text)
-SETTER(set_module, o->module = true)
-SETTER(set_toolchain, o->common.toolchain = text)
-SETTER(set_werror, o->common.warnings_as_errors = true)
-SETTER(set_json, o->json = true)
-SETTER(set_no_cache, o->no_cache = true)
-SETTER(set_best_effort, o->common.best_effort = true)
-SETTER(set_memory, return spec_parse_size(text, &o->memory_bytes, err))
-SETTER(set_timeout, return spec_parse_duration(text, &o->wall_ms, err))
-SETTER(set_cpu_time, return spec_parse_duration(text, &o->cpu_ms, err))
-
-static int set_jobs(void *context, const char *text, struct error *err)
-{
-    struct compile_options *o = context;
-    if (io_parse_u64(text, &o->jobs) && o->jobs >= 1 && o->jobs <= 256)
-        return 0;
-    return error_set(err, "usage.value", 0, "expected a number from 1 to 256, found \"%s\"", text);
-}
 
 static int set_color(void *context, const char *text, struct error *err)
 {
@@ -65,20 +36,21 @@ static int set_color(void *context, const char *text, struct error *err)
 }
 
 static const struct cli_option options[] = {
-    {'o', "output", "FILE", "where the artifact goes (the source's name without its ending)",
-     set_output},
-    {0, "module", NULL, "make a module (a shared object with the cloche_module ABI)", set_module},
-    {0, "toolchain", "NAME", "choose one of `cloche toolchains`; by the file's ending otherwise",
-     set_toolchain},
-    {0, "warnings-as-errors", NULL, "a warning fails the compile", set_werror},
-    {'j', "jobs", "N", "sources of a directory compiled at a time (all processors)", set_jobs},
-    {0, "memory", "SIZE", "memory of the compiler, such as 512m", set_memory},
-    {0, "timeout", "TIME", "wall time, such as 30s", set_timeout},
-    {0, "cpu-time", "TIME", "CPU time, such as 10s", set_cpu_time},
-    {0, "no-cache", NULL, "neither look into the cache nor fill it", set_no_cache},
+    CLI_VALUE('o', "output", "FILE",
+              "where the artifact goes (the source's name without its ending)", CLI_TEXT,
+              compile_options, output),
+    CLI_SWITCH(0, "module", "make a module (a shared object with the cloche_module ABI)",
+               compile_options, module),
+    CLI_ROW('j', "jobs", "N", "sources of a directory compiled at a time (all processors)",
+            CLI_COUNT, compile_options, jobs, 256),
+    CLI_VALUE(0, "memory", "SIZE", "memory of the compiler, such as 512m", CLI_SIZE,
+              compile_options, memory_bytes),
+    CLI_VALUE(0, "timeout", "TIME", "wall time, such as 30s", CLI_DURATION, compile_options,
+              wall_ms),
+    CLI_VALUE(0, "cpu-time", "TIME", "CPU time, such as 10s", CLI_DURATION, compile_options,
+              cpu_ms),
     {0, "color", "WHEN", "auto, always or never", set_color},
-    {0, "best-effort", NULL, "go on even where a limit cannot be enforced", set_best_effort},
-    {0, "json", NULL, "result, diagnostics and errors as JSON", set_json},
+    CLI_COMPILE_ROWS(compile_options),
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -92,10 +64,27 @@ void cli_compile_flag(struct arena *a, struct cli_compile *c, const char *word)
         strings_add(a, &c->flags, word);
 }
 
-bool cli_is_compiler_flag(const char *word, const char *own_letters)
+static bool is_compiler_flag(const char *word, const char *own_letters)
 {
     return word[0] == '-' && word[1] != '-' && word[1] != '\0' &&
            strchr(own_letters, word[1]) == NULL;
+}
+
+int cli_compile_parse(const struct cli_option *table, struct cli_compile *c,
+                      const char *own_letters, int argc, char **argv, struct arena *a,
+                      struct error *err)
+{
+    char **own = arena_alloc(a, ((size_t)argc + 2) * sizeof *own);
+    int count = 0;
+    bool only_operands = false;
+    for (int i = 0; i < argc; i++) {
+        if (i > 0 && !only_operands && is_compiler_flag(argv[i], own_letters))
+            cli_compile_flag(a, c, argv[i]);
+        else
+            own[count++] = argv[i];
+        only_operands = only_operands || strcmp(argv[i], "--") == 0;
+    }
+    return cli_parse_all(table, c, count, own, a, &c->sources, err);
 }
 
 void cli_compile_job(struct arena *a, const struct cli_compile *c, struct compile_job *job)
@@ -108,6 +97,7 @@ void cli_compile_job(struct arena *a, const struct cli_compile *c, struct compil
     job->define_count = c->defines.count;
     job->warnings_as_errors = c->warnings_as_errors;
     job->best_effort = c->best_effort;
+    job->no_cache = c->no_cache;
     module_header.data = config_builtin("versions/module.h", &module_header.size);
     job->headers = &module_header;
     job->header_count = module_header.data != NULL;
@@ -199,26 +189,15 @@ int cli_compile(int argc, char **argv)
     _cleanup_arena_ struct arena *a = arena_new();
     struct error err = ERROR_INIT;
     struct compile_options o = {.color = "auto"};
-    char **own = arena_alloc(a, ((size_t)argc + 2) * sizeof *own);
-    int count = 0;
-    bool only_operands = false;
-    for (int i = 0; i < argc; i++) {
-        if (i > 0 && !only_operands && cli_is_compiler_flag(argv[i], "ojh"))
-            cli_compile_flag(a, &o.common, argv[i]);
-        else
-            own[count++] = argv[i];
-        only_operands = only_operands || strcmp(argv[i], "--") == 0;
-    }
-    if (cli_parse_all(options, &o, count, own, a, &o.common.sources, &err) < 0)
-        return cli_fail(&err, o.json, EXIT_USAGE);
+    if (cli_compile_parse(options, &o.common, "ojh", argc, argv, a, &err) < 0)
+        return cli_fail(&err, o.common.json, EXIT_USAGE);
     if (o.common.sources.count == 0) {
         error_set(&err, "usage.no_source", 0, "no source given");
         error_hint(&err, "cloche compile SOURCE|DIR [-o OUT]");
-        return cli_fail(&err, o.json, EXIT_USAGE);
+        return cli_fail(&err, o.common.json, EXIT_USAGE);
     }
     struct compile_job job = {
         .kind = o.module ? COMPILE_MODULE : COMPILE_PROGRAM,
-        .no_cache = o.no_cache,
         .jobs = (unsigned)o.jobs,
         .memory_bytes = o.memory_bytes,
         .wall_ms = o.wall_ms,
@@ -227,7 +206,7 @@ int cli_compile(int argc, char **argv)
     cli_compile_job(a, &o.common, &job);
     struct compile_result r;
     if (compile_run(&job, &r, &err) < 0)
-        return cli_fail(&err, o.json, EXIT_FAILURE);
+        return cli_fail(&err, o.common.json, EXIT_FAILURE);
 
     int status = r.verdict == VERDICT_OK ? 0 : EXIT_FAILURE;
     bool program = strcmp(r.artifact_name, "program") == 0 || o.module;
@@ -237,9 +216,9 @@ int cli_compile(int argc, char **argv)
     if (status == 0 && output != NULL &&
         cli_write_artifact(r.artifact_fd, r.artifact_bytes, output, &err) < 0) {
         compile_result_free(&r);
-        return cli_fail(&err, o.json, EXIT_FAILURE);
+        return cli_fail(&err, o.common.json, EXIT_FAILURE);
     }
-    if (o.json) {
+    if (o.common.json) {
         cJSON *json = compile_result_to_json(&r);
         if (status == 0 && output != NULL)
             cJSON_AddStringToObject(json, "output", output);

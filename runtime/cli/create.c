@@ -88,21 +88,6 @@ static int set_module(void *context, const char *text, struct error *err)
     return 0;
 }
 
-static int set_toolchain(void *context, const char *text, struct error *err)
-{
-    (void)err;
-    ((struct create *)context)->toolchain = text;
-    return 0;
-}
-
-static int set_watch(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct create *)context)->watch = true;
-    return 0;
-}
-
 static int set_probation(void *context, const char *text, struct error *err)
 {
     return spec_parse_duration(text, &((struct create *)context)->probation_ms, err);
@@ -111,9 +96,9 @@ static int set_probation(void *context, const char *text, struct error *err)
 static const struct cli_option more[] = {
     {0, "module", "NAME=SOURCE", "a module: a file, a directory or a shared object; repeatable",
      set_module},
-    {0, "toolchain", "NAME", "of the modules; by the ending of the sources otherwise",
-     set_toolchain},
-    {0, "watch", NULL, "reload a module when its source is saved", set_watch},
+    CLI_VALUE(0, "toolchain", "NAME", "of the modules; by the ending of the sources otherwise",
+              CLI_TEXT, create, toolchain),
+    CLI_SWITCH(0, "watch", "reload a module when its source is saved", create, watch),
     {0, "probation", "TIME", "how long a new version is on probation (10s)", set_probation},
     {0, "ttl", "TIME", "destroy it at this age, such as 2h", set_ttl},
     {0, "idle", "TIME", "destroy it when nobody has used it for so long", set_idle},

@@ -12,24 +12,10 @@ struct doctor {
     const char *spec;
 };
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct doctor *)context)->json = true;
-    return 0;
-}
-
-static int set_spec(void *context, const char *text, struct error *err)
-{
-    (void)err;
-    ((struct doctor *)context)->spec = text;
-    return 0;
-}
-
 static const struct cli_option options[] = {
-    {0, "spec", "FILE", "judge a spec file: what is wrong, what Cloche ignores", set_spec},
-    {0, "json", NULL, "as one JSON object", set_json},
+    CLI_VALUE(0, "spec", "FILE", "judge a spec file: what is wrong, what Cloche ignores", CLI_TEXT,
+              doctor, spec),
+    CLI_SWITCH(0, "json", "as one JSON object", doctor, json),
     {0, NULL, NULL, NULL, NULL},
 };
 

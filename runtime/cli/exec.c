@@ -23,22 +23,6 @@ struct exec {
     uint64_t timeout_ms;
 };
 
-static int set_terminal(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct exec *)context)->terminal = true;
-    return 0;
-}
-
-static int set_interactive(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct exec *)context)->interactive = true;
-    return 0;
-}
-
 static int set_timeout(void *context, const char *text, struct error *err)
 {
     struct exec *e = context;
@@ -83,24 +67,16 @@ static int set_user(void *context, const char *text, struct error *err)
     return 0;
 }
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct exec *)context)->json = true;
-    return 0;
-}
-
 static const struct cli_option options[] = {
-    {'i', "interactive", NULL, "no time limit of its own; stdin always belongs to the command",
-     set_interactive},
-    {'t', "tty", NULL, "give the command a terminal of its own", set_terminal},
+    CLI_SWITCH('i', "interactive", "no time limit of its own; stdin always belongs to the command",
+               exec, interactive),
+    CLI_SWITCH('t', "tty", "give the command a terminal of its own", exec, terminal),
     {0, "timeout", "TIME", "kill it after this time (30s; none with -i or -t); none: no limit",
      set_timeout},
     {'e', "env", "KEY=VALUE", "set a variable; KEY alone passes it on", set_env},
     {'w', "workdir", "DIR", "working directory", set_cwd},
     {'u', "user", "UID[:GID]", "user inside", set_user},
-    {0, "json", NULL, "errors as JSON, and what became of it on stderr", set_json},
+    CLI_SWITCH(0, "json", "errors as JSON, and what became of it on stderr", exec, json),
     {0, NULL, NULL, NULL, NULL},
 };
 

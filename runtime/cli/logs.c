@@ -18,25 +18,9 @@ struct logs {
     bool follow, json;
 };
 
-static int set_follow(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct logs *)context)->follow = true;
-    return 0;
-}
-
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct logs *)context)->json = true;
-    return 0;
-}
-
 static const struct cli_option options[] = {
-    {'f', "follow", NULL, "go on as it grows, until the sandbox is destroyed", set_follow},
-    {0, "json", NULL, "errors as JSON", set_json},
+    CLI_SWITCH('f', "follow", "go on as it grows, until the sandbox is destroyed", logs, follow),
+    CLI_SWITCH(0, "json", "errors as JSON", logs, json),
     {0, NULL, NULL, NULL, NULL}};
 
 static void flush(struct tail *t)

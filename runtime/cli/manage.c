@@ -14,33 +14,15 @@ struct manage {
     bool json, force;
 };
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct manage *)context)->json = true;
-    return 0;
-}
-
-static int set_force(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct manage *)context)->force = true;
-    return 0;
-}
-
-#define JSON_OPTION                                                                                \
-    {                                                                                              \
-        0, "json", NULL, "results and errors as JSON, a line each", set_json                       \
-    }
+#define JSON_OPTION CLI_SWITCH(0, "json", "results and errors as JSON, a line each", manage, json)
 #define END_OPTION                                                                                 \
     {                                                                                              \
         0, NULL, NULL, NULL, NULL                                                                  \
     }
 
 static const struct cli_option forced[] = {
-    {'f', "force", NULL, "even while commands of clients run", set_force}, JSON_OPTION, END_OPTION};
+    CLI_SWITCH('f', "force", "even while commands of clients run", manage, force), JSON_OPTION,
+    END_OPTION};
 static const struct cli_option plain[] = {JSON_OPTION, END_OPTION};
 
 struct outcome {

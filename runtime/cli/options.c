@@ -1,5 +1,7 @@
 #include "runtime/cli/cli.h"
 
+#include "base/io.h"
+
 #include <string.h>
 
 static const struct cli_option *find_name(const struct cli_option *options, const char *name,
@@ -38,10 +40,40 @@ static int unknown(const struct cli_option *options, const char *word, struct er
     return error_hint(err, "see the list with --help");
 }
 
+int cli_parse_count(const char *text, uint64_t max, uint64_t *ret, struct error *err)
+{
+    if (io_parse_u64(text, ret) && *ret >= 1 && *ret <= max)
+        return 0;
+    return error_set(err, "usage.value", 0, "expected a number from 1 to %llu, found \"%s\"",
+                     (unsigned long long)max, text);
+}
+
+static int write_target(const struct cli_option *o, void *context, const char *text,
+                        struct error *err)
+{
+    void *at = (char *)context + o->offset;
+    switch (o->target) {
+    case CLI_FLAG:
+        *(bool *)at = true;
+        return 0;
+    case CLI_TEXT:
+        *(const char **)at = text;
+        return 0;
+    case CLI_SIZE:
+        return spec_parse_size(text, at, err);
+    case CLI_DURATION:
+        return spec_parse_duration(text, at, err);
+    case CLI_COUNT:
+        return cli_parse_count(text, o->max, at, err);
+    }
+    return -1;
+}
+
 static int set(const struct cli_option *o, void *context, const char *shown, const char *text,
                struct error *err)
 {
-    if (o->set(context, text, err) == 0)
+    int rc = o->set != NULL ? o->set(context, text, err) : write_target(o, context, text, err);
+    if (rc == 0)
         return 0;
     return error_wrap(err, "%s", shown);
 }

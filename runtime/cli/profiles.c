@@ -6,15 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text, (void)err;
-    *(bool *)context = true;
-    return 0;
-}
-
 static const struct cli_option options[] = {
-    {0, "json", NULL, "one JSON array, with the limits of each profile", set_json},
+    {.name = "json", .help = "one JSON array, with the limits of each profile"},
     {0, NULL, NULL, NULL, NULL},
 };
 

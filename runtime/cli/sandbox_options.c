@@ -363,13 +363,6 @@ static int set_terminal(void *context, const char *text, struct error *err)
     return 0;
 }
 
-static int set_report(void *context, const char *text, struct error *err)
-{
-    (void)err;
-    ((struct cli_sandbox *)context)->report = text;
-    return 0;
-}
-
 static int set_json(void *context, const char *text, struct error *err)
 {
     (void)text;
@@ -413,7 +406,8 @@ const struct cli_option cli_sandbox_options[] = {
     {0, "read-only", NULL, "root file system read-only", set_read_only},
     {'i', "interactive", NULL, "accepted; stdin always belongs to the program", skip},
     {'t', "tty", NULL, "give the program a terminal of its own", set_terminal},
-    {0, "report", "FILE|-", "write what happened as JSON; -: to stderr", set_report},
+    CLI_VALUE(0, "report", "FILE|-", "write what happened as JSON; -: to stderr", CLI_TEXT,
+              cli_sandbox, report),
     {0, "json", NULL, "errors as JSON, and the report on stderr", set_json},
     {0, "best-effort", NULL, "run even where a limit cannot be enforced", set_best_effort},
     {0, NULL, NULL, NULL, NULL},

@@ -30,34 +30,11 @@ struct stats {
     bool json, watch, history;
 };
 
-static int set_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct stats *)context)->json = true;
-    return 0;
-}
-
-static int set_watch(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct stats *)context)->watch = true;
-    return 0;
-}
-
-static int set_history(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct stats *)context)->history = true;
-    return 0;
-}
-
 static const struct cli_option stats_options[] = {
-    {0, "history", NULL, "what was seen in the last hour, while somebody looked", set_history},
-    {0, "watch", NULL, "again each second, CPU since the last time", set_watch},
-    {0, "json", NULL, "as JSON, a line for each sandbox", set_json},
+    CLI_SWITCH(0, "history", "what was seen in the last hour, while somebody looked", stats,
+               history),
+    CLI_SWITCH(0, "watch", "again each second, CPU since the last time", stats, watch),
+    CLI_SWITCH(0, "json", "as JSON, a line for each sandbox", stats, json),
     {0, NULL, NULL, NULL, NULL}};
 
 #define SPARKS 20
@@ -149,7 +126,7 @@ int cli_stats(int argc, char **argv)
 /* --- top -----------------------------------------------------------------------------------------
  */
 
-static const struct cli_option top_options[] = {{0, "json", NULL, "as JSON", set_json},
+static const struct cli_option top_options[] = {CLI_SWITCH(0, "json", "as JSON", stats, json),
                                                 {0, NULL, NULL, NULL, NULL}};
 
 static void print_processes(const cJSON *list)
@@ -237,19 +214,11 @@ static int set_cpus(void *context, const char *text, struct error *err)
     return 0;
 }
 
-static int set_update_json(void *context, const char *text, struct error *err)
-{
-    (void)text;
-    (void)err;
-    ((struct update *)context)->json = true;
-    return 0;
-}
-
 static const struct cli_option update_options[] = {
     {0, "memory", "SIZE", "memory of the whole tree", set_memory},
     {0, "pids-limit", "N", "processes and threads of the whole tree", set_processes},
     {0, "cpus", "N", "share of the machine", set_cpus},
-    {0, "json", NULL, "results and errors as JSON, a line each", set_update_json},
+    CLI_SWITCH(0, "json", "results and errors as JSON, a line each", update, json),
     {0, NULL, NULL, NULL, NULL}};
 
 int cli_update(int argc, char **argv)

@@ -8,19 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int bind(struct spec *s, const char *from, const char *to, struct error *err)
-{
-    struct spec_mount *m = spec_add_mount(s, arena_strdup(s->arena, to));
-    m->kind = MOUNT_BIND;
-    m->source = arena_strdup(s->arena, from);
-    static const char *const options[] = {"rbind", "ro", "nosuid", "nodev"};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (spec_mount_option(s, m, options[i], err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* The host root has /usr, and an /etc of its own invention: what the language keeps in the real one
  * is shown beside it. */
 static int show_etc(struct spec *s, const struct strings *paths, struct error *err)
@@ -32,7 +19,7 @@ static int show_etc(struct spec *s, const struct strings *paths, struct error *e
         int failed = 0;
         if (glob(paths->items[i], 0, NULL, &found) == 0) {
             for (size_t k = 0; k < found.gl_pathc && failed == 0; k++)
-                failed = bind(s, found.gl_pathv[k], found.gl_pathv[k], err);
+                failed = spec_show(s, found.gl_pathv[k], found.gl_pathv[k], err);
         }
         globfree(&found);
         if (failed < 0)
@@ -64,7 +51,7 @@ int program_prepare(struct program *ret, const struct workdir *workdir, const ch
     strings_set_env(s->arena, &s->env, "PATH=" TOOLCHAIN_PATH);
     strings_set_env(s->arena, &s->env, "HOME=/tmp");
     strings_set_env(s->arena, &s->env, "LC_ALL=C.UTF-8");
-    if (bind(s, arena_printf(s->arena, "%s/%s", workdir->path, name), PROGRAM_DIR, err) < 0 ||
+    if (spec_show(s, arena_printf(s->arena, "%s/%s", workdir->path, name), PROGRAM_DIR, err) < 0 ||
         show_etc(s, &r->paths, err) < 0 || spec_validate(s, err) < 0)
         return -1;
     ret->spec = TAKE_PTR(s);

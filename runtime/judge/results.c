@@ -2,6 +2,7 @@
 #include "runtime/judge.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <string.h>
 
 static const char *verdict_color(enum verdict v)
@@ -275,4 +276,17 @@ void judge_write_junit(const struct judge_result *r, FILE *out)
         fputs("  </testsuite>\n", out);
     }
     fputs("</testsuites>\n", out);
+}
+
+int judge_save_junit(const struct judge_result *r, const char *path, struct error *err)
+{
+    FILE *f = fopen(path, "we");
+    if (f != NULL) {
+        judge_write_junit(r, f);
+        bool failed = ferror(f) != 0;
+        if (fclose(f) == 0 && !failed)
+            return 0;
+    }
+    error_set(err, "judge.junit", errno, "cannot write \"%s\"", path);
+    return error_hint(err, "choose a writable place for the JUnit file");
 }

@@ -1,6 +1,7 @@
 /* Syscall lists, over anything: what is accepted compiles, and the compact program decides like the
  * long one. */
 #include "isolation/seccomp_private.h"
+#include "tests/lib/bpf.h"
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -11,39 +12,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint32_t decide(const struct seccomp_program *p, const struct seccomp_data *d)
 {
-    uint32_t a = 0;
-    for (size_t pc = 0; pc < p->count;) {
-        const struct sock_filter *i = &p->instructions[pc++];
-        bool yes;
-        switch (i->code) {
-        case BPF_LD | BPF_W | BPF_ABS:
-            if (i->k % 4 != 0 || i->k + 4 > sizeof *d)
-                abort();
-            memcpy(&a, (const char *)d + i->k, sizeof a);
-            continue;
-        case BPF_ALU | BPF_AND | BPF_K:
-            a &= i->k;
-            continue;
-        case BPF_RET | BPF_K:
-            return i->k;
-        case BPF_JMP | BPF_JA:
-            pc += i->k;
-            continue;
-        case BPF_JMP | BPF_JEQ | BPF_K:
-            yes = a == i->k;
-            break;
-        case BPF_JMP | BPF_JGE | BPF_K:
-            yes = a >= i->k;
-            break;
-        case BPF_JMP | BPF_JGT | BPF_K:
-            yes = a > i->k;
-            break;
-        default:
-            abort();
-        }
-        pc += yes ? i->jt : i->jf;
-    }
-    abort();
+    uint32_t action;
+    if (!bpf_decide(p->instructions, p->count, d, &action))
+        abort();
+    return action;
 }
 
 static void compare(const struct seccomp_program *whole, const struct seccomp_program *small)

@@ -15,7 +15,8 @@ fuzz-bins:
 fuzz-programs: $(FUZZ_BIN)
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(PARTS) $(VERSIONS) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(VERSIONS_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(VERSIONS_LIBS)
 
 fuzz: ## search for inputs that break a parser: FUZZ_SECONDS=600 for each fuzzer, results in build/fuzz-corpus
 	tests/deps build test

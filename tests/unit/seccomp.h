@@ -7,6 +7,7 @@
 
 #include "isolation/seccomp.h"
 #include "isolation/seccomp_private.h"
+#include "tests/lib/bpf.h"
 
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>
@@ -28,49 +29,12 @@ static inline const char *list_text(const char *name)
     return text;
 }
 
-static inline uint32_t bpf_load(const struct seccomp_data *d, uint32_t offset)
-{
-    uint32_t value;
-    cr_assert(offset % 4 == 0 && offset + 4 <= sizeof *d);
-    memcpy(&value, (const char *)d + offset, sizeof value);
-    return value;
-}
-
 static inline uint32_t bpf_run(const struct sock_filter *code, size_t count,
                                const struct seccomp_data *d)
 {
-    uint32_t a = 0;
-    for (size_t pc = 0; pc < count;) {
-        const struct sock_filter *i = &code[pc++];
-        bool yes = false;
-        switch (i->code) {
-        case BPF_LD | BPF_W | BPF_ABS:
-            a = bpf_load(d, i->k);
-            continue;
-        case BPF_ALU | BPF_AND | BPF_K:
-            a &= i->k;
-            continue;
-        case BPF_RET | BPF_K:
-            return i->k;
-        case BPF_JMP | BPF_JA:
-            pc += i->k;
-            continue;
-        case BPF_JMP | BPF_JEQ | BPF_K:
-            yes = a == i->k;
-            break;
-        case BPF_JMP | BPF_JGE | BPF_K:
-            yes = a >= i->k;
-            break;
-        case BPF_JMP | BPF_JGT | BPF_K:
-            yes = a > i->k;
-            break;
-        default:
-            cr_assert_fail("instruction %#x", i->code);
-        }
-        pc += yes ? i->jt : i->jf;
-    }
-    cr_assert_fail("ran off the end");
-    return 0;
+    uint32_t action = 0;
+    cr_assert(bpf_decide(code, count, d, &action));
+    return action;
 }
 
 static inline uint32_t json_action(const cJSON *rule, const char *key, const char *errno_key)
