@@ -59,15 +59,20 @@ CORE       := $(BUILD)/libcore.a
 VERSIONS   := $(BUILD)/libversions.a
 VERSIONS_LIBS := -lsqlite3
 
-all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/libcloche.so \
+all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/cloche-worker $(BUILD)/libcloche.so \
      $(BUILD)/libcloche.a $(BUILD)/cloche.pc
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
-KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c
+KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c runtime/worker/wire.c
 # SQLite from its archive: a keeper without modules never touches its pages
 $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -l:libsqlite3.a $(LIBS)
+
+# what runs a module, inside: needs nothing but libc
+$(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) versions/state.c base/error.c base/io.c)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $^
 
 $(BUILD)/cloche-complete: $(call objects,$(CLI_SRC)) $(CORE)
 	$(call say,LD,$@)
@@ -250,6 +255,7 @@ install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche
 	install -D -m 755 $(BUILD)/cloche-complete $(DESTDIR)$(PREFIX)/bin/cloche-complete
 	install -D -m 755 $(BUILD)/cloche-keeper $(DESTDIR)$(PREFIX)/bin/cloche-keeper
+	install -D -m 755 $(BUILD)/cloche-worker $(DESTDIR)$(PREFIX)/bin/cloche-worker
 	install -D -m 755 $(BUILD)/libcloche.so $(DESTDIR)$(PREFIX)/lib/libcloche.so.0
 	ln -sf libcloche.so.0 $(DESTDIR)$(PREFIX)/lib/libcloche.so
 	install -D -m 644 $(BUILD)/libcloche.a $(DESTDIR)$(PREFIX)/lib/libcloche.a

@@ -1,0 +1,421 @@
+/* cloche-worker: one process, one version of one module.
+ *
+ * Theory of operation. The keeper has init execute this file, sealed, in a PID namespace of its
+ * own, confined like every program of the sandbox before its first instruction. Its only door is
+ * the socket at fd 3 (wire.h). A worker is nobody's until INIT names module and version; it loads
+ * /modules/NAME/N/module.so once and never unloads it; then it does what it is told, in order, on
+ * one thread, until STOP or the end of the socket. What the module does to this process is the
+ * module's own loss: the keeper takes no word of it on trust. */
+#include "runtime/worker/host.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "versions/state.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define FLUSH_NS 500000 /* a finished reply waits no longer for those behind it */
+
+struct reply {
+    struct cloche_reply api;
+    unsigned char *data;
+    size_t used, room, cap;
+    bool failed;
+};
+
+static struct host host;
+static uint64_t flushed_ns;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* --- requests ------------------------------------------------------------------------------------
+ */
+
+static void *reply_reserve(struct cloche_reply *api, size_t size)
+{
+    struct reply *r = api->opaque;
+    if (r->failed || size > r->cap - r->used) {
+        r->failed = true;
+        return NULL;
+    }
+    if (size > r->room - r->used) {
+        size_t room = r->room * 2 > r->used + size ? r->room * 2 : r->used + size;
+        unsigned char *data = realloc(r->data, room);
+        if (data == NULL) {
+            r->failed = true;
+            return NULL;
+        }
+        r->data = data;
+        r->room = room;
+    }
+    void *at = r->data + r->used;
+    r->used += size;
+    return at;
+}
+
+static int reply_write(struct cloche_reply *api, const void *data, size_t size)
+{
+    void *at = reply_reserve(api, size);
+    if (at == NULL)
+        return -1;
+    if (size > 0)
+        memcpy(at, data, size);
+    return 0;
+}
+
+static struct reply *reply_empty(void)
+{
+    static struct reply r;
+    if (r.data == NULL) {
+        r.room = 4096;
+        r.data = malloc(r.room);
+        if (r.data == NULL)
+            _exit(1);
+    }
+    r.used = 0;
+    r.failed = false;
+    r.cap = host.init.reply_cap;
+    r.api = (struct cloche_reply){
+        .struct_size = sizeof r.api, .opaque = &r, .write = reply_write, .reserve = reply_reserve};
+    return &r;
+}
+
+static void send_reply(struct reply *r, uint64_t id, int status)
+{
+    struct wire_record record = {.type = WIRE_REPLY, .id = id, .value = (uint64_t)(int64_t)status};
+    int fd = -1;
+    if (r->failed)
+        r->used = 0;
+    if (r->used > WIRE_INLINE_MAX) {
+        fd = wire_make_memfd(r->data, r->used);
+        if (fd < 0)
+            _exit(1);
+        record.flags = WIRE_FD;
+    } else {
+        record.size = (uint32_t)r->used;
+    }
+    host_put(&host, &record, r->data, fd);
+    if (r->room > 4 * WIRE_INLINE_MAX) {
+        free(r->data);
+        r->data = NULL;
+    }
+}
+
+static void on_request(const struct wire_record *r, const void *payload, int fd)
+{
+    struct cloche_request request = {.struct_size = sizeof request,
+                                     .flags =
+                                         r->flags & (CLOCHE_REQUEST_AGAIN | CLOCHE_REQUEST_REPLAY),
+                                     .id = r->id,
+                                     .received_ms = r->value,
+                                     .data = payload,
+                                     .size = r->size};
+    if (__atomic_load_n(&host.progress->hold, __ATOMIC_ACQUIRE) != 0)
+        return; /* left undone: the keeper sees that no reply came before what follows */
+    void *map = NULL;
+    if ((r->flags & WIRE_FD) != 0) {
+        int64_t size = wire_memfd_size(fd, INT64_MAX);
+        if (size < 0)
+            _exit(1);
+        if (size > 0) {
+            map = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
+            if (map == MAP_FAILED)
+                _exit(1);
+            request.data = map;
+        }
+        request.size = (size_t)size;
+    }
+    __atomic_store_n(&host.progress->at, r->id, __ATOMIC_RELEASE);
+    struct reply *reply = reply_empty();
+    int status = host.module->handle(host.self, &request, &reply->api);
+    send_reply(reply, r->id, reply->failed && status == 0 ? -1 : status);
+    if (map != NULL)
+        munmap(map, request.size);
+    uint64_t now = now_ns();
+    if (now - flushed_ns > FLUSH_NS) {
+        host_flush(&host);
+        flushed_ns = now;
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------------
+ */
+
+static void refuse(enum wire_failure failure, const char *text)
+{
+    host_done(&host, failure, text, -1);
+}
+
+/** What the file said is asked again of what was loaded: the keeper's check was of the same bytes,
+ * but nothing here relies on it. */
+static const char *unfit(const struct cloche_module *m)
+{
+    if (m->abi.magic != CLOCHE_MODULE_MAGIC || m->abi.major != CLOCHE_MODULE_MAJOR ||
+        m->abi.minor > CLOCHE_MODULE_MINOR || m->abi.module_size < sizeof *m)
+        return "its ABI block is not one of this host";
+    if (m->name == NULL || strcmp(m->name, host.name) != 0)
+        return "it has another name";
+    if (m->init == NULL || m->handle == NULL ||
+        (m->abi.state_schema != 0 && (m->save_state == NULL || m->load_state == NULL)))
+        return "a required function is missing";
+    return NULL;
+}
+
+static void on_init(const struct wire_record *r, const void *payload, const int *fds, int fd_count)
+{
+    char path[128];
+    if (r->size != sizeof host.init || host.module != NULL || fd_count < 2)
+        _exit(1);
+    memcpy(&host.init, payload, sizeof host.init);
+    host.init.module[sizeof host.init.module - 1] = '\0';
+    memcpy(host.name, host.init.module, sizeof host.name);
+    host.progress =
+        mmap(NULL, sizeof *host.progress, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    if (host.progress == MAP_FAILED || dup2(fds[1], 1) < 0 || dup2(fds[1], 2) < 0)
+        _exit(1);
+    if (host.init.arena_bytes > 0) {
+        host.api.arena = fd_count < 3 ? MAP_FAILED
+                                      : mmap(NULL, host.init.arena_bytes, PROT_READ | PROT_WRITE,
+                                             MAP_SHARED, fds[2], 0);
+        if (host.api.arena == MAP_FAILED)
+            _exit(1);
+        host.api.arena_size = host.init.arena_bytes;
+    }
+    host_open(&host);
+
+    snprintf(path, sizeof path, "/modules/%s/%u/module.so", host.name, host.init.version);
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) {
+        refuse(WIRE_FAIL_DLOPEN, dlerror());
+        return;
+    }
+    const struct cloche_module *m = dlsym(handle, CLOCHE_MODULE_SYMBOL);
+    const char *why = m == NULL ? "it has no symbol " CLOCHE_MODULE_SYMBOL : unfit(m);
+    if (why != NULL) {
+        refuse(WIRE_FAIL_MODULE, why);
+        return;
+    }
+    host.module = m;
+    if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0) {
+        int rc = m->init(&host.api, &host.self);
+        if (rc != 0) {
+            char text[64];
+            snprintf(text, sizeof text, "init answered %d", rc);
+            refuse(WIRE_FAIL_INIT, text);
+            return;
+        }
+    }
+    host_done(&host, WIRE_OK, NULL, -1);
+}
+
+static void on_save(const struct wire_record *r)
+{
+    static struct state_writer w;
+    const struct cloche_module *m = host.module;
+    struct error err = ERROR_INIT;
+    int fd = -1;
+    if (m->save_state == NULL ||
+        state_writer_open(&w, host.name, host.init.version, m->abi.state_schema,
+                          host.init.state_cap, &err) < 0) {
+        refuse(WIRE_FAIL_SAVE, m->save_state == NULL ? "it has no save_state" : err.message);
+        return;
+    }
+    int rc = m->save_state(host.self, &w.api);
+    if (rc != 0 && !w.failed) {
+        char text[64];
+        snprintf(text, sizeof text, "save_state answered %d", rc);
+        state_writer_close(&w);
+        refuse(WIRE_FAIL_SAVE, text);
+        return;
+    }
+    if (state_writer_seal(&w, r->value, &fd, &err) < 0) {
+        refuse(WIRE_FAIL_SAVE, err.message);
+        return;
+    }
+    host_done(&host, WIRE_OK, NULL, fd);
+}
+
+/** @from rewritten as schema @schema; -1: refused, and the keeper told. */
+static int migrate(struct state_reader *from, uint32_t schema)
+{
+    static struct state_writer w;
+    const struct cloche_module *m = host.module;
+    struct error err = ERROR_INIT;
+    int fd = -1, rc;
+    char text[96];
+    uint32_t old = from->header.schema;
+    if (m->migrate == NULL || (schema == m->abi.state_schema && old < m->abi.state_schema_min)) {
+        snprintf(text, sizeof text, "this version cannot migrate schema %u to %u", old, schema);
+        refuse(WIRE_FAIL_MIGRATE, text);
+        return -1;
+    }
+    if (state_writer_open(&w, host.name, host.init.version, schema, host.init.state_cap, &err) <
+        0) {
+        refuse(WIRE_FAIL_MIGRATE, err.message);
+        return -1;
+    }
+    rc = m->migrate(old, schema, &from->api, &w.api);
+    if (rc != 0 && !w.failed) {
+        snprintf(text, sizeof text, "migrate of schema %u to %u answered %d", old, schema, rc);
+        state_writer_close(&w);
+        refuse(WIRE_FAIL_MIGRATE, text);
+        return -1;
+    }
+    if (state_writer_seal(&w, from->header.sequence, &fd, &err) < 0) {
+        refuse(WIRE_FAIL_MIGRATE, err.message);
+        return -1;
+    }
+    return fd;
+}
+
+static bool healthy(void)
+{
+    const struct cloche_module *m = host.module;
+    int rc = m->health != NULL ? m->health(host.self) : 0;
+    char text[64];
+    if (rc == 0)
+        return true;
+    snprintf(text, sizeof text, "health answered %d", rc);
+    refuse(WIRE_FAIL_HEALTH, text);
+    return false;
+}
+
+static void on_load(int snapshot)
+{
+    const struct cloche_module *m = host.module;
+    const struct state_expect any = {
+        .module = host.name, .any_schema = true, .cap_bytes = host.init.state_cap};
+    struct state_reader r;
+    struct error err = ERROR_INIT;
+    _cleanup_close_ int migrated = -1;
+    if (m->load_state == NULL) {
+        refuse(WIRE_FAIL_LOAD, "it has no load_state");
+        return;
+    }
+    if (state_reader_open(&r, snapshot, &any, &err) < 0) {
+        refuse(WIRE_FAIL_LOAD, err.message);
+        return;
+    }
+    if (r.header.schema != m->abi.state_schema) {
+        migrated = migrate(&r, m->abi.state_schema);
+        state_reader_close(&r);
+        if (migrated < 0)
+            return;
+        if (state_reader_open(&r, migrated, &any, &err) < 0) {
+            refuse(WIRE_FAIL_LOAD, err.message);
+            return;
+        }
+    }
+    int rc = m->load_state(host.self, &r.api);
+    state_reader_close(&r);
+    if (rc != 0) {
+        char text[64];
+        snprintf(text, sizeof text, "load_state answered %d", rc);
+        refuse(WIRE_FAIL_LOAD, text);
+        return;
+    }
+    if (healthy())
+        host_done(&host, WIRE_OK, NULL, -1);
+}
+
+static void on_migrate(const struct wire_record *r, int snapshot)
+{
+    const struct state_expect any = {
+        .module = host.name, .any_schema = true, .cap_bytes = host.init.state_cap};
+    struct state_reader reader;
+    struct error err = ERROR_INIT;
+    if (state_reader_open(&reader, snapshot, &any, &err) < 0) {
+        refuse(WIRE_FAIL_MIGRATE, err.message);
+        return;
+    }
+    int fd = migrate(&reader, (uint32_t)r->value);
+    state_reader_close(&reader);
+    if (fd >= 0)
+        host_done(&host, WIRE_OK, NULL, fd);
+}
+
+static void on_expired(uint64_t token)
+{
+    const struct cloche_module *m = host.module;
+    const struct cloche_timer_handler_v1 *t =
+        m->get_extension != NULL ? m->get_extension(host.self, CLOCHE_TIMER_ID) : NULL;
+    if (t != NULL)
+        t->expired(host.self, token);
+}
+
+static void on_ended(uint64_t child, int status)
+{
+    const struct cloche_module *m = host.module;
+    const struct cloche_children_handler_v1 *c =
+        m->get_extension != NULL ? m->get_extension(host.self, CLOCHE_CHILDREN_ID) : NULL;
+    if (c != NULL)
+        c->ended(host.self, child, status);
+}
+
+static _Noreturn void on_stop(int reason)
+{
+    if (host.module != NULL && host.module->stop != NULL &&
+        (host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0)
+        host.module->stop(host.self, reason);
+    host_flush(&host);
+    fflush(NULL);
+    _exit(0);
+}
+
+static void on_record(const struct wire_record *r, const void *payload, const int *fds,
+                      int fd_count)
+{
+    int fd = fd_count > 0 ? fds[0] : -1;
+    if (r->type == WIRE_STOP)
+        on_stop((int)r->value);
+    if (r->type == WIRE_INIT) {
+        on_init(r, payload, fds, fd_count);
+        return;
+    }
+    if (host.module == NULL)
+        return; /* refused: only STOP is left */
+    if (r->type == WIRE_REQUEST)
+        on_request(r, payload, fd);
+    else if (r->type == WIRE_SAVE)
+        on_save(r);
+    else if (r->type == WIRE_LOAD)
+        on_load(fd);
+    else if (r->type == WIRE_MIGRATE)
+        on_migrate(r, fd);
+    else if (r->type == WIRE_PING || (r->type == WIRE_HEALTH && healthy()))
+        host_done(&host, WIRE_OK, NULL, -1);
+    else if (r->type == WIRE_EXPIRED)
+        on_expired(r->id);
+    else if (r->type == WIRE_ENDED)
+        on_ended(r->id, (int)r->value);
+}
+
+int main(void)
+{
+    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
+    unsetenv("CLOCHE_READY_FD");
+    fcntl(WIRE_SOCKET, F_SETFD, FD_CLOEXEC);
+    for (;;) {
+        int fds[WIRE_MAX_FDS], fd_count;
+        long n = wire_receive(WIRE_SOCKET, packet, sizeof packet, fds, &fd_count, 0);
+        if (n <= 0)
+            _exit(n < 0); /* nobody is left */
+        flushed_ns = now_ns();
+        struct wire_record r;
+        const void *payload;
+        for (size_t at = 0; wire_next(packet, (size_t)n, &at, &r, &payload) > 0;)
+            on_record(&r, payload, fds, fd_count);
+        for (int i = 0; i < fd_count; i++)
+            close(fds[i]);
+        host_flush(&host);
+    }
+}

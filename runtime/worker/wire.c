@@ -1,0 +1,130 @@
+#include "runtime/worker/wire.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+static size_t padded(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+bool wire_fits(const struct wire_packet *p, size_t size)
+{
+    return size <= WIRE_PACKET_MAX &&
+           sizeof(struct wire_record) + padded(size) <= WIRE_PACKET_MAX - p->used;
+}
+
+void *wire_add(struct wire_packet *p, const struct wire_record *r, const void *data)
+{
+    if (!wire_fits(p, r->size))
+        return NULL;
+    unsigned char *at = p->data + p->used;
+    memcpy(at, r, sizeof *r);
+    at += sizeof *r;
+    if (data != NULL && r->size > 0)
+        memcpy(at, data, r->size);
+    p->used += sizeof *r + padded(r->size);
+    return at;
+}
+
+int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *ret,
+              const void **ret_payload)
+{
+    if (*at == size)
+        return 0;
+    if (*at > size || size - *at < sizeof *ret)
+        return -1;
+    const unsigned char *from = (const unsigned char *)packet + *at;
+    memcpy(ret, from, sizeof *ret);
+    size_t left = size - *at - sizeof *ret;
+    if (ret->size > left || padded(ret->size) > left)
+        return -1;
+    *ret_payload = from + sizeof *ret;
+    *at += sizeof *ret + padded(ret->size);
+    return 1;
+}
+
+int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * WIRE_MAX_FDS)];
+    } space;
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd_count > 0) {
+        size_t bytes = sizeof(int) * (size_t)fd_count;
+        memset(&space, 0, sizeof space);
+        msg.msg_control = space.buf;
+        msg.msg_controllen = CMSG_SPACE(bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(c), fds, bytes);
+    }
+    ssize_t n;
+    do
+        n = sendmsg(socket, &msg, MSG_NOSIGNAL | flags);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -1 : 0;
+}
+
+long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_count, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * WIRE_MAX_FDS)];
+    } space;
+    struct iovec iov = {.iov_base = data, .iov_len = room};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = space.buf,
+                         .msg_controllen = sizeof space.buf};
+    ssize_t n;
+    *ret_count = 0;
+    do
+        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == ECONNRESET ? 0 : -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        *ret_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(ret_fds, CMSG_DATA(c), sizeof(int) * (size_t)*ret_count);
+    }
+    if ((msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+        return n;
+    for (int i = 0; i < *ret_count; i++)
+        close(ret_fds[i]);
+    *ret_count = 0;
+    errno = EPROTO;
+    return -1;
+}
+
+int wire_make_memfd(const void *data, size_t size)
+{
+    _cleanup_close_ int fd = memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || io_write_all(fd, data, size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+int64_t wire_memfd_size(int fd, uint64_t cap)
+{
+    struct stat st;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 || st.st_size < 0 ||
+        (uint64_t)st.st_size > cap)
+        return -1;
+    return st.st_size;
+}

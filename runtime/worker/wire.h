@@ -1,0 +1,124 @@
+/**
+ * What a keeper and a worker say to each other.
+ *
+ * Theory of operation. A unix SEQPACKET socket; a packet is a sequence of records, a record a fixed
+ * head and its payload, padded to 8 bytes. Small requests and replies share a packet; one whose
+ * payload is larger than WIRE_INLINE_MAX travels as a sealed memfd in a packet of its own. A worker
+ * does everything in the order in which it was told, so replies and DONEs need no matching.
+ *
+ *   keeper                                worker
+ *     INIT {struct wire_init} + progress, log ---> dlopen, init
+ *     <--- DONE 0                         (or DONE with why not)
+ *     REQUEST, REQUEST, ... --->          one after the other
+ *     <--- REPLY, REPLY, ...
+ *     SAVE --->                           <--- DONE + snapshot
+ *     LOAD + snapshot --->                migrate, load_state, health; <--- DONE
+ *     STOP {reason} --->                  stop, exit
+ *
+ * Beside the socket they share a page, the progress: the worker notes which request it is at before
+ * it runs it; the keeper reads that (by pread, it maps nothing) when the worker has died or seems
+ * to hang, and sets `hold` so that requests of a packet that the worker has not begun are left
+ * undone: a quiesce waits for one request, not for a packet of them.
+ *
+ * A worker runs foreign code, so the keeper believes nothing: wire_next() checks every length,
+ * worker.c (keeper) every type and order, and a worker that breaks a rule is killed.
+ */
+#ifndef CLOCHE_RUNTIME_WORKER_WIRE_H
+#define CLOCHE_RUNTIME_WORKER_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_SOCKET     3 /* the worker's end */
+#define WIRE_PACKET_MAX 65536u
+#define WIRE_INLINE_MAX 32768u /* payload of one record */
+#define WIRE_MAX_FDS    3
+#define WIRE_DETAIL_MAX 240 /* text of DONE */
+
+enum wire_type {
+    /* down */
+    WIRE_INIT = 1, /* payload struct wire_init; fds: progress, log[, arena] */
+    WIRE_REQUEST,  /* id; value: received_ms; flags CLOCHE_REQUEST_* | WIRE_FD; payload */
+    WIRE_SAVE,     /* value: requests that the state contains, for its header */
+    WIRE_LOAD,     /* fd: snapshot; migrated when its schema differs; then health */
+    WIRE_MIGRATE,  /* fd: snapshot; value: the schema wanted; DONE carries the result */
+    WIRE_HEALTH,
+    WIRE_PING,    /* DONE, and nothing else */
+    WIRE_STOP,    /* value: enum cloche_stop */
+    WIRE_EXPIRED, /* id: the timer's token */
+    WIRE_ENDED,   /* id: the child's number; value: its status */
+    /* up */
+    WIRE_DONE = 64, /* of INIT, SAVE, LOAD, MIGRATE, HEALTH, PING: value: enum wire_failure; text */
+    WIRE_REPLY,     /* id; value: handle's status; payload, or WIRE_FD */
+    WIRE_LOG,       /* value: level; text */
+    WIRE_TIMER,     /* id: token; payload: delay_ms, period_ms (uint64_t) */
+    WIRE_CANCEL,    /* id: token */
+    WIRE_CHILD_START, /* id: number; payload: the spec's JSON */
+    WIRE_CHILD_STOP   /* id: number */
+};
+
+#define WIRE_FD 0x8000u /* flags: the payload is in the packet's memfd */
+
+enum wire_failure {
+    WIRE_OK,
+    WIRE_FAIL_DLOPEN,
+    WIRE_FAIL_MODULE, /* the symbol, the ABI block, the name */
+    WIRE_FAIL_INIT,
+    WIRE_FAIL_SAVE,
+    WIRE_FAIL_MIGRATE,
+    WIRE_FAIL_LOAD,
+    WIRE_FAIL_HEALTH,
+    WIRE_FAILURES
+};
+
+struct wire_record {
+    uint32_t size; /* of the payload, without padding */
+    uint16_t type, flags;
+    uint64_t id, value;
+};
+
+#define WIRE_INIT_MIGRATE_ONLY 1u /* load the file, do not call init */
+
+struct wire_init {
+    uint32_t version, flags;
+    uint64_t state_cap, reply_cap; /* bytes */
+    uint64_t arena_bytes;          /* 0: there is none */
+    char module[72];               /* its name, NUL-terminated */
+};
+
+/** The shared page. */
+struct wire_progress {
+    uint64_t at;   /* id of the last request begun; written by the worker */
+    uint64_t hold; /* not 0: begin no request; written by the keeper */
+};
+
+/** A packet being written. */
+struct wire_packet {
+    size_t used;
+    _Alignas(8) unsigned char data[WIRE_PACKET_MAX];
+};
+
+/** Room for one more record with @size bytes of payload? */
+bool wire_fits(const struct wire_packet *p, size_t size);
+/** Append; the place of the payload, to be filled by the caller when @data is NULL. NULL when it
+ * does not fit. */
+void *wire_add(struct wire_packet *p, const struct wire_record *r, const void *data);
+
+/** The record at *@at: 1, and *@at behind it; 0: the end; -1: malformed. The payload points into
+ * the packet and is aligned to 8. */
+int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *ret,
+              const void **ret_payload);
+
+/** One packet with its fds; 0, or -1 with errno. @flags: MSG_DONTWAIT or 0. */
+int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags);
+/** Bytes received (0: the other end is gone), or -1 with errno; EPROTO when something was cut.
+ * *@ret_count of at most WIRE_MAX_FDS fds are the caller's. */
+long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_count, int flags);
+
+/** @data in a sealed memfd, or -1 with errno. */
+int wire_make_memfd(const void *data, size_t size);
+/** Bytes of a memfd that nobody can change any more, at most @cap; -1: it is not such a file. */
+int64_t wire_memfd_size(int fd, uint64_t cap);
+
+#endif
