@@ -75,8 +75,9 @@ bool frame_check(const struct frame_head *head, const char *body, size_t size)
 {
     return size >= sizeof *head && size - sizeof *head <= PROTOCOL_MAX_BODY &&
            head->magic == PROTOCOL_MAGIC && head->version == PROTOCOL_VERSION &&
-           head->type >= FRAME_REQUEST && head->type <= FRAME_ERROR &&
-           head->size == size - sizeof *head && (head->size == 0 || body[head->size - 1] == '\0');
+           head->type >= FRAME_REQUEST && head->type <= FRAME_REPLIES &&
+           head->size == size - sizeof *head &&
+           (head->size == 0 || head->type >= FRAME_CALLS || body[head->size - 1] == '\0');
 }
 
 const char *frame_next(const struct frame *f, const char *key, const char *last)
@@ -152,7 +153,18 @@ int frame_error(const struct frame *f, struct error *err)
 int frame_send(int socket, enum frame_type type, uint32_t serial, const struct fields *fields,
                const int *fds, int fd_count, int flags)
 {
-    if ((fields != NULL && fields->too_large) || fd_count > PROTOCOL_MAX_FDS) {
+    if (fields != NULL && fields->too_large) {
+        errno = E2BIG;
+        return -1;
+    }
+    return frame_send_body(socket, type, serial, fields != NULL ? fields->data : NULL,
+                           fields != NULL ? fields->used : 0, fds, fd_count, flags);
+}
+
+int frame_send_body(int socket, enum frame_type type, uint32_t serial, const void *body,
+                    size_t size, const int *fds, int fd_count, int flags)
+{
+    if (size > PROTOCOL_MAX_BODY || fd_count > PROTOCOL_MAX_FDS) {
         errno = E2BIG;
         return -1;
     }
@@ -160,14 +172,13 @@ int frame_send(int socket, enum frame_type type, uint32_t serial, const struct f
                               .version = PROTOCOL_VERSION,
                               .type = (uint16_t)type,
                               .serial = serial,
-                              .size = fields != NULL ? (uint32_t)fields->used : 0};
+                              .size = (uint32_t)size};
     union {
         struct cmsghdr align;
         char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_MAX_FDS)];
     } space = {0};
-    struct iovec iov[2] = {
-        {.iov_base = &head, .iov_len = sizeof head},
-        {.iov_base = fields != NULL ? fields->data : NULL, .iov_len = head.size}};
+    struct iovec iov[2] = {{.iov_base = &head, .iov_len = sizeof head},
+                           {.iov_base = (void *)(uintptr_t)body, .iov_len = size}};
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
     if (fd_count > 0) {
         size_t bytes = sizeof(int) * (size_t)fd_count;
@@ -188,8 +199,10 @@ int frame_send(int socket, enum frame_type type, uint32_t serial, const struct f
 
 void frame_close_fds(struct frame *f)
 {
-    for (int i = 0; i < f->fd_count; i++)
-        close(f->fds[i]);
+    for (int i = 0; i < f->fd_count; i++) {
+        if (f->fds[i] >= 0) /* else it was taken */
+            close(f->fds[i]);
+    }
     f->fd_count = 0;
 }
 

@@ -25,7 +25,15 @@
 #define PROTOCOL_MAX_FDS  4
 #define JSON_MAX_BYTES    (64 * 1024 * 1024)
 
-enum frame_type { FRAME_REQUEST = 1, FRAME_DATA, FRAME_OK, FRAME_ERROR };
+/* the bodies of the last two are no fields: runtime/calls.h */
+enum frame_type {
+    FRAME_REQUEST = 1,
+    FRAME_DATA,
+    FRAME_OK,
+    FRAME_ERROR,
+    FRAME_CALLS,
+    FRAME_REPLIES
+};
 
 struct frame_head {
     uint32_t magic;
@@ -80,6 +88,10 @@ int frame_error(const struct frame *f, struct error *err);
 /** -1 with errno; E2BIG: the fields do not fit. @flags: MSG_DONTWAIT or 0. */
 int frame_send(int socket, enum frame_type type, uint32_t serial, const struct fields *fields,
                const int *fds, int fd_count, int flags);
+
+/** The same with a body as it is. */
+int frame_send_body(int socket, enum frame_type type, uint32_t serial, const void *body,
+                    size_t size, const int *fds, int fd_count, int flags);
 
 /** 1: a frame, whose fds are the caller's; 0: the other end is gone; -1: errno, EPROTO for what is
  * no frame. */

@@ -1,0 +1,164 @@
+/* cloche call: one request to a module, or one a line of stdin. */
+#include "runtime/cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/cli/sandboxes.h"
+#include "runtime/client_calls.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define IN_FLIGHT 1024
+
+struct call_options {
+    bool json, lines;
+    uint64_t timeout_ms;
+};
+
+static int set_json(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct call_options *)context)->json = true;
+    return 0;
+}
+
+static int set_lines(void *context, const char *text, struct error *err)
+{
+    (void)text;
+    (void)err;
+    ((struct call_options *)context)->lines = true;
+    return 0;
+}
+
+static int set_timeout(void *context, const char *text, struct error *err)
+{
+    return spec_parse_duration(text, &((struct call_options *)context)->timeout_ms, err);
+}
+
+static const struct cli_option options[] = {
+    {0, "lines", NULL,
+     "each line of standard input is a request; the replies in order, a line each", set_lines},
+    {0, "timeout", "TIME", "for the module to answer (30s); then its worker is killed",
+     set_timeout},
+    {0, "json", NULL, "reply and errors as JSON, a line each", set_json},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static int show(const struct calls_reply *r, const struct call_options *o)
+{
+    if (r->failed)
+        return cli_fail(&r->error, o->json, 1);
+    if (o->json) {
+        _cleanup_free_ char *text = strndup(r->size > 0 ? r->data : "", r->size);
+        printf("{\"status\":%d,\"version\":%u,\"reply\":", r->status, r->version);
+        cli_print_json_string(stdout, text != NULL ? text : "");
+        puts("}");
+    } else {
+        if (r->size > 0)
+            fwrite(r->data, 1, r->size, stdout);
+        if (o->lines)
+            putchar('\n');
+    }
+    if (r->status != 0 && !o->json)
+        fprintf(stderr, "cloche: the module answered status %d\n", r->status);
+    return r->status != 0;
+}
+
+static int take(struct calls *c, const struct call_options *o, bool wait, uint64_t *open,
+                int *status, struct error *err)
+{
+    struct calls_reply r;
+    int rc = calls_next(c, wait, &r, err);
+    if (rc > 0) {
+        *status |= show(&r, o);
+        (*open)--;
+    }
+    return rc;
+}
+
+static int call_lines(struct calls *c, const struct call_options *o, struct error *err)
+{
+    _cleanup_free_ char *line = NULL;
+    size_t room = 0;
+    uint64_t open = 0, id = 0;
+    int status = 0;
+    for (ssize_t n; (n = getline(&line, &room, stdin)) > 0;) {
+        n -= line[n - 1] == '\n';
+        if (calls_put(c, ++id, line, (size_t)n, err) < 0)
+            return -1;
+        if (++open < IN_FLIGHT)
+            continue;
+        if (calls_send(c, true, err) < 0)
+            return -1;
+        while (open > IN_FLIGHT / 2) {
+            if (take(c, o, true, &open, &status, err) < 0)
+                return -1;
+        }
+    }
+    if (calls_send(c, true, err) < 0)
+        return -1;
+    while (open > 0) {
+        if (take(c, o, true, &open, &status, err) < 0)
+            return -1;
+    }
+    return status;
+}
+
+/** DATA, "-" for standard input, "@FILE". */
+static int read_payload(const char *text, char **ret, size_t *ret_size, struct error *err)
+{
+    bool in = strcmp(text, "-") == 0;
+    if (!in && text[0] != '@') {
+        *ret = strdup(text);
+        *ret_size = strlen(text);
+        return 0;
+    }
+    _cleanup_close_ int file = in ? -1 : open(text + 1, O_RDONLY | O_CLOEXEC);
+    ssize_t n = !in && file < 0 ? -1 : io_read_to_end(in ? 0 : file, CALL_PAYLOAD_MAX, ret);
+    if (n < 0)
+        return error_set(err, "usage.payload", errno, "cannot read %s",
+                         in ? "standard input" : text + 1);
+    *ret_size = (size_t)n;
+    return 0;
+}
+
+int cli_call(int argc, char **argv)
+{
+    if (cli_wants_help("call", options, argc, argv))
+        return 0;
+    struct error err = ERROR_INIT;
+    struct call_options o = {0};
+    struct strings operands = {0};
+    struct calls c = {.fd = -1};
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_free_ char *payload = NULL;
+    size_t size = 0;
+    if (cli_parse_all(options, &o, argc, argv, a, &operands, &err) < 0)
+        return cli_fail(&err, o.json, EXIT_USAGE);
+    if (operands.count < 2 || operands.count > 3) {
+        error_set(&err, "usage.operands", 0, "a sandbox and a module have to be named");
+        error_hint(&err, "cloche call ID MODULE [DATA | - | @FILE]");
+        return cli_fail(&err, o.json, EXIT_USAGE);
+    }
+    if (operands.count == 3 && read_payload(operands.items[2], &payload, &size, &err) < 0)
+        return cli_fail(&err, o.json, EXIT_USAGE);
+    int rc = calls_open(&c, operands.items[0], operands.items[1], o.timeout_ms, &err);
+    if (rc == 0 && o.lines) {
+        rc = call_lines(&c, &o, &err);
+    } else if (rc == 0) {
+        uint64_t open = 1;
+        int status = 0;
+        rc = calls_put(&c, 1, payload, size, &err);
+        if (rc == 0)
+            rc = calls_send(&c, true, &err);
+        if (rc == 0)
+            rc = take(&c, &o, true, &open, &status, &err);
+        rc = rc < 0 ? -1 : status;
+    }
+    calls_close(&c);
+    if (rc < 0)
+        return cli_fail(&err, o.json, sandboxes_status(&err));
+    return rc;
+}

@@ -1,0 +1,199 @@
+#include "runtime/client_calls.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/client.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_t timeout_ms,
+               struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    *c = (struct calls){.fd = client_connect(sandbox, err)};
+    if (c->fd < 0)
+        return -1;
+    snprintf(c->sandbox, sizeof c->sandbox, "%s", sandbox);
+    fields_add(&f, "module", module);
+    if (timeout_ms > 0)
+        fields_add_int(&f, "timeout_ms", (int64_t)timeout_ms);
+    c->out = malloc(PROTOCOL_MAX_BODY);
+    c->in = client_frame_new();
+    if (c->out == NULL)
+        error_set(err, "client.memory", ENOMEM, "cannot call module \"%s\"", module);
+    else if (client_send(c->fd, "call", &f, NULL, 0, err) == 0)
+        return 0;
+    calls_close(c);
+    return -1;
+}
+
+static void unmap(struct calls *c)
+{
+    if (c->map != NULL)
+        munmap(c->map, c->map_size);
+    c->map = NULL;
+}
+
+static void close_fds(struct calls *c)
+{
+    for (int i = 0; i < c->fd_count; i++)
+        close(c->fds[i]);
+    c->fd_count = 0;
+}
+
+void calls_close(struct calls *c)
+{
+    unmap(c);
+    close_fds(c);
+    if (c->in != NULL)
+        frame_close_fds(c->in);
+    free(c->in);
+    free(c->out);
+    cleanup_close(&c->fd);
+    *c = (struct calls){.fd = -1};
+}
+
+int calls_send(struct calls *c, bool wait, struct error *err)
+{
+    if (c->used == 0)
+        return 0;
+    if (frame_send_body(c->fd, FRAME_CALLS, 0, c->out, c->used, c->fds, c->fd_count,
+                        wait ? 0 : MSG_DONTWAIT) < 0) {
+        if (!wait && errno == EAGAIN)
+            return 1;
+        /* gone: what was said before is still to be read */
+        if (errno != EPIPE && errno != ECONNRESET)
+            return error_set(err, "protocol.send", errno, "cannot talk to the keeper of \"%s\"",
+                             c->sandbox);
+    }
+    c->used = 0;
+    close_fds(c);
+    return 0;
+}
+
+static int make_memfd(const void *data, size_t size)
+{
+    _cleanup_close_ int fd = memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || io_write_all(fd, data, size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+int calls_put(struct calls *c, uint64_t id, const void *data, size_t size, struct error *err)
+{
+    struct call_head h = {.size = (uint32_t)size, .id = id};
+    if (size > CALL_PAYLOAD_MAX) {
+        error_set(err, "call.too_large", 0, "a request of %zu bytes is too large", size);
+        return error_hint(err, "at most %u MiB", CALL_PAYLOAD_MAX / 1024 / 1024);
+    }
+    if (size > CALL_INLINE_MAX) {
+        h.size = 0;
+        h.flags = CALL_FD;
+    }
+    size_t need = sizeof h + call_padded(h.size);
+    if ((c->used + need > PROTOCOL_MAX_BODY ||
+         (h.flags != 0 && c->fd_count == PROTOCOL_MAX_FDS)) &&
+        calls_send(c, true, err) < 0)
+        return -1;
+    if (h.flags != 0) {
+        int fd = make_memfd(data, size);
+        if (fd < 0)
+            return error_set(err, "client.memory", errno, "cannot hand over %zu bytes", size);
+        c->fds[c->fd_count++] = fd;
+    }
+    memcpy(c->out + c->used, &h, sizeof h);
+    if (h.size > 0)
+        memcpy(c->out + c->used + sizeof h, data, h.size);
+    c->used += need;
+    return 0;
+}
+
+static int nonsense(const struct calls *c, struct error *err)
+{
+    return error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", c->sandbox);
+}
+
+/** The error of one request, in the fields of its reply. */
+static void read_failure(struct calls_reply *r)
+{
+    struct frame *f = client_frame_new();
+    f->head.size = (uint32_t)r->size;
+    memcpy(f->body, r->data, r->size);
+    if (r->size > 0 && f->body[r->size - 1] == '\0')
+        frame_error(f, &r->error);
+    else
+        error_set(&r->error, "call.failed", 0, "the request failed");
+    free(f);
+}
+
+static int take_reply(struct calls *c, struct calls_reply *ret, struct error *err)
+{
+    struct reply_head h;
+    size_t left = c->in->head.size - c->at;
+    if (left < sizeof h)
+        return nonsense(c, err);
+    memcpy(&h, c->in->body + c->at, sizeof h);
+    if (h.size > left - sizeof h || call_padded(h.size) > left - sizeof h)
+        return nonsense(c, err);
+    *ret = (struct calls_reply){.id = h.id,
+                                .failed = (h.flags & CALL_FAILED) != 0,
+                                .status = h.status,
+                                .version = h.version,
+                                .data = c->in->body + c->at + sizeof h,
+                                .size = h.size};
+    c->at += sizeof h + call_padded(h.size);
+    if (ret->failed)
+        read_failure(ret);
+    if ((h.flags & CALL_FD) == 0)
+        return 1;
+    struct stat st;
+    if (c->next_fd >= c->in->fd_count || fstat(c->in->fds[c->next_fd], &st) < 0)
+        return nonsense(c, err);
+    if (st.st_size > 0) {
+        c->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, c->in->fds[c->next_fd], 0);
+        if (c->map == MAP_FAILED) {
+            c->map = NULL;
+            return error_set(err, "client.memory", errno, "cannot map a reply of %lld bytes",
+                             (long long)st.st_size);
+        }
+    }
+    c->map_size = (size_t)st.st_size;
+    ret->data = c->map;
+    ret->size = c->map_size;
+    c->next_fd++;
+    return 1;
+}
+
+int calls_next(struct calls *c, bool wait, struct calls_reply *ret, struct error *err)
+{
+    unmap(c);
+    for (;;) {
+        struct frame *f = c->in;
+        if (f->head.type == FRAME_REPLIES && c->at < f->head.size)
+            return take_reply(c, ret, err);
+        frame_close_fds(f);
+        f->head.type = 0;
+        int rc = frame_receive(c->fd, f, wait ? 0 : MSG_DONTWAIT);
+        if (rc < 0 && errno == EAGAIN)
+            return 0;
+        if (rc == 0) {
+            error_set(err, "keeper.gone", 0, "sandbox \"%s\" has failed: its keeper is gone",
+                      c->sandbox);
+            return error_hint(err, "cloche restart %s", c->sandbox);
+        }
+        if (rc < 0)
+            return nonsense(c, err);
+        if (f->head.type == FRAME_ERROR)
+            return frame_error(f, err);
+        c->greeted = true;
+        c->at = 0;
+        c->next_fd = 0;
+    }
+}
