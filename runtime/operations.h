@@ -25,6 +25,10 @@
     OPERATION(pin, "pin", NULL, USE, "never collect this version; writes its own events")          \
     OPERATION(unpin, "unpin", NULL, USE, "let it go; writes its own events")                       \
     OPERATION(import, "import", NULL, USE, "versions out of an archive; writes its own events")    \
+    OPERATION(call, "call", NULL, USE, "requests to a module, over this connection")               \
+    OPERATION(reload, "reload", NULL, USE, "a new version of a module serves; writes its events")  \
+    OPERATION(rollback, "rollback", NULL, USE, "an older one does")                                \
+    OPERATION(confirm, "confirm", "confirm", USE, "end a probation: GOOD")                         \
     OPERATION(restart, "restart", NULL, USE, "end the tree, start it again with the same spec")    \
     OPERATION(stop, "stop", NULL, USE, "end the tree and the keeper; what is on disk stays")       \
     OPERATION(destroy, "destroy", NULL, USE, "end the tree, remove every trace, end the keeper")

@@ -1,10 +1,12 @@
 /* The spec's children, which config/ has checked, as a tree of nodes. */
+#include "runtime/keeper/service.h"
 #include "runtime/keeper/tree.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define ADDED_MAX         64 /* services beside the spec's children */
 #define DEPTH_MAX         16
 #define CHILDREN_MAX      256
 #define SHUTDOWN_MS       5000
@@ -161,10 +163,16 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o,
     n->id = arena_strdup(a, text(o, "id", ""));
     n->path = s->parent == NULL ? n->id : arena_printf(a, "%s/%s", s->path, n->id);
     s->logic.children[i].restart = restart_of(text(o, "restart", "permanent"));
+    n->shutdown_ms = number(o, "shutdown_ms", SHUTDOWN_MS);
     if (strcmp(kind, "module") == 0) {
-        error_set(err, "spec.unsupported", 0, "child \"%s\": modules cannot be supervised yet",
-                  n->path);
-        return error_hint(err, "a child of kind \"command\" or \"supervisor\"");
+        struct module *m = modules_add(s->keeper, text(o, "module", ""), err);
+        if (m == NULL)
+            return -1;
+        if (m->service != NULL && m->service->node != NULL)
+            return error_set(err, "spec.invalid", 0, "two children for module \"%s\"", m->name);
+        n->service = service_of(m);
+        n->service->node = n;
+        return 0;
     }
     if (strcmp(kind, "supervisor") == 0) {
         n->supervisor = true;
@@ -180,7 +188,6 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o,
     {
         strings_add(a, &n->args, cJSON_IsString(arg) ? arg->valuestring : "");
     }
-    n->shutdown_ms = number(o, "shutdown_ms", SHUTDOWN_MS);
     n->ready_ms = number(o, "ready_ms", READY_MS);
     n->ready = ready_of(text(o, "ready", "none"));
     n->ready_socket = arena_strdup(a, text(o, "ready_socket", ""));
@@ -196,8 +203,9 @@ static int read_supervisor(struct tree *t, struct node *s, const struct scope *a
                          "children: at most %d in one supervisor, %d supervisors deep, %d restarts",
                          CHILDREN_MAX, DEPTH_MAX, RESTARTS_KEPT_MAX);
     s->logic.count = (size_t)count;
-    s->children = arena_alloc(t->arena, ((size_t)count + 1) * sizeof *s->children);
-    s->logic.children = arena_alloc(t->arena, ((size_t)count + 1) * sizeof *s->logic.children);
+    size_t room = (size_t)count + (s->parent == NULL ? ADDED_MAX : 0) + 1;
+    s->children = arena_alloc(t->arena, room * sizeof *s->children);
+    s->logic.children = arena_alloc(t->arena, room * sizeof *s->logic.children);
     s->logic.restarts = calloc(s->logic.max_restarts + 1, sizeof *s->logic.restarts);
     if (s->logic.restarts == NULL)
         return error_set(err, "keeper.memory", ENOMEM, "cannot make a supervisor");
@@ -209,6 +217,31 @@ static int read_supervisor(struct tree *t, struct node *s, const struct scope *a
             return -1;
     }
     return 0;
+}
+
+struct node *tree_new_service(struct tree *t, struct service *s, struct error *err)
+{
+    struct node *root = &t->root;
+    if (t->added == ADDED_MAX) {
+        error_set(err, "module.too_many", 0, "%d modules have no child in the spec already",
+                  ADDED_MAX);
+        return NULL;
+    }
+    size_t i = root->logic.count++;
+    struct node *n = &root->children[i];
+    *n = (struct node){.keeper = root->keeper,
+                       .parent = root,
+                       .index = i,
+                       .id = arena_strdup(t->arena, s->name),
+                       .service = s,
+                       .shutdown_ms = SHUTDOWN_MS,
+                       .pidfd = -1,
+                       .ready_fd = -1};
+    n->path = n->id;
+    root->logic.children[i] = (struct supervise_child){.restart = PERMANENT};
+    s->node = n;
+    t->added++;
+    return n;
 }
 
 struct tree *tree_new(struct keeper *k, struct error *err)
@@ -225,6 +258,10 @@ struct tree *tree_new(struct keeper *k, struct error *err)
         spec->children_json != NULL ? cJSON_Parse(spec->children_json) : cJSON_CreateArray();
     int rc = read_supervisor(t, &t->root, &(struct scope){.list = list}, 0, err);
     cJSON_Delete(list);
+    for (struct module *m = k->modules; rc == 0 && m != NULL; m = m->next) {
+        if (service_of(m)->node == NULL && tree_new_service(t, m->service, err) == NULL)
+            rc = -1;
+    }
     if (rc == 0)
         return t;
     tree_free(t);

@@ -6,9 +6,13 @@
 #include "base/syscalls.h"
 #include "runtime/keeper/modules.h"
 #include "runtime/keeper/sampling.h"
+#include "runtime/keeper/service.h"
 #include "runtime/keeper/tree.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <sys/stat.h>
 
 #include <signal.h>
 #include <stdlib.h>
@@ -179,6 +183,8 @@ static void modules_ready(struct keeper *k, const struct error *err)
     }
     if (k->status == STATUS_COMPILING)
         keeper_set_status(k, STATUS_STARTING, NULL);
+    if (k->modules != NULL)
+        worker_reserve(k);
     tree_start(k->tree, children_ready);
 }
 
@@ -195,12 +201,35 @@ static int make_sandbox(struct keeper *k, struct error *err)
     return rc;
 }
 
+/** The store, read-only, for workers. Where a directory is the root, its mount point has to be made
+ * there, so only when there is something to see. */
+static int bind_modules(struct keeper *k, struct error *err)
+{
+    char path[PATH_MAX], link[64];
+    if (k->modules == NULL && k->spec->rootfs == ROOTFS_DIR)
+        return 0;
+    if ((mkdirat(k->state_fd, "modules", 0755) < 0 && errno != EEXIST) ||
+        fchmodat(k->state_fd, "modules", 0755, 0) < 0)
+        return error_set(err, "keeper.state", errno, "cannot make the directory of modules");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", k->state_fd);
+    ssize_t n = readlink(link, path, sizeof path - sizeof "/modules");
+    if (n < 0)
+        return error_set(err, "keeper.state", errno, "cannot find the directory of modules");
+    memcpy(path + n, "/modules", sizeof "/modules");
+    struct spec_mount *m = spec_add_mount(k->spec, "/modules");
+    *m = (struct spec_mount){.kind = MOUNT_BIND,
+                             .destination = "/modules",
+                             .source = arena_strdup(k->spec->arena, path),
+                             .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    return 0;
+}
+
 int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
                  struct error *err)
 {
     keeper_set_status(k, STATUS_STARTING, NULL);
     struct tree *tree = sampling_check(k, err) < 0 ? NULL : tree_new(k, err);
-    if (tree == NULL || make_sandbox(k, err) < 0) {
+    if (tree == NULL || bind_modules(k, err) < 0 || make_sandbox(k, err) < 0) {
         tree_free(tree);
         keeper_set_status(k, STATUS_FAILED, err->message);
         return -1;
@@ -270,6 +299,8 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
         k->tree->ready = NULL; /* nobody waits for children that go */
         tree_stop(k->tree);
     }
+    if (k->spare != NULL)
+        worker_drop(k->spare, CLOCHE_STOP_SHUTDOWN);
     exec_stop_all(k);
     stop_in(k, k->sandbox == NULL || k->tasks == NULL ? 0 : grace_ms);
 }

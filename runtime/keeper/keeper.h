@@ -24,6 +24,7 @@
 #include "isolation/sandbox.h"
 #include "runtime/keeper/loop.h"
 #include "runtime/protocol.h"
+#include "runtime/worker/wire.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -55,6 +56,8 @@ struct build;
 struct preparation;
 struct sampling;
 struct cJSON;
+struct worker;
+struct session;
 
 struct keeper {
     char id[72], group[128]; /* of control groups: its name */
@@ -74,6 +77,10 @@ struct keeper {
     struct elf_exports *exports;
     struct build *builds; /* build.h */
     struct preparation *preparation;
+    struct worker *workers, *spare; /* worker.h */
+    int worker_program;             /* a sealed copy; 0: not yet */
+    struct session *dirty;          /* have replies to send */
+    struct wire_packet packet;      /* being written */
 
     enum status status;
     char reason[256];    /* of the last failure */
@@ -141,7 +148,9 @@ struct connection {
     struct loop_source *source;
     uid_t uid;
     pid_t pid;
-    struct job *job; /* an exec in progress */
+    struct job *job;         /* an exec in progress */
+    struct session *session; /* it calls a module */
+    bool writing;            /* and waits for room in its socket */
 };
 void connection_reply(struct connection *c, uint32_t serial, const struct fields *f);
 void connection_data(struct connection *c, uint32_t serial, const struct fields *f, int fd);
@@ -171,6 +180,13 @@ int op_destroy(struct connection *c, struct frame *f, struct error *err);
 void collect_start(struct keeper *k);
 /** Somebody uses it: the idle timeout begins anew. */
 void collect_used(struct keeper *k);
+
+/* --- session.c, reloads.c */
+int op_call(struct connection *c, struct frame *f, struct error *err);
+int op_reload(struct connection *c, struct frame *f, struct error *err);
+int op_rollback(struct connection *c, struct frame *f, struct error *err);
+int op_confirm(struct connection *c, struct frame *f, struct error *err);
+void reload_client_gone(struct connection *c);
 
 /* --- journal.c: what is kept on disk --- */
 void journal_status(struct keeper *k);

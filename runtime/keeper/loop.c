@@ -24,6 +24,7 @@ struct loop_timer {
 struct loop {
     int epoll;
     bool stop;
+    uint64_t awake_until_ns;
     struct loop_source *removed;
     struct loop_timer *timers; /* earliest first */
 };
@@ -91,6 +92,27 @@ void loop_unwatch(struct loop *l, struct loop_source *s)
     l->removed = s;
 }
 
+void loop_change(struct loop *l, struct loop_source *s, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = s};
+    if (s != NULL && s->call != NULL)
+        epoll_ctl(l->epoll, EPOLL_CTL_MOD, s->fd, &e);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void loop_expect(struct loop *l, unsigned us)
+{
+    uint64_t until = now_ns() + (uint64_t)us * 1000;
+    if (until > l->awake_until_ns)
+        l->awake_until_ns = until;
+}
+
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context)
 {
     struct loop_timer *t = calloc(1, sizeof *t);
@@ -138,7 +160,15 @@ void loop_run(struct loop *l)
             uint64_t now = loop_now_ms(), due = l->timers->due_ms;
             timeout = due <= now ? 0 : due - now > INT_MAX ? INT_MAX : (int)(due - now);
         }
-        int n = epoll_wait(l->epoll, events, 32, timeout);
+        int n = 0;
+        if (l->awake_until_ns != 0 && timeout != 0) {
+            do
+                n = epoll_wait(l->epoll, events, 32, 0);
+            while (n == 0 && now_ns() < l->awake_until_ns);
+            l->awake_until_ns = 0;
+        }
+        if (n == 0)
+            n = epoll_wait(l->epoll, events, 32, timeout);
         for (int i = 0; i < n && !l->stop; i++) {
             const struct loop_source *s = events[i].data.ptr;
             if (s->call != NULL)

@@ -2,6 +2,8 @@
 #include "runtime/keeper/keeper.h"
 
 #include "base/cleanup.h"
+#include "runtime/keeper/calls.h"
+#include "runtime/keeper/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,8 @@ static void connection_close(struct connection *c)
     }
     if (c->job != NULL)
         exec_abandon(c->job);
+    calls_forget(c);
+    reload_client_gone(c);
     if (k->stop_client == c)
         k->stop_client = NULL;
     loop_unwatch(k->loop, c->source);
@@ -67,7 +71,8 @@ static void on_connection(void *context, int fd, uint32_t events)
 {
     static struct frame frame; /* one at a time, and only touched as far as it is filled */
     struct connection *c = context;
-    (void)events;
+    if ((events & EPOLLOUT) != 0)
+        session_writable(c);
     int rc = frame_receive(fd, &frame, MSG_DONTWAIT);
     if (rc < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -82,6 +87,8 @@ static void on_connection(void *context, int fd, uint32_t events)
     }
     if (frame.head.type == FRAME_REQUEST)
         operation_call(c, &frame);
+    else if (frame.head.type == FRAME_CALLS && calls_receive(c, &frame) < 0)
+        shutdown(fd, SHUT_RDWR); /* what it sends is no frame of requests */
     frame_close_fds(&frame);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/syscalls.h"
+#include "runtime/keeper/service.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -57,8 +58,11 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
     if (t->abandoned || s->closing)
         return;
     struct supervise_decision d = supervise_ended(&s->logic, n->index, how, loop_now_ms(), ran_ms);
-    if (d.action == SUPERVISE_NOTHING)
+    if (d.action == SUPERVISE_NOTHING) {
+        if (n->service != NULL)
+            service_give_up(n->service, n->last);
         return;
+    }
     if (d.action == SUPERVISE_GIVE_UP) {
         s->closing = s->gave_up = true;
         error_set(&t->failure, "supervisor.gave_up", 0,
@@ -69,6 +73,8 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
     for (size_t i = d.from; i < d.to; i++) {
         struct node *c = &s->children[i];
         c->stop = c->state != NODE_DOWN;
+        if (c->service != NULL && d.action == SUPERVISE_GIVE_UP)
+            service_give_up(c->service, t->failure.message);
         c->wanted = d.action == SUPERVISE_RESTART && !s->logic.children[i].forgotten;
         c->restarts += c->wanted;
     }
@@ -108,17 +114,11 @@ static void describe(struct node *n, const struct sandbox_child_event *e)
              why[0] != '\0' ? " (" : "", why, why[0] != '\0' ? ")" : "");
 }
 
-static void command_down(struct node *n, enum supervise_end how)
+/** The node is down, wanted or not. */
+static void is_down(struct node *n, enum supervise_end how)
 {
-    char detail[256];
     uint64_t ran = n->state == NODE_STARTING ? 0 : loop_now_ms() - n->started_ms;
-    snprintf(detail, sizeof detail, "%.120s: %s", n->path, n->last);
-    journal_event(n->keeper, "child.exit", detail);
     cancel_timer(n);
-    close_ready(n);
-    cleanup_close(&n->pidfd);
-    n->pidfd = -1;
-    task_remove(n->keeper, &n->task);
     n->state = NODE_DOWN;
     if (n->stop)
         n->stop = false;
@@ -128,6 +128,18 @@ static void command_down(struct node *n, enum supervise_end how)
     keeper_check_stopped(n->keeper);
 }
 
+static void command_down(struct node *n, enum supervise_end how)
+{
+    char detail[256];
+    snprintf(detail, sizeof detail, "%.120s: %s", n->path, n->last);
+    journal_event(n->keeper, "child.exit", detail);
+    close_ready(n);
+    cleanup_close(&n->pidfd);
+    n->pidfd = -1;
+    task_remove(n->keeper, &n->task);
+    is_down(n, how);
+}
+
 /* --- a command -----------------------------------------------------------------------------------
  */
 
@@ -135,7 +147,9 @@ static void on_deadline(void *context)
 {
     struct node *n = context;
     n->timer = NULL;
-    if (n->keeper->sandbox != NULL)
+    if (n->service != NULL && n->service->serving != NULL)
+        worker_kill(n->service->serving, "stop took too long");
+    else if (n->service == NULL && n->keeper->sandbox != NULL)
         sandbox_child_signal(n->keeper->sandbox, n->task.child, SIGKILL);
 }
 
@@ -151,6 +165,17 @@ void node_never_up(struct node *n)
 {
     cancel_timer(n);
     on_deadline(n);
+}
+
+void node_is_down(struct node *n, enum supervise_end how, const char *why)
+{
+    char detail[256];
+    if (n->state == NODE_DOWN)
+        return;
+    snprintf(n->last, sizeof n->last, "%.95s", why);
+    snprintf(detail, sizeof detail, "%.120s: %s", n->path, n->last);
+    journal_event(n->keeper, "child.exit", detail);
+    is_down(n, n->state == NODE_STARTING ? END_START_FAILED : how);
 }
 
 static void on_ready(void *context, int fd, uint32_t events)
@@ -218,9 +243,13 @@ static int spawn(struct node *n, struct error *err)
 static void start_command(struct node *n)
 {
     struct error err = ERROR_INIT;
-    n->task.call = on_task;
     n->state = NODE_STARTING;
     n->started_ms = loop_now_ms();
+    if (n->service != NULL) {
+        service_start(n->service);
+        return;
+    }
+    n->task.call = on_task;
     if (spawn(n, &err) == 0)
         return;
     close_ready(n);
@@ -233,6 +262,11 @@ static void stop_command(struct node *n)
 {
     n->state = NODE_STOPPING;
     cancel_timer(n);
+    if (n->service != NULL) {
+        n->timer = loop_after(n->keeper->loop, n->shutdown_ms, on_deadline, n);
+        service_stop(n->service, n->shutdown_ms);
+        return;
+    }
     sandbox_child_signal(n->keeper->sandbox, n->task.child,
                          n->shutdown_ms == 0 ? SIGKILL : SIGTERM);
     if (n->shutdown_ms > 0)
@@ -346,6 +380,7 @@ static void step(struct node *s)
 void tree_start(struct tree *t, void (*ready)(struct keeper *k, const struct error *err))
 {
     t->ready = ready;
+    t->started = true;
     start_node(&t->root);
 }
 
@@ -384,6 +419,22 @@ static void free_nodes(struct node *n)
         task_remove(n->keeper, &n->task);
         cleanup_close(&n->pidfd);
     }
+    if (n->service != NULL)
+        service_detach(n->service);
+}
+
+int tree_add_service(struct tree *t, struct service *s, struct error *err)
+{
+    struct node *root = &t->root;
+    if (t->abandoned || root->closing || (root->state == NODE_DOWN && t->started))
+        return error_set(err, "sandbox.not_running", 0, "the sandbox is ending");
+    struct node *n = tree_new_service(t, s, err);
+    if (n == NULL)
+        return -1;
+    n->wanted = t->started;
+    if (t->started)
+        step(root);
+    return 0;
 }
 
 void tree_free(struct tree *t)
@@ -400,10 +451,15 @@ static void add_json(cJSON *list, const struct node *n)
     static const char *const states[] = {"down", "starting", "running", "stopping"};
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "id", n->path);
-    cJSON_AddStringToObject(o, "kind", n->supervisor ? "supervisor" : "command");
+    cJSON_AddStringToObject(o, "kind",
+                            n->supervisor        ? "supervisor"
+                            : n->service != NULL ? "module"
+                                                 : "command");
     cJSON_AddStringToObject(o, "state", n->gave_up ? "failed" : states[n->state]);
     cJSON_AddNumberToObject(o, "restarts", n->restarts);
     cJSON_AddStringToObject(o, "last", n->last);
+    if (n->service != NULL)
+        cJSON_AddItemToObject(o, "module", service_json(n->service));
     cJSON_AddItemToArray(list, o);
     for (size_t i = 0; n->supervisor && i < n->logic.count; i++)
         add_json(list, &n->children[i]);

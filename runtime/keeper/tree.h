@@ -21,6 +21,8 @@
 
 #include <cjson/cJSON.h>
 
+struct service;
+
 enum node_state { NODE_DOWN, NODE_STARTING, NODE_RUNNING, NODE_STOPPING };
 
 struct node {
@@ -31,6 +33,8 @@ struct node {
     const char *id, *path;
     enum node_state state;
     bool stop, wanted;
+
+    struct service *service; /* a module; else: */
 
     /* a command */
     struct strings args;
@@ -55,12 +59,16 @@ struct tree {
     struct arena *arena;
     struct node root;
     void (*ready)(struct keeper *k, const struct error *err); /* called once */
-    bool abandoned;
+    bool started, abandoned;
+    size_t added;         /* services that the spec does not list */
     struct error failure; /* of the child that made the root give up */
 };
 
 /** children.c: the tree that the spec describes; NULL with @err. */
 struct tree *tree_new(struct keeper *k, struct error *err);
+
+/** children.c: one more at the root, not started; NULL with @err when there is no more room. */
+struct node *tree_new_service(struct tree *t, struct service *s, struct error *err);
 
 /** @ready is called once: when all children are ready, or with why the root gave up. */
 void tree_start(struct tree *t, void (*ready)(struct keeper *k, const struct error *err));

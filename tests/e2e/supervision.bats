@@ -268,11 +268,12 @@ server() { # ADDRESS FAMILY TYPE
     cloche destroy s
 }
 
-@test "modules are refused as children, and so is nonsense" {
-    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "module", module: "m"}]}}' >spec.json
+@test "two children for one module are refused as children, and so is nonsense" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "module", module: "m"},
+        {id: "n", kind: "module", module: "m"}]}}' >spec.json
     run --separate-stderr cloche create --json s --spec spec.json
     expect_status 1
-    expect_error spec.unsupported
+    expect_error spec.invalid
     jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "m", kind: "command", args: []}]}}' >spec.json
     run --separate-stderr cloche create --json s --spec spec.json
     expect_status 1

@@ -93,13 +93,13 @@ Test(protocol, what_is_no_frame_is_refused)
         {"another magic", good, "a=b", sizeof good + 4},
         {"another version", good, "a=b", sizeof good + 4},
         {"type 0", good, "a=b", sizeof good + 4},
-        {"type 5", good, "a=b", sizeof good + 4},
+        {"type 7", good, "a=b", sizeof good + 4},
         {"a size that wraps", good, "a=b", sizeof good + 4},
     };
     bad[5].head.magic ^= 1;
     bad[6].head.version++;
     bad[7].head.type = 0;
-    bad[8].head.type = 5;
+    bad[8].head.type = 7;
     bad[9].head.size = UINT32_MAX;
     int ends[2];
     pair(ends);

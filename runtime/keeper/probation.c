@@ -1,0 +1,422 @@
+/* Steps 13 to 15 of a reload, and the way back: N serves, M is parked alive, and what is answered
+ * is kept for replay.
+ *
+ *   N is fine             step 15: N saves (durable), row GOOD, M is stopped
+ *   N dies or is unfit    M is un-parked, answers the log again when it is DETERMINISTIC, then gets
+ *                         what N had in hand, the request that N died of alone
+ *     M answers that one  ROLLED_BACK, N is BAD
+ *     M dies of it, too   it is poison: answered with an error and kept; N is SUSPECT; M is brought
+ *                         up again from S and the log
+ *
+ * The row of a rollback is written when N is reaped with all that it forked, and what became of
+ * that request is known. */
+#include "base/cleanup.h"
+#include "runtime/keeper/transaction.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PROBATION_MS         10000
+#define PROBATION_STUDENT_MS 3000
+#define HEALTH_EVERY_MS      1000
+#define HEALTH_FAILURES      3
+
+static void step_13(void *context);
+static void step_15(struct reload *t);
+static void settle(struct reload *t);
+
+static bool ending(const struct keeper *k)
+{
+    return k->tree == NULL || k->tree->abandoned;
+}
+
+static void cancel(struct reload *t, struct loop_timer **timer)
+{
+    if (*timer != NULL)
+        loop_cancel(t->k->loop, *timer);
+    *timer = NULL;
+}
+
+static void on_parked_gone(struct worker *w)
+{
+    struct reload *t = w->owner;
+    if (t->parked == w)
+        t->parked = NULL;
+}
+
+static void park(struct reload *t, struct worker *w)
+{
+    t->parked = w;
+    if (w == NULL)
+        return;
+    w->owner = t;
+    w->on_lost = NULL;
+    w->on_gone = on_parked_gone;
+}
+
+void probation_begin(struct reload *t)
+{
+    const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, NULL);
+    park(t, t->parked);
+    if (t->watch.switched != NULL)
+        t->watch.switched(t->watch.context, &r);
+    t->timer = loop_after(t->k->loop, 0, step_13, t);
+}
+
+void probation_hand_on(struct reload *before, struct reload *newer)
+{
+    if (newer->parked != NULL)
+        worker_drop(newer->parked, CLOCHE_STOP_REPLACED);
+    newer->parked = before->parked;
+    newer->from = before->from;
+    before->parked = NULL;
+    transaction_end(before, ATTEMPT_SUPERSEDED, NULL, VERSION_PUBLISHED, NULL);
+    newer->s->probation = newer;
+}
+
+/* --- 13: record ----------------------------------------------------------------------------------
+ */
+
+static void on_probation_timer(void *context)
+{
+    struct reload *t = context;
+    t->timer = NULL;
+    t->time_over = true;
+    if (t->completed > 0)
+        step_15(t);
+}
+
+static void on_health_timer(void *context);
+
+static void on_health(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    cleanup_close(&fd);
+    if (t->rolling)
+        return;
+    t->health_failures = err != NULL ? t->health_failures + 1 : 0;
+    if (t->health_failures >= HEALTH_FAILURES && t->s->serving != NULL)
+        worker_kill(t->s->serving, "health failed three times");
+    else
+        t->health_timer = loop_after(t->k->loop, HEALTH_EVERY_MS, on_health_timer, t);
+}
+
+static void on_health_timer(void *context)
+{
+    struct reload *t = context;
+    t->health_timer = NULL;
+    if (t->s->serving != NULL) /* a long request is no failure of health: its own deadline judges */
+        worker_ask(t->s->serving, WIRE_HEALTH, 0, -1, SERVICE_CALL_MS + SERVICE_HEALTH_MS,
+                   on_health, t);
+}
+
+static void step_13(void *context)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    struct keeper *k = t->k;
+    struct error err = ERROR_INIT;
+    t->timer = NULL;
+    transaction_step(t, 13, "record");
+    if (history_note(k->versions, t->attempt, ATTEMPT_ACTIVATED, t->to.number, NULL, &err) < 0 ||
+        store_set_current(k->versions, s->name, t->to.number, &err) < 0)
+        journal_event(k, "reload.unrecorded", err.message);
+    if (s->base >= 0 && service_has_state(&t->from) &&
+        service_save(s, STATE_GOOD, s->base, t->from.number, false, &err) < 0)
+        journal_event(k, "checkpoint.failed", err.message);
+    /* 14 */
+    transaction_step(t, 14, "probation");
+    const char *profile = k->spec->profile;
+    uint64_t ms = s->module->probation_ms != UINT64_MAX                ? s->module->probation_ms
+                  : profile != NULL && strcmp(profile, "student") == 0 ? PROBATION_STUDENT_MS
+                                                                       : PROBATION_MS;
+    if (t->r.no_probation) {
+        step_15(t);
+        return;
+    }
+    t->timer = loop_after(k->loop, ms, on_probation_timer, t);
+    t->health_timer = loop_after(k->loop, HEALTH_EVERY_MS, on_health_timer, t);
+}
+
+/* --- 15: confirm ---------------------------------------------------------------------------------
+ */
+
+static void confirm(struct reload *t, int snapshot)
+{
+    struct service *s = t->s;
+    struct keeper *k = t->k;
+    struct error err = ERROR_INIT;
+    const struct service_version to = t->to;
+    struct worker *parked = t->parked;
+    t->parked = NULL;
+    t->step = 15;
+    transaction_end(t, ATTEMPT_GOOD, NULL, VERSION_GOOD, NULL);
+    if (parked != NULL)
+        worker_drop(parked, CLOCHE_STOP_REPLACED);
+    if (snapshot >= 0 && state_promote(k->state_fd, s->name, &err) < 0)
+        journal_event(k, "checkpoint.failed", err.message);
+    s->active.status = VERSION_GOOD;
+    s->logging = service_has_state(&to) && (to.flags & CLOCHE_DETERMINISTIC) != 0;
+    service_set_base(s, snapshot);
+    const struct store_keep keep = {
+        .in_use = &to.number, .in_use_count = 1, .total = s->module->keep};
+    size_t removed;
+    if (store_collect(k->versions, s->name, &keep, &removed, &err) < 0)
+        journal_event(k, "gc.failed", err.message);
+}
+
+static void on_confirm_saved(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    struct error failed = ERROR_INIT;
+    char why[160];
+    if (t->rolling) { /* it died over it */
+        cleanup_close(&fd);
+        return;
+    }
+    if (err == NULL && service_save(t->s, STATE_PROBATION, fd, t->to.number, true, &failed) == 0) {
+        confirm(t, fd);
+        return;
+    }
+    cleanup_close(&fd);
+    if (err == NULL) { /* the disk's fault, not the version's: later, again */
+        journal_event(t->k, "checkpoint.failed", failed.message);
+        t->confirming = false;
+        t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
+        return;
+    }
+    snprintf(why, sizeof why, "save_state: %.140s", err->message);
+    if (t->s->serving != NULL)
+        worker_kill(t->s->serving, why);
+}
+
+static void step_15(struct reload *t)
+{
+    struct service *s = t->s;
+    if (t->confirming || t->rolling || s->serving == NULL)
+        return;
+    t->confirming = true;
+    if (service_has_state(&t->to))
+        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS,
+                   on_confirm_saved, t);
+    else
+        confirm(t, -1);
+}
+
+int reload_confirm(struct keeper *k, const char *module, struct error *err)
+{
+    struct service *s = service_require(k, module, err);
+    if (s == NULL)
+        return -1;
+    if (s->probation == NULL || s->probation->rolling) {
+        error_set(err, "reload.none", 0, "no version of module \"%s\" is on probation", s->name);
+        return error_hint(err, "cloche versions %s %s", k->id, s->name);
+    }
+    step_15(s->probation);
+    return 0;
+}
+
+/* --- the way back --------------------------------------------------------------------------------
+ */
+
+static void back(struct reload *t)
+{
+    t->back = true;
+    t->replayed = t->s->replayed;
+    t->differs = t->s->replay_differs;
+    settle(t);
+}
+
+static void on_replayed(void *context, bool ok)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    struct worker *m = s->starting;
+    s->starting = NULL;
+    if (!ok || m == NULL || m->lost) { /* it died over the replay: from S, by its supervisor */
+        if (m != NULL)
+            worker_drop(m, CLOCHE_STOP_REJECTED);
+        if (s->node != NULL)
+            node_is_down(s->node, END_ABNORMAL, "died while it replayed");
+        return;
+    }
+    service_serve(s, m, &t->from);
+    back(t);
+}
+
+static void on_unparked_lost(struct worker *w)
+{
+    calls_replay_lost(w->service, w);
+}
+
+static void roll_back(struct reload *t, struct worker *w)
+{
+    struct service *s = t->s;
+    t->rolling = true;
+    t->losing = w;
+    w->owner = t;
+    cancel(t, &t->timer);
+    cancel(t, &t->health_timer);
+    s->serving = NULL;
+    const struct call *suspect = calls_take_back(s, w, true);
+    t->redispatched = suspect != NULL ? suspect->id : 0;
+    if (s->reload != NULL)
+        reload_abort(s, "the serving version failed its probation");
+    s->paused = false;
+    s->active = t->from;
+    s->module->active = t->from.number;
+    s->replayed = s->replay_differs = 0;
+    bool complete = s->logging && !s->log_incomplete;
+    if (service_has_state(&t->from) && !complete)
+        t->lost_updates = s->log_answered;
+
+    struct worker *m = t->parked;
+    t->parked = NULL;
+    if (m != NULL && !m->lost) {
+        m->on_lost = on_unparked_lost;
+        m->on_gone = service_serving_gone;
+        m->owner = NULL;
+        worker_hold(m, false);
+        s->starting = m;
+        if (complete && s->log.head != NULL)
+            calls_replay(s, m, on_replayed, t);
+        else
+            on_replayed(t, true);
+        return;
+    }
+    if (t->from.number == 0) { /* it was the first of all: nothing serves */
+        struct error err = ERROR_INIT;
+        s->module->start_version = 0;
+        error_set(&err, "module.none", 0,
+                  "version %u of module \"%s\" failed, and there is no other", t->to.number,
+                  s->name);
+        calls_refuse(s, &err);
+        t->redispatched = 0;
+        t->back = true;
+        return; /* settled when N is reaped */
+    }
+    if (s->node != NULL)
+        node_is_down(s->node, END_ABNORMAL, "the parked version is gone, too");
+}
+
+/** Is all known that the row says? */
+static void settle(struct reload *t)
+{
+    struct error err = ERROR_INIT;
+    struct service *s = t->s;
+    if (!t->back || t->losing != NULL || t->redispatched != 0)
+        return;
+    t->step = 14;
+    error_set(&err, "reload.rolled_back", 0,
+              "step 14 (probation) of module \"%s\": version %u: %s; version %u serves%s", s->name,
+              t->to.number, t->why, s->active.number,
+              t->poisoned ? "; the request was poison for both" : "");
+    transaction_end(t, ATTEMPT_ROLLED_BACK, t->poisoned ? "poison" : t->why,
+                    t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
+}
+
+bool reload_worker_lost(struct service *s, struct worker *w)
+{
+    struct reload *t = s->reload;
+    if (ending(s->keeper))
+        return false;
+    if (t != NULL && t->forced && w == s->serving) {
+        s->serving = NULL;
+        w->on_gone = NULL;
+        calls_take_back(s, w, true);
+        return true;
+    }
+    if (s->probation != NULL && !s->probation->rolling && w == s->serving) {
+        roll_back(s->probation, w);
+        return true;
+    }
+    if (t != NULL && w == s->serving && t->step < 9)
+        reload_abort(s, "the serving version died");
+    return false;
+}
+
+bool reload_worker_gone(struct service *s, struct worker *w)
+{
+    struct reload *t = s->probation;
+    if (ending(s->keeper))
+        return true;
+    if (t == NULL || t->losing != w)
+        return false;
+    snprintf(t->why, sizeof t->why, "%.239s", w->why);
+    t->losing = NULL;
+    settle(t);
+    return true;
+}
+
+uint32_t reload_fallback(const struct service *s)
+{
+    return s->probation != NULL ? s->probation->from.number : 0;
+}
+
+bool reload_on_probation(const struct service *s)
+{
+    return s->probation != NULL && !s->probation->rolling;
+}
+
+void reload_came_up(struct service *s)
+{
+    if (s->probation != NULL && s->probation->rolling && !s->probation->back)
+        back(s->probation);
+}
+
+void reload_answered(struct service *s, const struct call *c)
+{
+    struct reload *t = s->probation;
+    if (t == NULL)
+        return;
+    if (!t->rolling) {
+        t->completed++;
+        if (t->time_over && !t->confirming)
+            step_15(t);
+    } else if (c->id == t->redispatched) {
+        t->redispatched = 0;
+        settle(t);
+    }
+}
+
+void reload_poisoned(struct service *s)
+{
+    struct reload *t = s->probation;
+    if (t == NULL || !t->rolling)
+        return;
+    t->poisoned = true;
+    t->redispatched = 0;
+    settle(t);
+}
+
+void reload_stop(struct service *s)
+{
+    struct reload *t = s->probation;
+    if (s->reload != NULL)
+        reload_abort(s, "the sandbox stops");
+    if (t == NULL)
+        return;
+    if (t->rolling) {
+        transaction_end(t, ATTEMPT_ROLLED_BACK, t->why, VERSION_BAD, NULL);
+        return;
+    }
+    /* it did not fail: who ends the sandbox takes it as it is, and service_stop saves its state */
+    struct worker *parked = t->parked;
+    t->parked = NULL;
+    transaction_end(t, ATTEMPT_GOOD, "stopped during probation", VERSION_GOOD, NULL);
+    s->active.status = VERSION_GOOD;
+    if (parked != NULL)
+        worker_drop(parked, CLOCHE_STOP_REPLACED);
+}
+
+void reload_detach(struct service *s)
+{
+    struct reload *t = s->probation;
+    if (s->reload != NULL)
+        reload_abort(s, "the sandbox ended");
+    if (t == NULL)
+        return;
+    t->parked = t->losing = NULL;
+    s->active = t->from;
+    transaction_end(t, ATTEMPT_ROLLED_BACK, "sandbox ended", VERSION_PUBLISHED, NULL);
+}

@@ -1,0 +1,732 @@
+/* The transaction; its table is in reload.h. Steps 13 to 15 and the way back are in probation.c.
+ *
+ * Each step is a function that asks something of a worker, the disk or a builder, and names the
+ * function that goes on from the answer. Whatever fails ends in one of these:
+ *
+ *   refuse   no version came of it: REFUSED                       M never noticed
+ *   bad      N is not fit: BAD                                    M serves, un-paused if need be
+ *   abort    nothing is wrong with N: ABORTED                     M serves, un-paused if need be */
+#include "runtime/keeper/reload.h"
+
+#include "base/cleanup.h"
+#include "runtime/keeper/build.h"
+#include "runtime/keeper/transaction.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void step_6(struct reload *t);
+static void step_7(struct reload *t);
+static void step_8(struct reload *t);
+static void step_9(struct reload *t);
+static void step_11(struct reload *t);
+static void step_12(struct reload *t);
+
+uint64_t transaction_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void transaction_step(struct reload *t, int step, const char *text)
+{
+    t->step = step;
+    if (t->watch.step != NULL)
+        t->watch.step(t->watch.context, step, text);
+}
+
+/* --- ends ----------------------------------------------------------------------------------------
+ */
+
+struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
+                                        const struct error *err)
+{
+    return (struct reload_result){.attempt = t->attempt,
+                                  .state = state,
+                                  .step = t->step,
+                                  .tried = t->to.number,
+                                  .active = t->s->serving != NULL ? t->s->active.number : 0,
+                                  .pause_us = t->pause_us,
+                                  .lost_updates = t->lost_updates,
+                                  .replayed = t->replayed,
+                                  .error = err};
+}
+
+static void drop(struct worker **w)
+{
+    if (*w != NULL)
+        worker_drop(*w, CLOCHE_STOP_REJECTED);
+    *w = NULL;
+}
+
+static void cancel(struct reload *t, struct loop_timer **timer)
+{
+    if (*timer != NULL)
+        loop_cancel(t->k->loop, *timer);
+    *timer = NULL;
+}
+
+void transaction_release(struct reload *t)
+{
+    build_cancel(t->build);
+    t->build = NULL;
+    drop(&t->next);
+    drop(&t->rehearsal);
+    drop(&t->migrator);
+    cancel(t, &t->timer);
+    cancel(t, &t->drain_timer);
+    cancel(t, &t->health_timer);
+    cleanup_close(&t->live);
+    cleanup_close(&t->snapshot);
+    t->live = t->snapshot = -1;
+}
+
+static cJSON *detail_of(const struct reload *t, const struct error *err)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "step", t->step);
+    cJSON_AddNumberToObject(o, "total_us", (double)((transaction_now_ns() - t->began_ns) / 1000));
+    if (t->pause_us > 0)
+        cJSON_AddNumberToObject(o, "pause_us", (double)t->pause_us);
+    if (t->rolling) {
+        cJSON_AddNumberToObject(o, "lost_updates", (double)t->lost_updates);
+        cJSON_AddNumberToObject(o, "replayed", (double)t->replayed);
+        cJSON_AddNumberToObject(o, "replies_differ", (double)t->differs);
+    }
+    if (err != NULL)
+        cJSON_AddStringToObject(o, "message", err->message);
+    return o;
+}
+
+void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
+                     enum version_status verdict, const struct error *err)
+{
+    struct service *s = t->s;
+    struct error failed = ERROR_INIT;
+    cJSON *o = detail_of(t, err);
+    _cleanup_free_ char *detail = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    const struct attempt_end end = {
+        .state = state, .reason = reason, .detail = detail, .verdict = verdict};
+    if (t->attempt != 0 && history_end(t->k->versions, t->attempt, &end, &failed) < 0)
+        journal_event(t->k, "history.failed", failed.message);
+    transaction_release(t);
+    if (!t->owed)
+        worker_forget(t->k, t);
+    if (s->reload == t)
+        s->reload = NULL;
+    if (s->probation == t)
+        s->probation = NULL;
+    struct reload_result result = transaction_result(t, state, err);
+    char event[256];
+    snprintf(event, sizeof event, "%s attempt %llu: version %u %s%s%.120s", s->name,
+             (unsigned long long)t->attempt, t->to.number, attempt_state_name(state),
+             reason != NULL ? ": " : "", reason != NULL ? reason : "");
+    journal_event(t->k, "reload.ended", event);
+    if (t->watch.ended != NULL)
+        t->watch.ended(t->watch.context, &result);
+    t->watch = (struct reload_watch){0};
+    t->ended = true;
+    if (!t->owed)
+        free(t);
+}
+
+/** M goes on as if nothing had been. */
+static void resume(struct service *s)
+{
+    if (s->serving != NULL && !s->serving->lost) {
+        calls_take_back(s, s->serving, false);
+        worker_hold(s->serving, false);
+    }
+    s->paused = false;
+    calls_dispatch(s);
+}
+
+static void fail(struct reload *t, enum attempt_state state, const char *reason,
+                 const struct error *why)
+{
+    static const char *const names[] = {
+        [1] = "slot",  [2] = "snapshot", [3] = "compile", [4] = "verify",    [5] = "publish",
+        [6] = "start", [7] = "rehearse", [8] = "intent",  [9] = "drain",     [10] = "save",
+        [11] = "load", [12] = "switch",  [13] = "record", [14] = "probation"};
+    struct error err = *why;
+    error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, names[t->step], t->s->name);
+    if (t->s->serving != NULL)
+        error_hint(&err, "version %u still serves", t->s->active.number);
+    if (t->step >= 9 && !t->owed)
+        resume(t->s);
+    transaction_end(t, state, reason, VERSION_PUBLISHED, &err);
+}
+
+static void refuse(struct reload *t, const struct error *why)
+{
+    fail(t, ATTEMPT_REFUSED, why->code, why);
+}
+
+/** "init", "migrate 1->2", ...: what the version is BAD for. */
+static void bad(struct reload *t, const struct error *why)
+{
+    char reason[64];
+    const char *code = strchr(why->code, '.');
+    if (strcmp(why->code, "module.migrate") == 0)
+        snprintf(reason, sizeof reason, "migrate %u->%u", t->from.schema, t->to.schema);
+    else if (strcmp(why->code, "worker.died") == 0)
+        snprintf(reason, sizeof reason, "%s",
+                 t->step == 6   ? "init"
+                 : t->step == 7 ? "rehearsal"
+                                : "load");
+    else
+        snprintf(reason, sizeof reason, "%s", code != NULL ? code + 1 : why->code);
+    /* no way down is nobody's fault: the version served before */
+    if (strcmp(t->r.kind, "rollback") == 0) {
+        struct error err = *why;
+        if (strcmp(why->code, "module.migrate") == 0)
+            error_hint(&err, "choose what becomes of the state: --state migrate|snapshot|empty");
+        fail(t, ATTEMPT_ABORTED, reason, &err);
+        return;
+    }
+    fail(t, ATTEMPT_BAD, reason, why);
+}
+
+static void abort_it(struct reload *t, const char *reason, const struct error *why)
+{
+    fail(t, ATTEMPT_ABORTED, reason, why);
+}
+
+static void abort_drain(struct reload *t)
+{
+    struct error err = ERROR_INIT;
+    error_set(&err, "reload.drain", 0, "version %u has a request in hand for longer than %d ms",
+              t->from.number, SERVICE_DRAIN_MS);
+    error_hint(&err, "try again, or pass --force-drain to take the request from it");
+    abort_it(t, "drain", &err);
+}
+
+/* --- 1: the slot ---------------------------------------------------------------------------------
+ */
+
+static int check(struct keeper *k, const struct reload_request *r, struct error *err)
+{
+    if (k->sandbox == NULL || k->status == STATUS_STOPPING) {
+        error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s", k->id,
+                  status_name(k->status));
+        return error_hint(err, "cloche restart %s", k->id);
+    }
+    if (k->status == STATUS_PAUSED) {
+        error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
+        return error_hint(err, "cloche resume %s", k->id);
+    }
+    if (r->number == 0 && r->artifact < 0 && r->source == NULL) {
+        struct module *m = modules_find(k, r->module, err);
+        if (m == NULL)
+            return -1;
+        if (m->source == NULL) {
+            error_set(err, "reload.no_source", 0, "no source is known of module \"%s\"", r->module);
+            return error_hint(err, "cloche reload %s %s=SOURCE", k->id, r->module);
+        }
+    }
+    return 0;
+}
+
+static int busy(const struct reload *t, struct error *err)
+{
+    error_set(err, "reload.busy", 0, "module \"%s\" is busy: attempt %llu, step %d", t->s->name,
+              (unsigned long long)t->attempt, t->step);
+    return error_hint(err, "wait for it (--wait), or pass --supersede");
+}
+
+static void on_begin(void *context);
+
+int reload_start(struct keeper *k, const struct reload_request *r, const struct reload_watch *w,
+                 struct error *err)
+{
+    if (check(k, r, err) < 0 || modules_store(k, err) == NULL)
+        return -1;
+    if (r->number == 0 && modules_add(k, r->module, err) == NULL)
+        return -1;
+    struct service *s = service_require(k, r->module, err);
+    if (s == NULL)
+        return -1;
+    struct service_version to = {0};
+    if (r->number != 0 && service_version(s, r->number, &to, err) < 0)
+        return -1;
+    if (strcmp(r->kind, "rollback") == 0 && s->active.number == r->number && s->serving != NULL)
+        return error_set(err, "reload.active", 0, "version %u of module \"%s\" serves already",
+                         r->number, s->name);
+    if (to.status == VERSION_BAD || to.status == VERSION_SUSPECT) {
+        error_set(err, "reload.bad_version", 0, "version %u of module \"%s\" is %s", to.number,
+                  s->name, version_status_name(to.status));
+        return error_hint(err, "cloche history %s %s says why; choose another one", k->id, s->name);
+    }
+    if (s->reload != NULL && (!r->supersede || s->reload->step >= 8))
+        return busy(s->reload, err);
+    if (s->probation != NULL && s->probation->rolling)
+        return busy(s->probation, err);
+    struct reload *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return error_set(err, "keeper.memory", ENOMEM, "cannot begin a reload");
+    if (s->reload != NULL) {
+        struct error why = ERROR_INIT;
+        error_set(&why, "reload.superseded", 0, "a newer attempt took over");
+        fail(s->reload, ATTEMPT_SUPERSEDED, NULL, &why);
+    }
+    *t = (struct reload){.s = s,
+                         .k = k,
+                         .r = *r,
+                         .watch = *w,
+                         .to = to,
+                         .live = -1,
+                         .snapshot = -1,
+                         .began_ns = transaction_now_ns()};
+    const struct attempt_start start = {.module = s->name,
+                                        .kind = r->kind,
+                                        .cause = r->cause,
+                                        .from = s->active.number,
+                                        .to = r->number};
+    if (history_start(k->versions, &start, &t->attempt, err) < 0) {
+        free(t);
+        return -1;
+    }
+    t->r.module = s->name;
+    s->reload = t;
+    t->step = 1;
+    if (r->number != 0) {
+        t->timer = loop_after(k->loop, 0, on_begin, t);
+        return 0;
+    }
+    /* 2 to 5 */
+    struct build_options o;
+    module_build_options(s->module, &o);
+    if (r->source != NULL)
+        o.source.path = r->source;
+    if (r->artifact >= 0)
+        o.source = (struct build_source){.path = "module.so", .fd = r->artifact};
+    o.attempt = t->attempt;
+    o.same_source_stop = strcmp(r->cause, "watch") == 0;
+    t->r.artifact = -1;
+    t->r.source = NULL;
+    if (reload_build(t, &o, err) == 0)
+        return 0;
+    s->reload = NULL;
+    const struct attempt_end end = {.state = ATTEMPT_REFUSED, .reason = err->code};
+    history_end(k->versions, t->attempt, &end, NULL);
+    free(t);
+    return -1;
+}
+
+static void on_begin(void *context)
+{
+    struct reload *t = context;
+    t->timer = NULL;
+    step_6(t);
+}
+
+void reload_forget(struct keeper *k, void *context)
+{
+    for (struct module *m = k->modules; m != NULL; m = m->next) {
+        struct service *s = m->service;
+        if (s != NULL && s->reload != NULL && s->reload->watch.context == context)
+            s->reload->watch = (struct reload_watch){0};
+        if (s != NULL && s->probation != NULL && s->probation->watch.context == context)
+            s->probation->watch = (struct reload_watch){0};
+    }
+}
+
+/* --- 2 to 5: build -------------------------------------------------------------------------------
+ */
+
+static void on_built(void *context, const struct build_result *r)
+{
+    static const struct {
+        const char *name;
+        int step;
+    } steps[] = {{"snapshot", 2}, {"compile", 3}, {"verify", 4}, {"publish", 5}};
+    struct reload *t = context;
+    struct error err = r->error;
+    t->build = NULL;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        if (r->step != NULL && strcmp(r->step, steps[i].name) == 0)
+            t->step = steps[i].step;
+    }
+    t->to.number = r->number;
+    if (r->status == BUILD_FAILED) {
+        refuse(t, &err);
+    } else if (r->status == BUILD_UNCHANGED) {
+        transaction_end(t, ATTEMPT_UNCHANGED, NULL, VERSION_PUBLISHED, NULL);
+    } else if (service_version(t->s, r->number, &t->to, &err) < 0) {
+        refuse(t, &err);
+    } else {
+        step_6(t);
+    }
+}
+
+int reload_build(struct reload *t, const struct build_options *o, struct error *err)
+{
+    transaction_step(t, 2, "build");
+    t->build = build_start(t->k, t->s->name, o, on_built, t, err);
+    return t->build == NULL ? -1 : 0;
+}
+
+/* --- 6: start N ----------------------------------------------------------------------------------
+ */
+
+static void forget_worker(struct worker *w)
+{
+    struct reload *t = w->owner;
+    struct worker **const places[] = {&t->next, &t->rehearsal, &t->migrator};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (*places[i] == w)
+            *places[i] = NULL;
+    }
+}
+
+static struct worker *open_worker(struct reload *t, uint32_t version, uint32_t flags,
+                                  worker_done_fn *done, struct error *err)
+{
+    struct worker *w = worker_open(t->s, version, flags, done, t, err);
+    if (w == NULL)
+        return NULL;
+    w->owner = t;
+    w->on_gone = forget_worker;
+    return w;
+}
+
+/** One of those that 7 waits for is there. */
+static void on_part(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    cleanup_close(&fd);
+    if (err != NULL) {
+        bad(t, err);
+        return;
+    }
+    if (--t->waiting == 0)
+        step_7(t);
+}
+
+static void on_live(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    struct error why = ERROR_INIT;
+    struct state_header h;
+    const struct state_expect expect = {.module = t->s->name,
+                                        .version = t->from.number,
+                                        .schema = t->from.schema,
+                                        .cap_bytes = SERVICE_STATE_CAP};
+    cancel(t, &t->drain_timer);
+    if (err != NULL || state_check(fd, &expect, &h, &why) < 0) {
+        cleanup_close(&fd);
+        t->step = 7;
+        abort_it(t, "save", err != NULL ? err : &why);
+        return;
+    }
+    t->live = fd;
+    if (--t->waiting == 0)
+        step_7(t);
+}
+
+/** M is at a request that does not end: the copy cannot be had in time. */
+static void on_live_timer(void *context)
+{
+    struct reload *t = context;
+    t->drain_timer = NULL;
+    t->step = 7;
+    if (!t->r.force_drain) {
+        abort_drain(t);
+        return;
+    }
+    worker_forget_type(t->s->serving, WIRE_SAVE, t);
+    if (--t->waiting == 0)
+        step_7(t);
+}
+
+static void step_6(struct reload *t)
+{
+    struct service *s = t->s;
+    struct error err = ERROR_INIT;
+    transaction_step(t, 6, "start");
+    t->from = s->active;
+    t->hand_over = t->r.state != RELOAD_STATE_EMPTY && service_has_state(&t->from) &&
+                   service_has_state(&t->to) && (s->serving != NULL || s->base >= 0);
+    t->down = t->hand_over && t->to.schema < t->from.schema;
+    t->waiting = 1;
+    t->next = open_worker(t, t->to.number, 0, on_part, &err);
+    if (t->next != NULL && t->hand_over) {
+        t->waiting++;
+        t->rehearsal = open_worker(t, t->to.number, 0, on_part, &err);
+    }
+    if (t->rehearsal != NULL && t->down) {
+        t->waiting++;
+        t->migrator = open_worker(t, t->from.number, WIRE_INIT_MIGRATE_ONLY, on_part, &err);
+    }
+    if (t->next == NULL || (t->hand_over && t->rehearsal == NULL) ||
+        (t->down && t->migrator == NULL)) {
+        abort_it(t, "worker", &err);
+        return;
+    }
+    if (t->hand_over && s->serving != NULL) {
+        t->waiting++;
+        t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
+        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_live, t);
+    }
+}
+
+/* --- 7: rehearse ---------------------------------------------------------------------------------
+ */
+
+static void on_rehearsed(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    cleanup_close(&fd);
+    if (err != NULL) {
+        bad(t, err);
+        return;
+    }
+    drop(&t->rehearsal);
+    step_8(t);
+}
+
+static void on_rehearsal_migrated(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    _cleanup_close_ int migrated = fd;
+    if (err != NULL || t->rehearsal == NULL)
+        bad(t, err);
+    else
+        worker_ask(t->rehearsal, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_rehearsed, t);
+}
+
+/** Who was expected has gone without having been asked anything. */
+static bool missing(struct reload *t, const struct worker *w)
+{
+    struct error err = ERROR_INIT;
+    if (w != NULL)
+        return false;
+    error_set(&err, "worker.died", 0, "version %u died", t->to.number);
+    bad(t, &err);
+    return true;
+}
+
+static void step_7(struct reload *t)
+{
+    transaction_step(t, 7, "rehearse");
+    int copy = t->live >= 0 ? t->live : t->s->base;
+    if (missing(t, t->next))
+        return;
+    if (t->hand_over && copy < 0) { /* M gives none, and there is no older one */
+        drop(&t->rehearsal);
+        worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
+    } else if (!t->hand_over)
+        worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
+    else if (t->down && !missing(t, t->migrator))
+        worker_ask(t->migrator, WIRE_MIGRATE, t->to.schema, copy, SERVICE_LOAD_MS,
+                   on_rehearsal_migrated, t);
+    else if (!t->down && !missing(t, t->rehearsal))
+        worker_ask(t->rehearsal, WIRE_LOAD, 0, copy, SERVICE_LOAD_MS, on_rehearsed, t);
+}
+
+/* --- 8: the row INTENT ---------------------------------------------------------------------------
+ */
+
+static void step_8(struct reload *t)
+{
+    struct error err = ERROR_INIT;
+    transaction_step(t, 8, "intent");
+    if (history_note(t->k->versions, t->attempt, ATTEMPT_INTENT, t->to.number, NULL, &err) < 0)
+        abort_it(t, "disk", &err);
+    else
+        step_9(t);
+}
+
+/* --- 9, 10: quiesce and save ---------------------------------------------------------------------
+ */
+
+static void on_saved(void *context, const struct error *err, int fd);
+
+static void on_drain_timer(void *context)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    t->drain_timer = NULL;
+    if (t->r.force_drain && s->serving != NULL) {
+        t->forced = true;
+        worker_kill(s->serving, "it did not drain, and was made to");
+        return;
+    }
+    /* M owes an answer: it goes on when that has come */
+    t->owed = true;
+    abort_drain(t);
+}
+
+static void step_9(struct reload *t)
+{
+    struct service *s = t->s;
+    struct worker *m = s->serving;
+    transaction_step(t, 9, "quiesce");
+    t->paused_ns = transaction_now_ns();
+    s->paused = true;
+    loop_expect(t->k->loop, 500);
+    if (m == NULL) { /* it is down: N begins from the last checkpoint */
+        t->snapshot = s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
+        step_11(t);
+        return;
+    }
+    if (m->inflight.head == NULL && !t->hand_over) {
+        step_11(t);
+        return;
+    }
+    if (m->inflight.head != NULL)
+        worker_hold(m, true);
+    t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_drain_timer, t);
+    worker_ask(m, t->hand_over ? WIRE_SAVE : WIRE_PING, s->answered, -1,
+               SERVICE_CALL_MS + SERVICE_SAVE_MS, on_saved, t);
+}
+
+static void on_saved(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    struct error why = ERROR_INIT;
+    struct state_header h;
+    const struct state_expect expect = {.module = s->name,
+                                        .version = t->from.number,
+                                        .schema = t->from.schema,
+                                        .cap_bytes = SERVICE_STATE_CAP};
+    if (t->ended) { /* aborted for want of this answer */
+        cleanup_close(&fd);
+        if (s->reload == NULL || s->reload->step < 9)
+            resume(s);
+        free(t);
+        return;
+    }
+    cancel(t, &t->drain_timer);
+    t->step = 10;
+    if (t->forced) { /* killed by us; what it had in hand has been taken back */
+        t->snapshot = t->hand_over && s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
+        if (!s->logging || s->log_incomplete)
+            t->lost_updates = s->log_answered;
+        if (t->hand_over && t->snapshot < 0)
+            t->hand_over = false;
+        step_11(t);
+        return;
+    }
+    if (err != NULL) {
+        abort_it(t, "save", err);
+        return;
+    }
+    calls_take_back(s, s->serving, false);
+    if (t->hand_over && state_check(fd, &expect, &h, &why) < 0) {
+        cleanup_close(&fd);
+        abort_it(t, "save", &why);
+        return;
+    }
+    t->snapshot = fd;
+    step_11(t);
+}
+
+/* --- 11: load ------------------------------------------------------------------------------------
+ */
+
+/** N has answered what M had answered since the checkpoint. */
+static void on_caught_up(void *context, bool ok)
+{
+    struct reload *t = context;
+    if (!ok)
+        missing(t, NULL);
+    else
+        step_12(t);
+}
+
+static void on_loaded(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    cleanup_close(&fd);
+    if (err != NULL)
+        bad(t, err);
+    else if (t->forced && t->s->log.head != NULL && !t->s->log_incomplete)
+        calls_replay(t->s, t->next, on_caught_up, t);
+    else
+        step_12(t);
+}
+
+static void on_migrated(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    _cleanup_close_ int migrated = fd;
+    if (err != NULL)
+        bad(t, err);
+    else if (!missing(t, t->next))
+        worker_ask(t->next, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_loaded, t);
+}
+
+static void step_11(struct reload *t)
+{
+    t->step = 11;
+    if (missing(t, t->next))
+        return;
+    if (!t->hand_over)
+        step_12(t);
+    else if (!t->down)
+        worker_ask(t->next, WIRE_LOAD, 0, t->snapshot, SERVICE_LOAD_MS, on_loaded, t);
+    else if (!missing(t, t->migrator))
+        worker_ask(t->migrator, WIRE_MIGRATE, t->to.schema, t->snapshot, SERVICE_LOAD_MS,
+                   on_migrated, t);
+}
+
+/* --- 12: switch ----------------------------------------------------------------------------------
+ */
+
+static void step_12(struct reload *t)
+{
+    struct service *s = t->s;
+    struct reload *before = s->probation;
+    if (t->next == NULL || t->next->lost) {
+        missing(t, NULL);
+        return;
+    }
+    t->step = 12;
+    t->parked = s->serving;
+    s->reload = NULL;
+    s->probation = t;
+    if (before != NULL) {
+        probation_hand_on(before, t);
+    } else if (!t->forced) { /* else base and log stay what they are */
+        service_set_base(s, t->snapshot);
+        t->snapshot = -1;
+        s->logging = service_has_state(&t->from) && (t->from.flags & CLOCHE_DETERMINISTIC) != 0;
+    }
+    struct worker *next = t->next;
+    t->next = NULL;
+    if (s->starting != NULL) /* M was being brought up again */
+        drop(&s->starting);
+    service_serve(s, next, &t->to);
+    t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;
+    probation_begin(t);
+}
+
+/* --- for service.c -------------------------------------------------------------------------------
+ */
+
+void reload_abort(struct service *s, const char *reason)
+{
+    struct reload *t = s->reload;
+    struct error err = ERROR_INIT;
+    error_set(&err, "reload.aborted", 0, "%s", reason);
+    if (t != NULL)
+        abort_it(t, reason, &err);
+}
+
+cJSON *reload_json(const struct service *s)
+{
+    const struct reload *t = s->reload != NULL ? s->reload : s->probation;
+    if (t == NULL)
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "attempt", (double)t->attempt);
+    cJSON_AddNumberToObject(o, "step", t->step);
+    cJSON_AddNumberToObject(o, "version", t->to.number);
+    return o;
+}

@@ -1,0 +1,178 @@
+/* The operations "reload", "rollback" and "confirm": a client waits for a transaction, hears of its
+ * steps as DATA, and gets OK when the new version serves, or, with wait=1, when the attempt has
+ * come to its end; ERROR when it failed before. The transaction does not depend on the client. */
+#include "runtime/keeper/reload.h"
+
+#include "base/cleanup.h"
+#include "runtime/keeper/service.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct waiting {
+    struct waiting *next;
+    struct keeper *keeper;
+    struct connection *client; /* NULL: gone, or answered */
+    uint32_t serial;
+    uint64_t span;
+    bool progress, wait;
+    const char *operation;
+    char module[72];
+};
+
+static struct waiting *all;
+
+static void answer(struct waiting *w, const struct reload_result *r)
+{
+    if (w->client == NULL)
+        return;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "module", w->module);
+    cJSON_AddNumberToObject(o, "attempt", (double)r->attempt);
+    cJSON_AddStringToObject(o, "state", attempt_state_name(r->state));
+    cJSON_AddNumberToObject(o, "version", r->tried);
+    cJSON_AddNumberToObject(o, "active", r->active);
+    cJSON_AddNumberToObject(o, "step", r->step);
+    cJSON_AddNumberToObject(o, "pause_us", (double)r->pause_us);
+    cJSON_AddNumberToObject(o, "lost_updates", (double)r->lost_updates);
+    connection_json(w->client, w->serial, cJSON_PrintUnformatted(o));
+    cJSON_Delete(o);
+    w->client = NULL;
+}
+
+static void on_step(void *context, int step, const char *text)
+{
+    const struct waiting *w = context;
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    if (w->client == NULL || !w->progress || (step >= 9 && step <= 12)) /* no time in the pause */
+        return;
+    fields_add_int(&f, "step", step);
+    fields_add(&f, "text", text);
+    connection_data(w->client, w->serial, &f, -1);
+}
+
+static void on_switched(void *context, const struct reload_result *r)
+{
+    struct waiting *w = context;
+    if (!w->wait)
+        answer(w, r);
+}
+
+static void on_ended(void *context, const struct reload_result *r)
+{
+    struct waiting *w = context;
+    journal_stop(w->keeper, w->span, w->operation, w->client, r->error);
+    if (w->client != NULL && r->error != NULL)
+        connection_error(w->client, w->serial, r->error);
+    else
+        answer(w, r);
+    for (struct waiting **at = &all; *at != NULL; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    }
+    free(w);
+}
+
+void reload_client_gone(struct connection *c)
+{
+    for (struct waiting *w = all; w != NULL; w = w->next) {
+        if (w->client == c)
+            w->client = NULL;
+    }
+}
+
+static int start(struct connection *c, struct frame *f, struct reload_request *r, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return error_set(err, "keeper.memory", ENOMEM, "cannot begin a reload");
+    *w = (struct waiting){.keeper = k,
+                          .client = c,
+                          .serial = f->head.serial,
+                          .progress = frame_get_int(f, "progress", 0, 1, 0) == 1,
+                          .wait = frame_get_int(f, "wait", 0, 1, 0) == 1,
+                          .operation = r->kind};
+    snprintf(w->module, sizeof w->module, "%.64s", r->module);
+    const struct reload_watch watch = {
+        .step = on_step, .switched = on_switched, .ended = on_ended, .context = w};
+    w->span = journal_start(k, r->kind, c, w->module);
+    w->next = all;
+    all = w;
+    if (reload_start(k, r, &watch, err) == 0)
+        return 0;
+    journal_stop(k, w->span, r->kind, c, err);
+    all = w->next;
+    free(w);
+    return -1;
+}
+
+static int state_choice(const struct frame *f, enum reload_state *ret, struct error *err)
+{
+    const char *word = frame_get(f, "state");
+    *ret = RELOAD_STATE_MIGRATE;
+    if (word == NULL || strcmp(word, "migrate") == 0 || strcmp(word, "keep") == 0)
+        return 0;
+    *ret = strcmp(word, "empty") == 0 ? RELOAD_STATE_EMPTY : RELOAD_STATE_SNAPSHOT;
+    if (*ret == RELOAD_STATE_EMPTY || strcmp(word, "snapshot") == 0)
+        return 0;
+    error_set(err, "usage.state", 0, "\"%.40s\" is nothing that can become of the state", word);
+    return error_hint(err, "migrate, snapshot or empty");
+}
+
+int op_reload(struct connection *c, struct frame *f, struct error *err)
+{
+    const char *name = frame_get(f, "module");
+    struct reload_request r = {
+        .module = name != NULL ? name : "",
+        .artifact = f->fd_count > 0 ? f->fds[0] : -1,
+        .source = frame_get(f, "source"),
+        .kind = "reload",
+        .cause = "command",
+        .force_drain = frame_get_int(f, "force_drain", 0, 1, 0) == 1,
+        .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1,
+    };
+    if (state_choice(f, &r.state, err) < 0)
+        return -1;
+    if (r.source != NULL && r.source[0] != '/')
+        return error_set(err, "usage.source", 0, "source \"%s\" is not absolute", r.source);
+    return start(c, f, &r, err);
+}
+
+int op_rollback(struct connection *c, struct frame *f, struct error *err)
+{
+    struct keeper *k = c->keeper;
+    const char *name = frame_get(f, "module");
+    struct service *s = service_require(k, name != NULL ? name : "", err);
+    struct reload_request r = {.module = name,
+                               .number = (uint32_t)frame_get_int(f, "number", 1, UINT32_MAX, 0),
+                               .artifact = -1,
+                               .kind = "rollback",
+                               .cause = "command",
+                               .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1};
+    if (s == NULL || modules_store(k, err) == NULL || state_choice(f, &r.state, err) < 0)
+        return -1;
+    if (r.number == 0 && s->probation != NULL)
+        r.number = reload_fallback(s);
+    if (r.number == 0 &&
+        history_previous_good(k->versions, s->name, s->active.number, &r.number, err) < 0)
+        return -1;
+    if (r.number == 0) {
+        error_set(err, "reload.no_previous", 0, "module \"%s\" has no GOOD version before %u",
+                  s->name, s->active.number);
+        return error_hint(err, "cloche versions %s %s", k->id, s->name);
+    }
+    return start(c, f, &r, err);
+}
+
+int op_confirm(struct connection *c, struct frame *f, struct error *err)
+{
+    const char *name = frame_get(f, "module");
+    if (reload_confirm(c->keeper, name != NULL ? name : "", err) < 0)
+        return -1;
+    connection_reply(c, f->head.serial, NULL);
+    return 0;
+}

@@ -1,0 +1,67 @@
+/** The inside of a reload, shared by reload.c (steps 1 to 12) and probation.c (13 to 15, rollback).
+ * Private to the two. */
+#ifndef CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
+#define CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
+
+#include "runtime/keeper/service.h"
+
+struct reload {
+    struct service *s;
+    struct keeper *k;
+    struct reload_request r;
+    struct reload_watch watch; /* `ended` NULL: nobody listens */
+    uint64_t attempt;
+    int step;
+    struct build *build;
+    struct service_version from, to;
+    bool hand_over; /* M's state goes to N */
+    bool down;      /* and M's own migrate has to rewrite it for the older N */
+
+    struct worker *next, *rehearsal, *migrator, *parked;
+    unsigned waiting; /* for how many of them, and for the live copy */
+    int live, snapshot;
+
+    uint64_t began_ns, paused_ns, pause_us;
+    struct loop_timer *timer, *drain_timer, *health_timer;
+    bool owed;   /* M has not answered yet, and the transaction waits no longer */
+    bool ended;  /* its row is written; freed when M has answered */
+    bool forced; /* M was killed because it did not drain */
+
+    /* probation */
+    uint64_t completed;
+    unsigned health_failures;
+    bool time_over, confirming;
+
+    /* rollback */
+    struct worker *losing; /* N, until it is reaped */
+    bool rolling, back;    /* M's turn; M serves again */
+    bool poisoned;
+    uint64_t redispatched; /* id of the request N died of, until it is answered */
+    uint64_t lost_updates, replayed, differs;
+    char why[240];
+};
+
+/** Steps that the history and clients see. */
+void transaction_step(struct reload *t, int step, const char *text);
+/** The terminal row and the end of the watch; frees @t unless M still owes an answer. @verdict: of
+ * the version tried, VERSION_PUBLISHED: none. */
+void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
+                     enum version_status verdict, const struct error *err);
+/** Workers and files of @t that nothing else owns any more. */
+void transaction_release(struct reload *t);
+uint64_t transaction_now_ns(void);
+/** What watches and clients are told. */
+struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
+                                        const struct error *err);
+
+/** Steps 2 to 5. */
+int reload_build(struct reload *t, const struct build_options *o, struct error *err);
+/** What is not switched yet is given up; M serves. */
+void reload_abort(struct service *s, const char *reason);
+
+/** Step 13: N serves. */
+void probation_begin(struct reload *t);
+/** N serves and something newer is about to: what @t kept for its rollback is @newer's now. */
+void probation_hand_on(struct reload *t, struct reload *newer);
+
+#endif

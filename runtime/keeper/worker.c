@@ -1,0 +1,523 @@
+/* Theory of operation: worker.h. */
+#include "runtime/keeper/worker.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "runtime/calls.h"
+#include "runtime/keeper/service.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define PROGRAM       "cloche-worker"
+#define PROGRAM_MAX   (16 * 1024 * 1024)
+#define HANG_UP_MS    20
+#define SOCKET_BUFFER (1024 * 1024)
+
+static void on_task(struct task *t, const struct sandbox_child_event *e);
+static void on_socket(void *context, int fd, uint32_t events);
+
+/* --- starting ------------------------------------------------------------------------------------
+ */
+
+/** A sealed copy of the program beside this one: what runs inside cannot reach the file. */
+static int open_program(struct keeper *k, struct error *err)
+{
+    char path[PATH_MAX];
+    if (k->worker_program > 0)
+        return 0;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof PROGRAM);
+    if (n < 0)
+        return error_set(err, "worker.program", errno, "cannot find " PROGRAM);
+    path[n] = '\0';
+    memcpy(strrchr(path, '/') + 1, PROGRAM, sizeof PROGRAM);
+    _cleanup_close_ int file = open(path, O_RDONLY | O_CLOEXEC);
+    _cleanup_free_ char *data = NULL;
+    ssize_t size = file < 0 ? -1 : io_read_to_end(file, PROGRAM_MAX, &data);
+    int fd = size < 0 ? -1 : wire_make_memfd(data, (size_t)size);
+    if (fd < 0) {
+        error_set(err, "worker.program", errno, "cannot read \"%s\"", path);
+        return error_hint(err, "install it beside the keeper");
+    }
+    k->worker_program = fd;
+    return 0;
+}
+
+static int make_progress(struct error *err)
+{
+    _cleanup_close_ int fd = memfd_create("cloche-progress", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, sizeof(struct wire_progress)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return error_set(err, "worker.start", errno, "cannot make the progress of a worker");
+    return TAKE_FD(fd);
+}
+
+static struct worker *spawn(struct keeper *k, struct error *err)
+{
+    static char *const args[] = {(char *)(uintptr_t)PROGRAM, NULL};
+    if (open_program(k, err) < 0)
+        return NULL;
+    _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    _cleanup_close_ int progress = make_progress(err);
+    int ends[2];
+    if (progress < 0)
+        return NULL;
+    if (null < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        error_set(err, "worker.start", errno, "cannot make the socket of a worker");
+        return NULL;
+    }
+    _cleanup_close_ int theirs = ends[1], mine = ends[0];
+    int size = SOCKET_BUFFER;
+    if (setsockopt(mine, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+        setsockopt(mine, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    struct worker *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        error_set(err, "worker.start", ENOMEM, "cannot make a worker");
+        return NULL;
+    }
+    const struct sandbox_command command = {.args = args,
+                                            .streams = {null, null, null},
+                                            .ready_fd = theirs,
+                                            .program_given = true,
+                                            .program = k->worker_program};
+    int child = sandbox_spawn(k->sandbox, &command, err);
+    w->source = child < 0 ? NULL : loop_watch(k->loop, mine, EPOLLIN, on_socket, w);
+    if (child < 0 || w->source == NULL) {
+        free(w);
+        return NULL;
+    }
+    w->task = (struct task){.child = child, .call = on_task};
+    w->keeper = k;
+    w->socket = TAKE_FD(mine);
+    w->progress = TAKE_FD(progress);
+    w->log = -1;
+    w->started_ms = loop_now_ms();
+    task_add(k, &w->task);
+    w->next = k->workers;
+    k->workers = w;
+    return w;
+}
+
+void worker_reserve(struct keeper *k)
+{
+    struct error err = ERROR_INIT;
+    if (k->spare == NULL && k->sandbox != NULL && k->status != STATUS_STOPPING)
+        k->spare = spawn(k, &err);
+}
+
+static void reserve_later(void *context)
+{
+    worker_reserve(context);
+}
+
+static struct worker *take(struct keeper *k, struct error *err)
+{
+    struct worker *w = k->spare;
+    k->spare = NULL;
+    if (w == NULL || w->lost)
+        w = spawn(k, err);
+    if (w != NULL)
+        loop_after(k->loop, 1, reserve_later, k);
+    return w;
+}
+
+struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
+                           worker_done_fn *done, void *context, struct error *err)
+{
+    struct keeper *k = s->keeper;
+    struct wire_init init = {.version = version,
+                             .flags = flags,
+                             .state_cap = SERVICE_STATE_CAP,
+                             .reply_cap = CALL_PAYLOAD_MAX};
+    snprintf(init.module, sizeof init.module, "%s", s->name);
+    _cleanup_close_ int log = log_open(k, s->node != NULL ? s->node->path : s->name, err);
+    struct worker *w = log < 0 ? NULL : take(k, err);
+    if (w == NULL)
+        return NULL;
+    w->service = s;
+    w->version = version;
+    const struct wire_record r = {.type = WIRE_INIT, .size = sizeof init};
+    const int fds[2] = {w->progress, log};
+    struct wire_packet *p = &k->packet;
+    p->used = 0;
+    memcpy(wire_add(p, &r, NULL), &init, sizeof init);
+    if (wire_send(w->socket, p->data, p->used, fds, 2, MSG_DONTWAIT) < 0) {
+        error_set(err, "worker.start", errno, "cannot reach a new worker");
+        worker_drop(w, 0);
+        return NULL;
+    }
+    w->log = TAKE_FD(log);
+    worker_ask(w, WIRE_INIT, 0, -1, SERVICE_INIT_MS, done, context);
+    return w;
+}
+
+/* --- asking --------------------------------------------------------------------------------------
+ */
+
+static const char *ask_name(int type)
+{
+    return type == WIRE_INIT      ? "init"
+           : type == WIRE_SAVE    ? "save_state"
+           : type == WIRE_LOAD    ? "load_state"
+           : type == WIRE_MIGRATE ? "migrate"
+           : type == WIRE_HEALTH  ? "health"
+                                  : "an answer";
+}
+
+static void on_ask_timer(void *context)
+{
+    struct ask *a = context;
+    struct worker *w = a->worker;
+    char why[96];
+    a->timer = NULL;
+    if (w->inflight.head != NULL || w->replaying) { /* it is at a request, which has its own time */
+        a->timer = loop_after(w->keeper->loop, a->deadline_ms, on_ask_timer, a);
+        return;
+    }
+    snprintf(why, sizeof why, "%s took too long", a->what);
+    worker_kill(w, why);
+}
+
+static void ask_end(struct ask *a, const struct error *err, int fd)
+{
+    if (a->timer != NULL)
+        loop_cancel(a->worker->keeper->loop, a->timer);
+    if (a->done != NULL)
+        a->done(a->context, err, fd);
+    else
+        cleanup_close(&fd);
+    free(a);
+}
+
+/** A failure that is known at once is told from the loop like any other. */
+static void ask_refused(void *context)
+{
+    struct ask *a = context;
+    struct error err = ERROR_INIT;
+    a->timer = NULL;
+    error_set(&err, "worker.died", 0, "the worker is gone");
+    ask_end(a, &err, -1);
+}
+
+void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t deadline_ms,
+                worker_done_fn *done, void *context)
+{
+    struct ask *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        abort(); /* without it a transaction would wait for ever */
+    *a = (struct ask){
+        .worker = w, .done = done, .context = context, .what = ask_name(type), .type = type};
+    if (w->lost) {
+        a->timer = loop_after(w->keeper->loop, 0, ask_refused, a);
+        return;
+    }
+    a->deadline_ms = deadline_ms;
+    a->timer = loop_after(w->keeper->loop, deadline_ms, on_ask_timer, a);
+    struct ask **at = &w->asks;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = a;
+    if (type == WIRE_INIT) /* sent by worker_open */
+        return;
+    const struct wire_record r = {
+        .type = (uint16_t)type, .value = value, .flags = fd >= 0 ? WIRE_FD : 0};
+    struct wire_packet *p = &w->keeper->packet;
+    p->used = 0;
+    wire_add(p, &r, NULL);
+    worker_send(w, p, fd);
+}
+
+void worker_tell(struct worker *w, const struct wire_record *r, const void *payload)
+{
+    struct wire_packet *p = &w->keeper->packet;
+    p->used = 0;
+    if (!w->lost && wire_add(p, r, payload) != NULL)
+        worker_send(w, p, -1);
+}
+
+static void on_send_failed(void *context)
+{
+    struct worker *w = context;
+    w->send_failed = NULL;
+    worker_kill(w, "it does not read what it is told");
+}
+
+bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
+{
+    if (w->lost)
+        return false;
+    if (wire_send(w->socket, p->data, p->used, &fd, fd >= 0 ? 1 : 0, MSG_DONTWAIT) == 0)
+        return true;
+    /* what is outstanding is bounded far below the socket's room, so this one does not read; or it
+     * is gone already. Said from the loop: the caller is in the middle of something */
+    if (w->send_failed == NULL)
+        w->send_failed = loop_after(w->keeper->loop, 0, on_send_failed, w);
+    return false;
+}
+
+void worker_hold(struct worker *w, bool hold)
+{
+    const uint64_t value = hold;
+    w->hold = hold;
+    if (pwrite(w->progress, &value, sizeof value, offsetof(struct wire_progress, hold)) < 0)
+        worker_kill(w, "its progress cannot be written");
+}
+
+uint64_t worker_at(const struct worker *w)
+{
+    uint64_t at = 0;
+    if (pread(w->progress, &at, sizeof at, offsetof(struct wire_progress, at)) != sizeof at)
+        return 0;
+    return at;
+}
+
+/* --- the end -------------------------------------------------------------------------------------
+ */
+
+static void kill_now(struct worker *w)
+{
+    if (w->keeper->sandbox != NULL)
+        sandbox_child_signal(w->keeper->sandbox, w->task.child, SIGKILL);
+}
+
+static void on_stop_timer(void *context)
+{
+    struct worker *w = context;
+    w->stop_timer = NULL;
+    if (w->lost)
+        kill_now(w);
+    else
+        worker_kill(w, "stop took too long");
+}
+
+static void lost(struct worker *w, bool hung_up)
+{
+    struct keeper *k = w->keeper;
+    if (w->lost)
+        return;
+    w->lost = true;
+    loop_unwatch(k->loop, w->source);
+    w->source = NULL;
+    close(w->socket);
+    w->socket = -1;
+    if (w->watchdog != NULL)
+        loop_cancel(k->loop, w->watchdog);
+    w->watchdog = NULL;
+    if (k->spare == w)
+        k->spare = NULL;
+    service_host_forget(w);
+    /* one that has closed its socket is dying most often, and its own status says of what */
+    if (!hung_up)
+        kill_now(w);
+    else if (w->stop_timer == NULL)
+        w->stop_timer = loop_after(k->loop, HANG_UP_MS, on_stop_timer, w);
+    if (w->on_lost != NULL)
+        w->on_lost(w);
+    struct error err = ERROR_INIT;
+    error_set(&err, "worker.died", 0, "%s", w->why[0] != '\0' ? w->why : "the worker died");
+    for (struct ask *a; (a = w->asks) != NULL;) {
+        w->asks = a->next;
+        ask_end(a, &err, -1);
+    }
+}
+
+void worker_kill(struct worker *w, const char *why)
+{
+    if (w->why[0] == '\0')
+        snprintf(w->why, sizeof w->why, "%s", why);
+    if (w->lost)
+        kill_now(w);
+    lost(w, false);
+}
+
+static void describe(struct worker *w, const struct sandbox_child_event *e)
+{
+    struct keeper *k = w->keeper;
+    struct sandbox_usage u;
+    if (w->why[0] != '\0') /* it was killed, and why is known */
+        return;
+    if (e->type == CHILD_FAILED)
+        snprintf(w->why, sizeof w->why, "cannot start: %.150s", e->error->message);
+    else if (e->blocked_syscall != NULL)
+        snprintf(w->why, sizeof w->why, "blocked system call %.60s", e->blocked_syscall);
+    else if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL && k->sandbox != NULL &&
+             sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
+        k->oom_kills = u.oom_kills;
+        snprintf(w->why, sizeof w->why, "memory limit");
+    } else if (WIFSIGNALED(e->status))
+        snprintf(w->why, sizeof w->why, "signal %d (%s)", WTERMSIG(e->status),
+                 strsignal(WTERMSIG(e->status)));
+    else
+        snprintf(w->why, sizeof w->why, "exit with status %d", WEXITSTATUS(e->status));
+}
+
+static void worker_free(struct worker *w)
+{
+    struct keeper *k = w->keeper;
+    for (struct worker **at = &k->workers; *at != NULL; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    }
+    task_remove(k, &w->task);
+    if (w->send_failed != NULL)
+        loop_cancel(k->loop, w->send_failed);
+    if (w->stop_timer != NULL)
+        loop_cancel(k->loop, w->stop_timer);
+    close(w->progress);
+    cleanup_close(&w->log);
+    free(w);
+    keeper_check_stopped(k);
+}
+
+static void on_task(struct task *t, const struct sandbox_child_event *e)
+{
+    struct worker *w = (struct worker *)t;
+    if (e->type == CHILD_STARTED) {
+        close(e->fd); /* signalled through init, which knows it by number */
+        if (w->lost && w->keeper->sandbox != NULL)
+            sandbox_child_signal(w->keeper->sandbox, w->task.child, SIGKILL);
+        return;
+    }
+    if (e->type != CHILD_FAILED && e->type != CHILD_EXITED)
+        return;
+    describe(w, e);
+    lost(w, true);
+    if (w->on_gone != NULL)
+        w->on_gone(w);
+    worker_free(w);
+}
+
+void worker_stop(struct worker *w, int reason, uint64_t grace_ms)
+{
+    const struct wire_record r = {.type = WIRE_STOP, .value = (uint64_t)reason};
+    if (w->lost || w->stopping)
+        return;
+    w->stopping = true;
+    worker_hold(w, true); /* what it has in hand is not begun any more */
+    worker_tell(w, &r, NULL);
+    w->stop_timer = loop_after(w->keeper->loop, grace_ms, on_stop_timer, w);
+}
+
+void worker_drop(struct worker *w, int reason)
+{
+    w->on_lost = w->on_gone = NULL;
+    w->owner = NULL;
+    for (struct ask *a = w->asks; a != NULL; a = a->next)
+        a->done = NULL;
+    for (struct call *c; (c = call_pop(&w->inflight)) != NULL;)
+        call_free(c);
+    w->service = NULL;
+    worker_stop(w, reason, SERVICE_STOP_MS);
+}
+
+void worker_forget(struct keeper *k, const void *context)
+{
+    for (struct worker *w = k->workers; w != NULL; w = w->next) {
+        for (struct ask *a = w->asks; a != NULL; a = a->next)
+            a->done = a->context == context ? NULL : a->done;
+    }
+}
+
+void worker_forget_type(struct worker *w, int type, const void *context)
+{
+    for (struct ask *a = w != NULL ? w->asks : NULL; a != NULL; a = a->next)
+        a->done = a->context == context && a->type == type ? NULL : a->done;
+}
+
+void worker_drop_all(struct keeper *k)
+{
+    for (struct worker *w = k->workers; w != NULL; w = w->next) {
+        w->on_lost = w->on_gone = NULL;
+        for (struct ask *a = w->asks; a != NULL; a = a->next)
+            a->done = NULL;
+    }
+}
+
+/* --- hearing -------------------------------------------------------------------------------------
+ */
+
+static bool on_done(struct worker *w, const struct wire_record *r, const void *payload, int *fd)
+{
+    static const char *const codes[WIRE_FAILURES] = {
+        [WIRE_OK] = NULL,
+        [WIRE_FAIL_DLOPEN] = "module.dlopen",
+        [WIRE_FAIL_MODULE] = "module.unfit",
+        [WIRE_FAIL_INIT] = "module.init",
+        [WIRE_FAIL_SAVE] = "module.save",
+        [WIRE_FAIL_MIGRATE] = "module.migrate",
+        [WIRE_FAIL_LOAD] = "module.load",
+        [WIRE_FAIL_HEALTH] = "module.health",
+    };
+    struct error err = ERROR_INIT;
+    struct ask *a = w->asks;
+    if (a == NULL || r->value >= WIRE_FAILURES || r->size > WIRE_DETAIL_MAX)
+        return false;
+    w->asks = a->next;
+    if (r->value != WIRE_OK) {
+        char text[WIRE_DETAIL_MAX + 1];
+        size_t n = 0;
+        for (; n < r->size; n++) { /* shown to people: no control characters of a stranger */
+            unsigned char c = ((const unsigned char *)payload)[n];
+            text[n] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+        }
+        text[n] = '\0';
+        error_set(&err, codes[r->value], 0, "%s", text);
+    }
+    ask_end(a, r->value != WIRE_OK ? &err : NULL, TAKE_FD(*fd));
+    return true;
+}
+
+/** false: it breaks a rule. */
+static bool on_record(struct worker *w, const struct wire_record *r, const void *payload, int *fd)
+{
+    if (((r->flags & WIRE_FD) != 0) != (*fd >= 0))
+        return false;
+    if (r->type == WIRE_DONE)
+        return on_done(w, r, payload, fd);
+    if (r->type == WIRE_REPLY)
+        return calls_reply(w, r, payload, TAKE_FD(*fd));
+    return w->service == NULL || service_event(w, r, payload);
+}
+
+static void on_socket(void *context, int fd, uint32_t events)
+{
+    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
+    struct worker *w = context;
+    struct keeper *k = w->keeper;
+    int fds[WIRE_MAX_FDS], count;
+    (void)events;
+    long n = wire_receive(fd, packet, sizeof packet, fds, &count, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n == 0) { /* ended, or about to: why is said by init */
+        lost(w, true);
+        return;
+    }
+    _cleanup_close_ int passed = count > 0 ? fds[0] : -1;
+    for (int i = 1; i < count; i++)
+        close(fds[i]);
+    bool good = n > 0 && count <= 1;
+    struct wire_record r;
+    const void *payload;
+    w->progress_ms = loop_now_ms();
+    for (size_t at = 0; good && !w->lost;) {
+        int more = wire_next(packet, (size_t)n, &at, &r, &payload);
+        if (more == 0)
+            break;
+        good = more > 0 && on_record(w, &r, payload, &passed);
+    }
+    if (!good)
+        worker_kill(w, "it broke the protocol");
+    else if (w->service != NULL && w == w->service->serving)
+        calls_dispatch(w->service);
+    calls_flush(k);
+}

@@ -1,0 +1,98 @@
+/**
+ * The keeper's end of a worker (runtime/worker/wire.h).
+ *
+ * Theory of operation. A worker is a child of the sandbox that executes cloche-worker from a sealed
+ * copy of it. Starting one takes about a millisecond, so the keeper of a sandbox with modules has
+ * one in reserve: it runs, knows no module yet, and is given one by INIT. Everything asked of a
+ * worker is answered in order and has a deadline; whoever asks is called back exactly once.
+ *
+ * Its end comes in two parts. `lost`, once, as soon as it can do nothing more: its socket closed,
+ * it broke a rule, ran into a deadline, or was killed; what it had in hand is taken from it there.
+ * `gone`, after init has reaped it and all that it forked, with the reason; the worker is freed
+ * behind it.
+ */
+#ifndef CLOCHE_RUNTIME_KEEPER_WORKER_H
+#define CLOCHE_RUNTIME_KEEPER_WORKER_H
+
+#include "runtime/keeper/calls.h"
+#include "runtime/keeper/keeper.h"
+#include "runtime/worker/wire.h"
+
+struct worker;
+struct service;
+
+/** @err NULL: done, and @fd (or -1) is the callee's. */
+typedef void worker_done_fn(void *context, const struct error *err, int fd);
+
+struct ask {
+    struct ask *next;
+    struct worker *worker;
+    worker_done_fn *done; /* NULL: nobody listens */
+    void *context;
+    struct loop_timer *timer;
+    uint64_t deadline_ms; /* from when it is at no request any more */
+    const char *what;     /* "init", "save_state", ... */
+    int type;
+};
+
+struct worker {
+    struct task task; /* first: a task is cast to its worker */
+    struct worker *next;
+    struct keeper *keeper;
+    struct service *service; /* NULL: in reserve, or dropped */
+    uint32_t version;
+    int socket, progress;
+    struct loop_source *source;
+    struct ask *asks; /* oldest first */
+    bool lost, hold, stopping;
+    char why[200]; /* how it ended, as far as it is known */
+    uint64_t started_ms;
+
+    /* requests given to it and not answered, oldest first */
+    struct call_list inflight;
+    uint64_t progress_ms; /* it took or gave something last */
+    struct loop_timer *watchdog, *stop_timer, *send_failed;
+    bool replaying; /* what is in flight is replayed, and belongs to the log */
+
+    void (*on_lost)(struct worker *w);
+    void (*on_gone)(struct worker *w);
+    void *owner;
+    int log;                     /* where its lines go; -1 */
+    struct worker_timer *timers; /* service_host.c */
+    unsigned timer_count;
+};
+
+/** A worker of version @version of @s that is being told to load it; @done when it is READY or not.
+ * NULL with @err. */
+struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
+                           worker_done_fn *done, void *context, struct error *err);
+/** Have one in reserve. */
+void worker_reserve(struct keeper *k);
+
+/** Ask for something; @fd is borrowed, -1: none. A failure comes by @done, never from here. */
+void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t deadline_ms,
+                worker_done_fn *done, void *context);
+/** Tell it something that is not answered. */
+void worker_tell(struct worker *w, const struct wire_record *r, const void *payload);
+/** A packet of requests; false: it was lost over it. */
+bool worker_send(struct worker *w, const struct wire_packet *p, int fd);
+/** Let it begin no further request, or again. */
+void worker_hold(struct worker *w, bool hold);
+/** The last request that it began, as it says itself. */
+uint64_t worker_at(const struct worker *w);
+
+/** Kill it, and all that it forked. @why is kept as the reason when there is no earlier one. */
+void worker_kill(struct worker *w, const char *why);
+/** stop(@reason), exit; killed when it takes longer than @grace_ms. */
+void worker_stop(struct worker *w, int reason, uint64_t grace_ms);
+/** No ask calls back with @context any more. */
+void worker_forget(struct keeper *k, const void *context);
+/** Nor one ask of @type. */
+void worker_forget_type(struct worker *w, int type, const void *context);
+/** Nobody wants to hear of it any more: its asks are forgotten, and it is stopped (or killed) and
+ * reaped in the background. */
+void worker_drop(struct worker *w, int reason);
+/** All of them, at the end of the tree. */
+void worker_drop_all(struct keeper *k);
+
+#endif

@@ -1,0 +1,292 @@
+# Modules: calls, reload, the rows of its failure table, rollback, supervision. The modules are tests/modules/counter.c,
+# built with the fault that a test is about: build NAME [-DFAULT_...].
+load helper
+
+setup() {
+    cloche_setup
+    mkdir -p include/cloche
+    cp "$CHECKOUT/versions/module.h" include/cloche/
+}
+
+teardown() {
+    local id
+    for id in $(cloche list --json 2>/dev/null | jq -r '.[].id'); do
+        cloche destroy --force "$id" >/dev/null 2>&1 || :
+    done
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
+    cloche_teardown
+}
+
+# build NAME [FLAGS...]: NAME.so
+build() {
+    local name=$1
+    shift
+    gcc -O1 -fPIC -shared -fvisibility=hidden -Wl,-z,defs,-z,now,-z,noexecstack -Iinclude -DLABEL="\"$name\"" "$@" \
+        -o "$name.so" "$CHECKOUT/tests/modules/${SOURCE:-counter}.c"
+}
+
+# box [FLAGS...]: a sandbox with version 1 of the counter, GOOD and at 3
+box() {
+    build one "$@"
+    cloche create box --profile plugin >/dev/null
+    cloche reload box counter=one.so >/dev/null
+    cloche confirm box counter
+    wait_until 5 status_of 1 GOOD
+    call add >/dev/null && call add >/dev/null
+    [ "$(call add)" = 3 ]
+}
+
+call() { cloche call box counter "$@"; }
+last() { cloche history --json box counter | jq -r ".attempts[-1]$1"; }
+status_of() { [ "$(cloche versions --json box counter | jq -r ".versions[] | select(.version == $1) | .status")" = "$2" ]; }
+ended() { [ "$(cloche info --json box | jq -r '.children[0].module.attempt')" = null ]; }
+serves() { [ "$(call version)" = "$1" ]; }
+
+@test "a call is answered, by the version that serves" {
+    box
+    [ "$(call get)" = 3 ]
+    [ "$(call version)" = 1 ]
+    [ "$(echo -n add | call -)" = 4 ]
+    printf get >request
+    run --separate-stderr cloche call --json box counter @request
+    expect_status 0
+    expect_output '{"status":0,"version":1,"reply":"4"}'
+    [ "$(yes add | head -n 5000 | call --lines | tail -n 1)" = 5004 ]
+    [ "$(call "big 3000000" | wc -c)" -eq 3000000 ]
+    [ "$(head -c 3000000 /dev/zero | call -)" = 5005 ]
+}
+
+@test "what cannot be called says why" {
+    box
+    run --separate-stderr cloche call --json box nosuch x
+    expect_status 1
+    expect_error module.unknown
+    run --separate-stderr cloche call --json nosuch counter x
+    expect_status 1
+    expect_error sandbox.unknown
+    run --separate-stderr cloche call box
+    expect_status 2
+}
+
+@test "a reload keeps the state, migrates it, and says what serves" {
+    box
+    build two -DSCHEMA=2
+    run --separate-stderr cloche reload --json box counter=two.so
+    expect_status 0
+    [ "$(jq -r '.version, .active, .state' <<<"$output" | xargs)" = "2 2 ACTIVATED" ]
+    [ "$(call add)" = 4 ]
+    serves 2
+    cloche confirm box counter
+    wait_until 5 status_of 2 GOOD
+    [ "$(last .state)" = GOOD ]
+    [ "$(readlink "$CLOCHE_ROOT/sandboxes/box/modules/counter/current")" = 2 ]
+}
+
+@test "a rollback takes the state down again; without a way down it is refused" {
+    box
+    build two -DSCHEMA=2
+    cloche reload box counter=two.so
+    cloche confirm box counter
+    wait_until 5 status_of 2 GOOD
+    [ "$(call add)" = 4 ]
+    cloche rollback box counter
+    serves 1
+    [ "$(call add)" = 5 ]
+    cloche confirm box counter
+    build three -DSCHEMA=2 -DONE_WAY
+    cloche reload box counter=three.so
+    cloche confirm box counter
+    wait_until 5 status_of 3 GOOD
+    run --separate-stderr cloche rollback --json box counter 1
+    expect_status 1
+    expect_error module.migrate
+    serves 3
+    cloche rollback box counter 1 --state empty
+    [ "$(call get)" = 0 ]
+    serves 1
+}
+
+# fails STEP REASON FLAGS...: such a version is refused at that step, and version 1 never noticed
+fails() {
+    local step=$1 reason=$2
+    shift 2
+    box
+    build two "$@"
+    run --separate-stderr cloche reload --json box counter=two.so
+    expect_status 1
+    jq -r .error.message <<<"$stderr" | grep -q "^step $step " || differ message "$stderr" "step $step"
+    [ "$(call add)" = 4 ]
+    serves 1
+    [ "$(last .state)" = BAD ]
+    [ "$(last .reason)" = "$reason" ]
+    status_of 2 BAD
+}
+
+@test "step 6: the constructor crashes" { fails 6 init -DFAULT_LOAD_TIME=CRASH; }
+@test "step 6: the constructor exits without a word" { fails 6 init -DFAULT_LOAD_TIME=EXIT; }
+@test "step 6: init crashes" { fails 6 init -DFAULT_INIT=CRASH; }
+@test "step 6: init refuses" { fails 6 init -DFAULT_INIT=REFUSE; }
+@test "step 6: init hangs" { fails 6 init -DFAULT_INIT=HANG; }
+@test "step 7: load crashes" { fails 7 rehearsal -DFAULT_LOAD=CRASH; }
+@test "step 7: load refuses" { fails 7 load -DFAULT_LOAD=REFUSE; }
+@test "step 7: migrate refuses" { fails 7 "migrate 1->2" -DSCHEMA=2 -DFAULT_MIGRATE=REFUSE; }
+@test "step 7: migrate crashes" { fails 7 rehearsal -DSCHEMA=2 -DFAULT_MIGRATE=CRASH; }
+@test "step 7: health refuses" { fails 7 health -DFAULT_HEALTH=REFUSE; }
+
+@test "step 9: a request that does not end aborts; --force-drain gives it to the new version" {
+    box
+    build two
+    call "sleep 3000" >slow 3>&- &
+    wait_until 5 in_hand
+    run --separate-stderr cloche reload --json box counter=two.so
+    expect_status 1
+    expect_error reload.drain
+    wait
+    [ "$(cat slow)" = 4 ]
+    [ "$(last .state)" = ABORTED ]
+    status_of 2 PUBLISHED
+    serves 1
+    build three
+    call "sleep 1500" >slow 3>&- &
+    wait_until 5 in_hand
+    cloche reload --force-drain box counter=three.so
+    serves 3
+    wait
+    grep -Eq '^[45]$' slow
+}
+
+in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" = 1 ]; }
+
+@test "step 10: a save that refuses aborts, and the old version goes on" {
+    box "-DFAULT_SAVE=(count >= 3 ? REFUSE : 0)"
+    build two
+    run --separate-stderr cloche reload --json box counter=two.so
+    expect_status 1
+    expect_error module.save
+    [ "$(call add)" = 4 ]
+    serves 1
+    [ "$(last .state)" = ABORTED ]
+}
+
+@test "step 14: a new version that crashes is taken back, nothing is lost, the request is answered" {
+    box
+    build two -DSCHEMA=2 "-DFAULT_HANDLE=(handled == 4 ? CRASH : 0)"
+    cloche reload box counter=two.so
+    [ "$(call add) $(call add) $(call add)" = "4 5 6" ]
+    [ "$(call add)" = 7 ]
+    serves 1
+    wait_until 5 ended
+    [ "$(last .state)" = ROLLED_BACK ]
+    status_of 2 BAD
+    [ "$(last .detail | jq .lost_updates)" = 0 ]
+    [ "$(call add)" = 8 ]
+}
+
+@test "step 14: without DETERMINISTIC the record says how many updates were lost" {
+    box -DFLAGS=0
+    build two -DFLAGS=0 "-DFAULT_HANDLE=(handled == 3 ? CRASH : 0)"
+    cloche reload box counter=two.so
+    [ "$(call add) $(call add)" = "4 5" ]
+    [ "$(call add)" = 4 ]
+    wait_until 5 ended
+    [ "$(last .detail | jq .lost_updates)" = 2 ]
+}
+
+@test "step 14: a hang is taken back when the request's time is over" {
+    box
+    build two "-DFAULT_HANDLE=HANG"
+    cloche reload box counter=two.so
+    [ "$(call --timeout 300ms add)" = 4 ]
+    serves 1
+    wait_until 5 ended
+    status_of 2 BAD
+}
+
+@test "step 14: a request that kills both is poison, and the new version only suspect" {
+    box
+    build two
+    cloche reload box counter=two.so
+    run --separate-stderr cloche call --json box counter crash
+    expect_status 1
+    expect_error call.poison
+    wait_until 5 ended
+    status_of 2 SUSPECT
+    [ "$(call add)" = 4 ]
+    serves 1
+    [ "$(cat "$CLOCHE_ROOT"/sandboxes/box/poison/counter-*)" = crash ]
+}
+
+@test "the first version of all fails: nothing serves, and a better one can come" {
+    build bad -DFAULT_INIT=REFUSE
+    build worse "-DFAULT_HANDLE=CRASH"
+    build good
+    cloche create box --profile plugin
+    run --separate-stderr cloche reload --json box counter=bad.so
+    expect_status 1
+    expect_error module.init
+    run --separate-stderr cloche call --json box counter get
+    expect_error module.none
+    cloche reload box counter=worse.so
+    run --separate-stderr cloche call --json box counter get
+    expect_status 1
+    wait_until 5 ended
+    cloche reload box counter=good.so
+    [ "$(call add)" = 1 ]
+}
+
+@test "a version that crashes later is restarted with its state" {
+    box
+    run --separate-stderr cloche call --json box counter crash
+    expect_status 1
+    expect_error call.poison
+    [ "$(call add)" = 4 ]
+    serves 1
+}
+
+@test "the state outlives a restart, and a keeper that is killed" {
+    box
+    cloche restart box
+    [ "$(call add)" = 4 ]
+    wait_until 5 checkpoint 4
+    kill -9 "$(cloche info --json box | jq .keeper_pid)"
+    wait_until 5 gone
+    cloche restart box
+    [ "$(call get)" = 4 ]
+}
+
+gone() { [ "$(cloche info --json box | jq -r .status)" = "failed(keeper)" ]; }
+checkpoint() { [ "$(od -An -j144 -N4 -td4 "$CLOCHE_ROOT/sandboxes/box/state/counter/good" | tr -d ' ')" = "$1" ]; }
+
+@test "a keeper that is killed during probation comes back on the last GOOD version" {
+    box
+    wait_until 5 checkpoint 3
+    build two -DSCHEMA=2
+    cloche reload box counter=two.so
+    serves 2
+    kill -9 "$(cloche info --json box | jq .keeper_pid)"
+    wait_until 5 gone
+    cloche restart box
+    serves 1
+    [ "$(call get)" = 3 ]
+    [ "$(last .state)" = ROLLED_BACK ]
+    [ "$(last .reason)" = keeper-crash ]
+}
+
+@test "many calls over many reloads: none is lost, each is answered once and in order" {
+    box
+    build two -DSCHEMA=2
+    build three "-DFAULT_HANDLE=(handled == 40 ? CRASH : 0)"
+    (
+        for i in $(seq 40); do
+            yes add | head -n 500
+            read -r -t 0.03 <> <(:) || :
+        done
+    ) | call --lines >replies 3>&- &
+    for i in 1 2 3; do
+        cloche reload --supersede box counter=two.so || :
+        cloche reload --supersede box counter=three.so || :
+        cloche rollback --supersede box counter 1 || :
+    done
+    wait
+    seq 4 20003 | cmp - replies
+}
