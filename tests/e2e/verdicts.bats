@@ -229,3 +229,26 @@ SIGNALS
     expect_output done
     within .wall_ms 0 1000
 }
+
+# What the kernel counts of a run, in microseconds.
+counted() {
+    find /sys/fs/cgroup -path "*cloche.slice/run-$1-*/cpu.stat" -exec sed -n 's/^usage_usec //p' {} + 2>/dev/null | head -n 1
+}
+
+@test "figures: CPU time is what the control group's own file says" {
+    need_cgroups
+    mkfifo go
+    cloche run --report report.json --cpu-time 60s sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo ready; read line' <go >out 3>&- &
+    pid=$!
+    exec 8>go
+    wait_until 20 grep -q ready out
+    seen=$(counted $pid)
+    exec 8>&-
+    wait $pid || :
+    # its end comes on top
+    jq -e --argjson seen "$seen" "$seen > 1000 and .cpu_ms * 1000 >= \$seen and .cpu_ms * 1000 <= \$seen * 1.02 + 5000 * $CLOCHE_TEST_SCALE" report.json || {
+        printf 'cpu.stat said %s us\n' "$seen"
+        cat report.json
+        false
+    }
+}
