@@ -688,6 +688,11 @@ static void step_12(struct reload *t)
         return;
     }
     t->step = 12;
+    if (before != NULL && before->from.number == 0) {
+        /* on probation, but there was none before it: M is what can be gone back to */
+        transaction_end(before, ATTEMPT_SUPERSEDED, NULL, VERSION_PUBLISHED, NULL);
+        before = NULL;
+    }
     t->parked = s->serving;
     s->reload = NULL;
     s->probation = t;

@@ -290,3 +290,15 @@ checkpoint() { [ "$(od -An -j144 -N4 -td4 "$CLOCHE_ROOT/sandboxes/box/state/coun
     wait
     seq 4 20003 | cmp - replies
 }
+
+@test "before any version is GOOD, what served before is what is gone back to" {
+    build one
+    build two
+    build bad -DFAULT_HANDLE=CRASH
+    cloche create box --profile plugin --best-effort >/dev/null
+    for name in one two bad; do cloche reload box counter=$name.so >/dev/null; done
+    [ "$(call add)" = 1 ]
+    wait_until 5 status_of 3 BAD
+    serves 1
+    [ "$(last .state)" = ROLLED_BACK ]
+}
