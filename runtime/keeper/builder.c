@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/syscalls.h"
 #include "compiler/compiler.h"
+#include "runtime/keeper/fault.h"
 #include "runtime/protocol.h"
 #include "versions/versions.h"
 
@@ -284,6 +285,7 @@ static int compile(struct work *w, const char *known, struct error *err)
         return -1;
     began = now_us();
     w->step = "compile";
+    fault_point(3, getppid());
     if (state == 0)
         state = drive(w, c, err);
     if (state > 0)
@@ -340,6 +342,7 @@ static int verify(struct work *w, struct error *err)
     size_t size;
     uint64_t began = now_us();
     w->step = "verify";
+    fault_point(4, getppid());
     struct elf_policy policy = w->b->policy;
     policy.file = w->b->options->source.path;
     if (elf_read_file(w->artifact, &policy, &data, &size, err) < 0 ||
@@ -477,5 +480,6 @@ void builder_main(struct builder *b)
     if (o->no_publish)
         succeed(&w, "verified", 0);
     w.step = "publish";
+    fault_point(5, getppid());
     hand_over(&w, &err);
 }

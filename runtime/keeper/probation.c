@@ -11,6 +11,7 @@
  * The row of a rollback is written when N is reaped with all that it forked, and what became of
  * that request is known. */
 #include "base/cleanup.h"
+#include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
 
 #include <stdlib.h>
@@ -149,8 +150,9 @@ static void confirm(struct reload *t, int snapshot)
     const struct service_version to = t->to;
     struct worker *parked = t->parked;
     t->parked = NULL;
-    t->step = 15;
+    transaction_step(t, 15, "confirm");
     transaction_end(t, ATTEMPT_GOOD, NULL, VERSION_GOOD, NULL);
+    fault_point(16, 0);
     if (parked != NULL)
         worker_drop(parked, CLOCHE_STOP_REPLACED);
     if (snapshot >= 0 && state_promote(k->state_fd, s->name, &err) < 0)

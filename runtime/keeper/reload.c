@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/build.h"
+#include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
 
 #include <fcntl.h>
@@ -34,6 +35,7 @@ uint64_t transaction_now_ns(void)
 void transaction_step(struct reload *t, int step, const char *text)
 {
     t->step = step;
+    fault_point(step, 0);
     if (t->watch.step != NULL)
         t->watch.step(t->watch.context, step, text);
 }
@@ -292,7 +294,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     }
     t->r.module = s->name;
     s->reload = t;
-    t->step = 1;
+    transaction_step(t, 1, "slot");
     if (r->number != 0) {
         t->timer = loop_after(k->loop, 0, on_begin, t);
         return 0;
@@ -603,7 +605,7 @@ static void on_saved(void *context, const struct error *err, int fd)
         return;
     }
     cancel(t, &t->drain_timer);
-    t->step = 10;
+    transaction_step(t, 10, "save");
     if (t->forced) { /* killed by us; what it had in hand has been taken back */
         t->snapshot = t->hand_over && s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
         if (!s->logging || s->log_incomplete)
@@ -664,7 +666,7 @@ static void on_migrated(void *context, const struct error *err, int fd)
 
 static void step_11(struct reload *t)
 {
-    t->step = 11;
+    transaction_step(t, 11, "load");
     if (missing(t, t->next))
         return;
     if (!t->hand_over)
@@ -687,7 +689,7 @@ static void step_12(struct reload *t)
         missing(t, NULL);
         return;
     }
-    t->step = 12;
+    transaction_step(t, 12, "switch");
     if (before != NULL && before->from.number == 0) {
         /* on probation, but there was none before it: M is what can be gone back to */
         transaction_end(before, ATTEMPT_SUPERSEDED, NULL, VERSION_PUBLISHED, NULL);
