@@ -29,6 +29,8 @@
     OPERATION(reload, "reload", NULL, USE, "a new version of a module serves; writes its events")  \
     OPERATION(rollback, "rollback", NULL, USE, "an older one does")                                \
     OPERATION(confirm, "confirm", "confirm", USE, "end a probation: GOOD")                         \
+    OPERATION(watch, "watch", "watch", USE, "reload a module when its source is saved")            \
+    OPERATION(unwatch, "unwatch", "unwatch", USE, "no longer")                                     \
     OPERATION(restart, "restart", NULL, USE, "end the tree, start it again with the same spec")    \
     OPERATION(stop, "stop", NULL, USE, "end the tree and the keeper; what is on disk stays")       \
     OPERATION(destroy, "destroy", NULL, USE, "end the tree, remove every trace, end the keeper")

@@ -122,6 +122,8 @@ int cli_pin(int argc, char **argv);
 int cli_unpin(int argc, char **argv);
 int cli_export(int argc, char **argv);
 int cli_import(int argc, char **argv);
+int cli_watch(int argc, char **argv);
+int cli_unwatch(int argc, char **argv);
 int cli_pause(int argc, char **argv);
 int cli_resume(int argc, char **argv);
 int cli_version(int argc, char **argv);

@@ -33,6 +33,8 @@ const struct cli_command cli_commands[] = {
     {"unpin", "ID MODULE VERSION", "let it go when it is old", cli_unpin},
     {"export", "[-o FILE] ID MODULE", "all versions of a module as one tar", cli_export},
     {"import", "ID MODULE FILE", "publish the versions of such a tar here", cli_import},
+    {"watch", "[OPTIONS] ID MODULE [DIR]", "reload it whenever its source is saved", cli_watch},
+    {"unwatch", "ID MODULE", "no longer", cli_unwatch},
     {"compile", "[OPTIONS] SOURCE...|DIR [-o OUT]", "compile untrusted sources in a jail",
      cli_compile},
     {"judge", "[OPTIONS] SUBMISSION... --tests DIR", "grade: compile once, run every test",

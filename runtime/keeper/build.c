@@ -93,6 +93,13 @@ static void answer(struct build *b, struct build_result *r)
 {
     build_done_fn *done = b->done;
     b->done = NULL;
+    struct module *m = modules_find(b->keeper, b->module, NULL);
+    if (m != NULL && r->verdict[0] != '\0') {
+        free(m->diagnostics);
+        free(m->build_text);
+        m->diagnostics = strdup(r->diagnostics);
+        m->build_text = strdup(r->text);
+    }
     r->total_us = elapsed_us(&b->began);
     if (done != NULL)
         done(b->context, r);
@@ -105,6 +112,7 @@ static void lost(struct build *b)
                              .verdict = "",
                              .imported = "[]",
                              .diagnostics = "[]",
+                             .text = "",
                              .toolchain = "",
                              .sha256 = ""};
     error_set(&r.error, "build.lost", 0, "the builder of module \"%s\" ended without an answer",
@@ -129,6 +137,7 @@ static void read_result(const struct frame *f, struct build_result *r)
         .verdict = text_of(f, "verdict", ""),
         .imported = text_of(f, "imported", "[]"),
         .diagnostics = text_of(f, "diagnostics", "[]"),
+        .text = text_of(f, "text", ""),
         .toolchain = text_of(f, "toolchain", ""),
         .sha256 = text_of(f, "sha256", ""),
         .schema = (uint32_t)frame_get_int(f, "schema", 0, UINT32_MAX, 0),

@@ -74,6 +74,7 @@ struct build_result {
     const char *verdict;  /* of the compile: "ok", "compile_error", ...; "" when none ran */
     const char *imported; /* JSON array of {from, version, known}; "[]" */
     const char *diagnostics; /* JSON array, the first ones; "[]" */
+    const char *text;        /* the same for people, its first 16 KiB */
     const char *toolchain;   /* its name, or "" for an artifact */
     const char *sha256;      /* of the artifact, or "" */
     uint32_t schema, flags;  /* of the module's ABI block */

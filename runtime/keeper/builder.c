@@ -24,6 +24,7 @@
 #define DIAGNOSTICS_MAX  50
 #define DIAGNOSTICS_SIZE (64 * 1024)
 #define ERRORS_SHOWN     5
+#define LOG_SHOWN        (16 * 1024)
 #define MANIFEST_MAX     (64 * 1024)
 
 struct work {
@@ -64,6 +65,11 @@ static void add_facts(const struct work *w, struct fields *f)
     fields_add_int(f, "compile_us", (int64_t)w->compile_us);
     fields_add_int(f, "verify_us", (int64_t)w->verify_us);
     fields_add(f, "diagnostics", w->diagnostics != NULL ? w->diagnostics : "[]");
+    if (w->log != NULL) {
+        char text[LOG_SHOWN + 1];
+        snprintf(text, sizeof text, "%.*s", LOG_SHOWN, w->log);
+        fields_add(f, "text", text);
+    }
 }
 
 void builder_answer(int socket, const struct fields *f)

@@ -8,6 +8,7 @@
 #include "runtime/keeper/sampling.h"
 #include "runtime/keeper/service.h"
 #include "runtime/keeper/tree.h"
+#include "runtime/keeper/watch.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -93,6 +94,7 @@ static int release(struct keeper *k, struct error *err)
     if (s == NULL)
         return 0;
     sampling_stop(k);
+    watches_stop(k);
     modules_cancel(k);
     tree_abandon(k->tree);
     end_tasks(k);
@@ -171,6 +173,8 @@ static void children_ready(struct keeper *k, const struct error *err)
         k->ready_error = *err;
     else
         keeper_set_status(k, STATUS_RUNNING, NULL);
+    if (err == NULL)
+        watches_start(k, k->restarts > 0);
     loop_after(k->loop, 0, on_ready_timer, k);
 }
 
@@ -292,6 +296,7 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
     if (k->status == STATUS_PAUSED) /* a frozen process hears no signal */
         sandbox_freeze(k->sandbox, false, NULL);
     keeper_set_status(k, STATUS_STOPPING, NULL);
+    watches_stop(k);
     k->ready = NULL;
     k->stopped = stopped;
     if (k->tree != NULL) {

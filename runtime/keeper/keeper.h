@@ -159,7 +159,9 @@ void connection_error(struct connection *c, uint32_t serial, const struct error 
 void connection_json(struct connection *c, uint32_t serial, char *text);
 /** Handlers that stand in files of their own: exec.c, stop.c, module_operations.c. */
 typedef int operation_fn(struct connection *c, struct frame *f, struct error *err);
-operation_fn op_versions, op_history, op_pin, op_unpin, op_import;
+operation_fn op_versions, op_history, op_pin, op_unpin, op_import, op_watch, op_unwatch;
+/** spec.json anew. */
+int keeper_save_spec(const struct keeper *k, struct error *err);
 /** May be called for any operation: finds the handler. */
 void operation_call(struct connection *c, struct frame *f);
 

@@ -32,11 +32,12 @@ struct module {
     uint64_t probation_ms; /* UINT64_MAX: not given */
     unsigned keep;         /* versions kept; 0: the store's default */
     enum module_state_mode state_mode;
-    uint32_t active;         /* serves now; 0: none. Kept by reload.c */
-    uint32_t start_version;  /* the last GOOD one, else the newest that is not BAD; 0: none */
-    struct build *first;     /* the build of version 1, while it runs */
-    struct watch *watch;     /* watch.h */
-    struct service *service; /* service.h: worker, queue, transaction */
+    uint32_t active;        /* serves now; 0: none. Kept by reload.c */
+    uint32_t start_version; /* the last GOOD one, else the newest that is not BAD; 0: none */
+    char *diagnostics, *build_text; /* of the last compile: JSON, and for people */
+    struct build *first;            /* the build of version 1, while it runs */
+    struct watch *watch;            /* watch.h */
+    struct service *service;        /* service.h: worker, queue, transaction */
 };
 
 /** A sandbox without modules: 0, and k->versions stays NULL until one is imported or loaded. */

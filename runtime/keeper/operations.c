@@ -140,7 +140,7 @@ static int op_resume(struct connection *c, struct frame *f, struct error *err)
 /* --- update -------------------------------------------------------------------------------------
  */
 
-static int save_spec(const struct keeper *k, struct error *err)
+int keeper_save_spec(const struct keeper *k, struct error *err)
 {
     _cleanup_free_ char *text = spec_to_json(k->spec);
     _cleanup_close_ int fd =
@@ -188,7 +188,7 @@ static int op_update(struct connection *c, struct frame *f, struct error *err)
         return -1;
     }
     sampling_limits_changed(k);
-    if (save_spec(k, err) < 0)
+    if (keeper_save_spec(k, err) < 0)
         return -1;
     connection_reply(c, f->head.serial, NULL);
     return 0;

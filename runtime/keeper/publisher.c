@@ -94,6 +94,9 @@ static void copy_facts(const struct facts *from, struct fields *to)
         if (value != NULL)
             fields_add(to, names[i], value);
     }
+    const char *text = frame_get(from->frame, "text");
+    if (text != NULL)
+        fields_add(to, "text", text);
     const char *diagnostics = frame_get(from->frame, "diagnostics");
     fields_add(to, "diagnostics", diagnostics != NULL ? diagnostics : "[]");
 }

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "runtime/keeper/calls.h"
 #include "runtime/keeper/session.h"
+#include "runtime/keeper/watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static void connection_close(struct connection *c)
         exec_abandon(c->job);
     calls_forget(c);
     reload_client_gone(c);
+    watches_forget(k, c);
     if (k->stop_client == c)
         k->stop_client = NULL;
     loop_unwatch(k->loop, c->source);
