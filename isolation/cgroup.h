@@ -109,6 +109,10 @@ struct cgroup_ability {
 };
 int cgroup_abilities(struct cgroup_ability *ret, int max);
 
+/** Sweep the groups of long-lived sandboxes, "sandbox-...", whose keeper is gone: nobody holds
+ * their lock. Kills what runs there. Reads every group: not for the path of a start. */
+int cgroup_sweep_sandboxes(struct error *err);
+
 /** Sweep groups of dead runs and, when @id is given, the leftover group of that sandbox. Returns
  * how many went. */
 int cgroup_sweep(const char *id, struct error *err);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -237,6 +238,39 @@ int cgroup_sweep_slice(const struct cgroup_dir *slice)
                 removed++;
         }
     }
+    return removed;
+}
+
+/** A group that is just being made has no lock yet. */
+static bool is_new(int slice_fd, const char *name)
+{
+    struct stat st;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return fstatat(slice_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || now.tv_sec - st.st_ctime < 2;
+}
+
+int cgroup_sweep_sandboxes(struct error *err)
+{
+    struct cgroup_layout l;
+    struct cgroup_dir all[CGROUP_DIRS_MAX];
+    if (cgroup_layout_read(&l, err) < 0) {
+        cgroup_layout_done(&l);
+        return -1;
+    }
+    int count = open_all_slices(&l, all, CGROUP_DIRS_MAX), removed = 0;
+    for (int i = 0; i < count; i++) {
+        int again = openat(all[i].slice_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_closedir_ DIR *dir = again < 0 ? NULL : fdopendir(again);
+        for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+            if (strncmp(e->d_name, "sandbox-", 8) == 0 && !is_new(all[i].slice_fd, e->d_name) &&
+                owner_is_gone(all[i].slice_fd, e->d_name) &&
+                cgroup_remove_dirs(all, count, e->d_name, true, err) == 0)
+                removed++;
+        }
+    }
+    close_slices(all, 0, count);
+    cgroup_layout_done(&l);
     return removed;
 }
 

@@ -248,6 +248,9 @@ int sandbox_close(struct sandbox *s, struct error *err);
  * how many went. */
 int sandbox_sweep(const char *id, struct error *err);
 
+/** Remove the control groups of all serving sandboxes whose keeper is gone. Returns how many. */
+int sandbox_sweep_all(struct error *err);
+
 /** Kill what still runs, wait until it is gone, remove every trace, free. */
 void sandbox_free(struct sandbox *s);
 

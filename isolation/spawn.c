@@ -377,3 +377,8 @@ int sandbox_sweep(const char *id, struct error *err)
 {
     return cgroup_sweep(id, err);
 }
+
+int sandbox_sweep_all(struct error *err)
+{
+    return cgroup_sweep_sandboxes(err);
+}

@@ -129,6 +129,9 @@ int cli_resume(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
+/** doctor --repair. Returns an exit status. */
+int cli_repair(bool json);
+
 /** Part of doctor: what is wrong and what is ignored in a spec file. Returns an exit status. */
 int cli_doctor_spec(const char *path, bool json);
 

@@ -10,11 +10,14 @@
 struct doctor {
     bool json;
     const char *spec;
+    bool repair;
 };
 
 static const struct cli_option options[] = {
     CLI_VALUE(0, "spec", "FILE", "judge a spec file: what is wrong, what Cloche ignores", CLI_TEXT,
               doctor, spec),
+    CLI_SWITCH(0, "repair", "sweep what killed keepers left behind; name what needs a hand", doctor,
+               repair),
     CLI_SWITCH(0, "json", "as one JSON object", doctor, json),
     {0, NULL, NULL, NULL, NULL},
 };
@@ -107,6 +110,8 @@ int cli_doctor(int argc, char **argv)
         return cli_fail(&err, d.json, EXIT_USAGE);
     if (d.spec != NULL)
         return cli_doctor_spec(d.spec, d.json);
+    if (d.repair)
+        return cli_repair(d.json);
 
     struct utsname kernel;
     struct sandbox_ability all[SANDBOX_ABILITY_MAX];

@@ -4,10 +4,22 @@
 #include "base/cleanup.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
+#include "runtime/reconcile.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+
+#define MAKING_S 10
+
+/** Whether its directory was made a moment ago, and its keeper may still be on its way. */
+static bool is_young(const char *id)
+{
+    struct stat st;
+    _cleanup_close_ int dir = client_open_state(id, ".", NULL);
+    return dir >= 0 && fstat(dir, &st) == 0 && time(NULL) - st.st_mtime < MAKING_S;
+}
 
 cJSON *sandboxes_info(const char *id, struct error *err)
 {
@@ -29,10 +41,16 @@ cJSON *sandboxes_info(const char *id, struct error *err)
     const char *text = client_record(a, id);
     cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
     const char *status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "status"));
-    if (o == NULL) {
+    if (!cJSON_IsObject(o)) {
+        cJSON_Delete(o);
+        bool being_made = text == NULL && is_young(id);
         o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "id", id);
-        cJSON_AddStringToObject(o, "status", "initializing");
+        cJSON_AddStringToObject(o, "status", being_made ? "initializing" : "failed(keeper)");
+        if (!being_made)
+            cJSON_AddStringToObject(o, "reason",
+                                    text == NULL ? "its keeper never came up"
+                                                 : "the keeper was killed, its record is ruined");
     } else if (status == NULL ||
                (strcmp(status, "failed") != 0 && strcmp(status, "stopped") != 0)) {
         cJSON_DeleteItemFromObject(o, "reason");
@@ -144,8 +162,12 @@ int cli_list(int argc, char **argv)
     struct row *all = arena_alloc(a, (ids.count + 1) * sizeof *all);
     size_t count = 0;
     for (size_t i = 0; i < ids.count; i++) {
-        all[count].info = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
-        count += all[count].info != NULL;
+        cJSON *o = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
+        bool abandoned = o != NULL && !cJSON_HasObjectItem(o, "keeper_pid");
+        if (abandoned && reconcile_expired(ids.items[i]))
+            cJSON_Delete(o);
+        else if (o != NULL)
+            all[count++].info = o;
     }
     if (count > 0)
         qsort(all, count, sizeof *all, by_age);

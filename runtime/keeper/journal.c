@@ -19,6 +19,7 @@
 #include <time.h>
 
 #define EVENTS_MAX_BYTES (4 * 1024 * 1024)
+#define LONG_S           (100ULL * 366 * 24 * 3600)
 #define RETAINED_BYTES   (256 * 1024) /* of each of the two files */
 
 static double now_s(void)
@@ -36,6 +37,12 @@ void journal_status(struct keeper *k)
     cJSON_AddStringToObject(o, "reason", k->reason);
     cJSON_AddNumberToObject(o, "created_ms", (double)k->created_ms);
     cJSON_AddNumberToObject(o, "restarts", k->restarts);
+    /* for whoever finds no keeper that watches over them */
+    if (k->spec->ttl_s < LONG_S)
+        cJSON_AddNumberToObject(o, "expires_ms",
+                                (double)k->created_ms + (double)k->spec->ttl_s * 1000);
+    if (k->spec->idle_timeout_s < LONG_S)
+        cJSON_AddNumberToObject(o, "idle_timeout_s", (double)k->spec->idle_timeout_s);
     cJSON_AddStringToObject(o, "profile", k->spec->profile != NULL ? k->spec->profile : "");
     _cleanup_free_ char *text = cJSON_PrintUnformatted(o);
     cJSON_Delete(o);

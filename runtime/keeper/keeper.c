@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 const char *status_name(enum status s)
 {
@@ -315,6 +316,20 @@ int keeper_release(struct keeper *k, struct error *err)
     return release(k, err);
 }
 
+/** The directory that holds @fd under the name @id; ENOENT when it does not any more, because
+ * somebody removed it underneath us: what has that name now is not ours. */
+static int open_parent(int fd, const char *id)
+{
+    struct stat own, named;
+    _cleanup_close_ int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 || fstat(fd, &own) < 0 || fstatat(parent, id, &named, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (own.st_ino == named.st_ino && own.st_dev == named.st_dev)
+        return TAKE_FD(parent);
+    errno = ENOENT;
+    return -1;
+}
+
 int keeper_remove(struct keeper *k, struct error *err)
 {
     struct error step = ERROR_INIT;
@@ -325,16 +340,19 @@ int keeper_remove(struct keeper *k, struct error *err)
         used += (size_t)snprintf(steps, sizeof steps, "control group: %.300s; ", step.message);
     journal_retire(k);
     /* before the id is free: the door that its next owner makes stays */
-    unlinkat(k->run_fd, "control.sock", 0);
-    _cleanup_close_ int run_parent = openat(k->run_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run_parent < 0 || unlinkat(run_parent, k->id, AT_REMOVEDIR) < 0)
+    _cleanup_close_ int run_parent = open_parent(k->run_fd, k->id);
+    if (run_parent >= 0)
+        unlinkat(k->run_fd, "control.sock", 0);
+    if ((run_parent < 0 && errno != ENOENT) ||
+        (run_parent >= 0 && unlinkat(run_parent, k->id, AT_REMOVEDIR) < 0))
         used += (size_t)snprintf(steps + used, sizeof steps - used, "run directory: %s; ",
                                  strerror(errno));
     /* out of the way by one rename: the id is free, and what follows is only tidying */
-    _cleanup_close_ int parent = openat(k->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int parent = open_parent(k->state_fd, k->id);
     snprintf(grave, sizeof grave, ".gone-%d-%s", (int)getpid(), k->id);
-    if (parent < 0 || renameat(parent, k->id, parent, grave) < 0 ||
-        io_remove_tree_at(parent, grave) < 0)
+    if ((parent < 0 && errno != ENOENT) ||
+        (parent >= 0 &&
+         (renameat(parent, k->id, parent, grave) < 0 || io_remove_tree_at(parent, grave) < 0)))
         used += (size_t)snprintf(steps + used, sizeof steps - used, "state directory: %s; ",
                                  strerror(errno));
     if (used < 2)
