@@ -310,3 +310,14 @@ int spec_mount_option(struct spec *s, struct spec_mount *m, const char *word, st
     strings_add(s->arena, &m->data, word);
     return 0;
 }
+
+int spec_mount_word(struct spec *s, struct spec_mount *m, const char *word, struct error *err)
+{
+    size_t before = m->data.count;
+    if (spec_mount_option(s, m, word, err) < 0)
+        return -1;
+    if (m->data.count == before)
+        return 0;
+    const char *why = mount_data_problem(s->arena, m->kind == MOUNT_FS ? m->type : "bind", word);
+    return why == NULL ? 0 : error_set(err, "spec.invalid", 0, "\"%s\": %s", word, why);
+}

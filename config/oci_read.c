@@ -339,6 +339,8 @@ int spec_read_file(struct arena *a, const char *path, const char **ret_text, siz
         error_set(err, "spec.unreadable", errno, "cannot read the spec %s", problem_quote(a, path));
         if (errno == EFBIG)
             error_hint(err, "a spec has at most %d bytes", SPEC_MAX_BYTES);
+        else
+            error_hint(err, "cloche spec > FILE writes one to start from");
         return error_path(err, path);
     }
     const char *slash = strrchr(path, '/');

@@ -305,6 +305,10 @@ void spec_set_network(struct spec *s, enum spec_network network);
  * @m. */
 int spec_mount_option(struct spec *s, struct spec_mount *m, const char *word, struct error *err);
 
+/** The same for a mount whose kind and type are set: a word that it does not take is refused at
+ * once, and not by spec_validate(). */
+int spec_mount_word(struct spec *s, struct spec_mount *m, const char *word, struct error *err);
+
 /** Set an rlimit by OCI name ("RLIMIT_NOFILE") or short name ("nofile"); spec.invalid lists the
  * names. */
 int spec_set_rlimit(struct spec *s, const char *name, uint64_t soft, uint64_t hard,

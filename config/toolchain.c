@@ -9,6 +9,7 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define TOOLCHAIN_FILE_MAX (256 * 1024)
 
@@ -272,7 +273,10 @@ int toolchain_for_file(struct toolchain **ret, const char *path, struct error *e
             }
         }
     }
-    error_set(err, "toolchain.unknown", 0, "no toolchain compiles %s", problem_quote(a, path));
+    struct stat st;
+    bool directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    error_set(err, "toolchain.unknown", 0, "no toolchain compiles %s%s", problem_quote(a, path),
+              directory ? ": a directory without sources" : "");
     return error_hint(err, "known extensions: %s; or name one with --toolchain", list);
 }
 

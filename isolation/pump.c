@@ -138,6 +138,7 @@ static void send_pending(struct sandbox *s, struct pump *p)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN) {
+            p->failed = errno == EPIPE || p->terminal_input ? 0 : errno;
             finish(s, p);
             return;
         }

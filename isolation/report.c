@@ -78,6 +78,8 @@ static void measure(struct sandbox *s)
         r->memory_peak_bytes = (uint64_t)s->usage.ru_maxrss * 1024;
     }
     r->processes_peak = stats->processes_peak;
+    for (size_t i = 0; i < s->pump_count && r->output_errno == 0; i++)
+        r->output_errno = s->pumps[i].failed;
     r->stdout_bytes = s->stdout_pump != NULL ? s->stdout_pump->bytes : 0;
     r->stderr_bytes = s->stderr_pump != NULL ? s->stderr_pump->bytes : 0;
 }

@@ -70,6 +70,7 @@ struct report {
         enum means memory, cpu;
     } measured_by;
     char detail[256]; /* a sentence for people, or "" */
+    int output_errno; /* output was lost: it could not be written to the caller's fd; else 0 */
 };
 
 /** Where one of the program's standard streams comes from or goes to. */

@@ -25,6 +25,7 @@ struct pump {
     uint64_t bytes; /* seen */
     char *buf;      /* being copied, or captured */
     size_t used, sent, room, max;
+    int failed; /* errno of a write of the program's output to @to, but for a reader that left */
 };
 
 enum watch_tag {

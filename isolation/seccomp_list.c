@@ -468,8 +468,10 @@ int seccomp_list_read(struct seccomp_list *ret, const char *json, size_t size,
                       struct seccomp_abilities can, struct error *err)
 {
     __attribute__((cleanup(cleanup_json))) cJSON *root = cJSON_ParseWithLength(json, size);
-    if (root == NULL)
-        return error_set(err, INVALID, 0, "linux.seccomp: not JSON");
+    if (root == NULL) {
+        error_set(err, INVALID, 0, "linux.seccomp: not JSON");
+        return error_hint(err, "an OCI seccomp object, in the spec or in the file of --seccomp");
+    }
     struct parse p = {.list = ret, .can = can, .err = err};
     parse_list(&p, root);
     if (p.code == NULL)

@@ -126,6 +126,12 @@ int cli_write_artifact(int from, uint64_t size, const char *path, struct error *
         ssize_t sent = sendfile(fd, from, &at, size - (uint64_t)at);
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && errno == EINVAL) { /* a device that takes no pages */
+            char block[4096];
+            sent = pread(from, block, sizeof block, at);
+            sent = sent > 0 ? write(fd, block, (size_t)sent) : -1;
+            at += sent > 0 ? sent : 0;
+        }
         if (sent <= 0)
             break;
     }
@@ -193,7 +199,9 @@ int cli_compile(int argc, char **argv)
         return cli_fail(&err, o.common.json, EXIT_USAGE);
     if (o.common.sources.count == 0) {
         error_set(&err, "usage.no_source", 0, "no source given");
-        error_hint(&err, "cloche compile SOURCE|DIR [-o OUT]");
+        error_hint(&err, o.common.flags.count > 0
+                             ? "cloche compile SOURCE|DIR; a name that begins with - goes behind --"
+                             : "cloche compile SOURCE|DIR [-o OUT]");
         return cli_fail(&err, o.common.json, EXIT_USAGE);
     }
     struct compile_job job = {

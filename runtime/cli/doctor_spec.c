@@ -48,8 +48,8 @@ int cli_doctor_spec(const char *path, bool json)
         for (size_t i = 0; i < ignored.count; i++)
             printf("ignored: %s\n", ignored.items[i]);
         if (r < 0 && strcmp(err.code, "spec.unreadable") == 0)
-            printf("%s\n", err.message); /* names the file itself */
-        else if (r < 0)
+            return cli_fail(&err, false, EXIT_FAILURE);
+        if (r < 0)
             printf("%s: %s\n", path, err.message);
         else
             printf("%s is a valid spec%s\n", path,

@@ -197,5 +197,11 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     if (c.json)
         cli_print_report(stderr, &r);
+    if (r.output_errno != 0) {
+        error_set(&err, "run.output", r.output_errno, "the program's output could not be written");
+        error_hint(&err, "free some space, or send it elsewhere");
+        cli_fail(&err, c.json, EXIT_CLOCHE);
+        return exit_status(&r) == 0 ? EXIT_CLOCHE : exit_status(&r);
+    }
     return exit_status(&r);
 }

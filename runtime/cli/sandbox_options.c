@@ -85,8 +85,8 @@ static int set_volume(void *context, const char *text, struct error *err)
          word = strtok_r(NULL, ",", &save)) {
         if (strcmp(word, "O") == 0)
             m->kind = MOUNT_OVERLAY;
-        else if (strcmp(word, "rw") != 0 && spec_mount_option(s, m, word, err) < 0)
-            return -1;
+        else if (strcmp(word, "rw") != 0 && spec_mount_word(s, m, word, err) < 0)
+            return error_hint(err, "SRC:DST:ro, rw or O, or an option word of mount(8)");
     }
     return 0;
 }
@@ -115,8 +115,8 @@ static int set_tmpfs(void *context, const char *text, struct error *err)
                         arena_printf(s->arena, "size=%llu", (unsigned long long)bytes));
         } else {
             mode = strncmp(word, "mode=", 5) == 0 ? NULL : mode;
-            if (spec_mount_option(s, m, word, err) < 0)
-                return -1;
+            if (spec_mount_word(s, m, word, err) < 0)
+                return error_hint(err, "a size such as 64m, or an option word of tmpfs(5)");
         }
     }
     if (mode != NULL)

@@ -366,7 +366,9 @@ static int open_judge(struct judge *j, struct error *err)
     j->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (j->epoll < 0)
         return error_set(err, "judge.loop", errno, "cannot make an event loop");
-    if (workdir_make(&j->workdir, "judge", err) < 0)
+    _cleanup_spec_ struct spec *profile = spec_new();
+    if ((job->profile != NULL && spec_apply_profile(profile, job->profile, err) < 0) ||
+        workdir_make(&j->workdir, "judge", err) < 0)
         return -1;
     j->checker = job->checker != NULL ? *job->checker : j->tests->checker;
     if (j->tests->interactor != NULL) {

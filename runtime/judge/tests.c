@@ -290,10 +290,10 @@ static void judge_all(struct loader *l)
     struct judge_tests *t = l->t;
     bool answers_needed = t->checker.kind != CHECKER_PROGRAM && t->interactor == NULL;
     if (t->count == 0)
-        problem_add(&l->reader.problems, t->directory,
-                    "there are no tests: NAME.in with NAME.out or NAME.ans");
+        problem_add(&l->reader.problems, "tests",
+                    "there are none: NAME.in with NAME.out or NAME.ans");
     if (t->count > TESTS_MAX) {
-        problem_add(&l->reader.problems, t->directory, "more than %d tests", TESTS_MAX);
+        problem_add(&l->reader.problems, "tests", "more than %d", TESTS_MAX);
         return;
     }
     for (size_t i = 0; i < t->count; i++) {

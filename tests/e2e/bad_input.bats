@@ -54,7 +54,7 @@ refused() {
 }
 
 @test "spec files: unreadable, malformed, wrong, too large, too deep" {
-    refused 125 'cannot read the spec "/no/such/file": No such file or directory' --spec /no/such/file
+    refused 125 'cannot read the spec "/no/such/file": No such file or directory; fix: cloche spec > FILE writes one to start from' --spec /no/such/file
     echo '{' >bad.json
     run --separate-stderr cloche run --spec bad.json true
     expect_status 125
@@ -141,8 +141,11 @@ refused() {
     refused 2 '-v: volume "x" is not SRC:DST[:ro|rw|O]; fix: DST is an absolute path inside the sandbox' -v x
     refused 2 '-v: volume "/tmp:relative" is not SRC:DST[:ro|rw|O]; fix: DST is an absolute path inside the sandbox' -v /tmp:relative
     refused 125 '-v: cannot open mount source "/no/such": No such file or directory; fix: make it first, or correct the path' -v /no/such:/x
+    refused 2 '-v: "frobnicate": not an option of a bind mount; fix: SRC:DST:ro, rw or O, or an option word of mount(8)' -v /tmp:/x:frobnicate
+    refused 2 '-v: "ro:rw": not an option of a bind mount; fix: SRC:DST:ro, rw or O, or an option word of mount(8)' -v /tmp:/x:ro:rw
+    refused 2 '--tmpfs: "zz": not an option of a tmpfs mount; fix: a size such as 64m, or an option word of tmpfs(5)' --tmpfs /x:zz
     local value
-    for value in /tmp:/ /tmp:/x:frobnicate /tmp:/../x; do
+    for value in /tmp:/ /tmp:/../x; do
         run --separate-stderr cloche run -v "$value" true
         [ "$status" -eq 2 ] || [ "$status" -eq 125 ]
         expect_output ""
@@ -159,6 +162,18 @@ refused() {
     expect_status 125
     expect_output out
     expect_stderr 'cloche: cannot write the report to "/dev/full": No space left on device; fix: free some space, or choose another place for --report'
+}
+
+@test "output on a full disk: an error, whatever the program did; a reader that leaves is none" {
+    run --separate-stderr bash -c 'cloche run --output-limit 1m sh -c "echo out" >/dev/full'
+    expect_status 125
+    expect_stderr "cloche: the program's output could not be written: No space left on device; fix: free some space, or send it elsewhere"
+    run --separate-stderr bash -c 'cloche run --output-limit 1m sh -c "echo out; exit 3" >/dev/full'
+    expect_status 3
+    expect_stderr_line 'could not be written'
+    run --separate-stderr bash -c 'cloche run --output-limit 1m seq 100000 | head -n 1'
+    expect_output 1
+    expect_stderr ""
 }
 
 # in_view SCRIPT COMMAND...: the command in a mount namespace of its own, after the script. Bind mounts only: a plain

@@ -226,8 +226,8 @@ missing.c -o out|compile.source|No such file
 empty.c -o out|compile.source|the file is empty
 binary.c -o out|compile.source|not text
 giant.c -o out|compile.source|larger than 16 MiB
-empty -o out|toolchain.unknown|no toolchain
-headers -o out|toolchain.unknown|no toolchain
+empty -o out|toolchain.unknown|a directory without sources
+headers -o out|toolchain.unknown|a directory without sources
 headers --toolchain c -o out|compile.source|nothing to compile
 links -o out|toolchain.unknown|no toolchain
 links/a.c -o out|compile.source|symbolic link
@@ -245,6 +245,8 @@ hello.c --jobs 0|usage.value|from 1 to 256
 hello.c --toolchain|usage.missing_value|--toolchain
 hello.c --modul|usage.unknown_option|--module
 -o out|usage.no_source|no source
+-o out -dash.c|usage.no_source|goes behind --
+hello.c -o /dev/full|compile.output|No space left
 EOF
     cp hello.c ./-dash.c
     run --separate-stderr compile -o out -- -dash.c

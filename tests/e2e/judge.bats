@@ -222,7 +222,7 @@ EOF
         done
     done <<'EOF'
 missing|judge.tests|missing;No such file
-none|judge.tests|there are no tests
+none|judge.tests|there are none
 answers|judge.tests|1.out;2.ans;an answer without a test
 both|judge.tests|3.out;an answer without a test;a test without an answer
 list|judge.tests|nope;point;points
@@ -231,6 +231,10 @@ right.py|judge.tests|right.py
 EOF
     run --separate-stderr judge --tests tests
     expect_status 2
+    run --separate-stderr judge right.py --tests tests --profile nosuch
+    expect_status 1
+    expect_output ""
+    expect_stderr_line '^cloche: there is no profile "nosuch"; '
     run --separate-stderr judge right.py
     expect_status 2
     run --separate-stderr judge missing.py right.py --tests tests --json

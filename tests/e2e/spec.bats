@@ -90,7 +90,8 @@ ignored.json is a valid spec; Cloche ignores the properties above'
     [ "$(jq -c . <<<"$output")" = '{"spec":"wrong.json","ignored":["vendor"],"error":{"code":"spec.invalid","message":"process.cwd: expected an absolute path, found 7"}}' ]
     run --separate-stderr cloche doctor --spec nothing.json
     expect_status 1
-    expect_output 'cannot read the spec "nothing.json": No such file or directory'
+    expect_output ""
+    expect_stderr 'cloche: cannot read the spec "nothing.json": No such file or directory; fix: cloche spec > FILE writes one to start from'
 }
 
 @test "profiles, and one of the user's own" {
