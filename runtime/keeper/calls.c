@@ -13,7 +13,6 @@
 /* What a worker may have in hand: enough to keep it busy, little enough for its socket's room */
 #define WINDOW_CALLS 512
 #define WINDOW_BYTES (128u * 1024)
-#define AWAKE_US     40
 
 void call_push(struct call_list *l, struct call *c)
 {
@@ -149,7 +148,6 @@ void calls_dispatch(struct service *m)
         w->progress_ms = loop_now_ms();
         arm(w);
     }
-    loop_expect(w->keeper->loop, AWAKE_US);
 }
 
 /* --- from the worker -----------------------------------------------------------------------------

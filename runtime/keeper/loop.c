@@ -2,9 +2,9 @@
 
 #include "base/cleanup.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
 
 struct loop_source {
@@ -24,7 +24,8 @@ struct loop_timer {
 struct loop {
     int epoll;
     bool stop;
-    uint64_t awake_until_ns;
+    int timer;         /* a timerfd: a timeout of epoll_wait costs a kernel timer each time */
+    uint64_t armed_ms; /* what it is set to; 0: nothing */
     struct loop_source *removed;
     struct loop_timer *timers; /* earliest first */
 };
@@ -42,11 +43,14 @@ struct loop *loop_new(void)
     if (l == NULL)
         return NULL;
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (l->epoll < 0) {
-        free(l);
-        return NULL;
-    }
-    return l;
+    l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+    if (l->epoll >= 0 && l->timer >= 0 && epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->timer, &e) == 0)
+        return l;
+    cleanup_close(&l->timer);
+    cleanup_close(&l->epoll);
+    free(l);
+    return NULL;
 }
 
 static void free_removed(struct loop *l)
@@ -63,6 +67,7 @@ void loop_free(struct loop *l)
     while (l->timers != NULL)
         loop_cancel(l, l->timers);
     free_removed(l);
+    close(l->timer);
     close(l->epoll);
     free(l);
 }
@@ -97,20 +102,6 @@ void loop_change(struct loop *l, struct loop_source *s, uint32_t events)
     struct epoll_event e = {.events = events, .data.ptr = s};
     if (s != NULL && s->call != NULL)
         epoll_ctl(l->epoll, EPOLL_CTL_MOD, s->fd, &e);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-void loop_expect(struct loop *l, unsigned us)
-{
-    uint64_t until = now_ns() + (uint64_t)us * 1000;
-    if (until > l->awake_until_ns)
-        l->awake_until_ns = until;
 }
 
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context)
@@ -151,33 +142,40 @@ static void run_timers(struct loop *l)
     }
 }
 
+/** Let the timerfd say when the earliest is due. */
+static void arm(struct loop *l)
+{
+    uint64_t due = l->timers != NULL ? l->timers->due_ms : 0;
+    if (due == l->armed_ms)
+        return;
+    const struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(due / 1000), .tv_nsec = (long)(due % 1000 * 1000000)}};
+    timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &t, NULL);
+    l->armed_ms = due;
+}
+
 void loop_run(struct loop *l)
 {
     struct epoll_event events[32];
     while (!l->stop) {
-        int timeout = -1;
-        if (l->timers != NULL) {
-            uint64_t now = loop_now_ms(), due = l->timers->due_ms;
-            timeout = due <= now ? 0 : due - now > INT_MAX ? INT_MAX : (int)(due - now);
-        }
-        int n = 0;
-        if (l->awake_until_ns != 0 && timeout != 0) {
-            do
-                n = epoll_wait(l->epoll, events, 32, 0);
-            while (n == 0 && now_ns() < l->awake_until_ns);
-            l->awake_until_ns = 0;
-        }
-        if (n == 0)
-            n = epoll_wait(l->epoll, events, 32, timeout);
+        bool due = false;
+        arm(l);
+        int n = epoll_wait(l->epoll, events, 32, -1);
         for (int i = 0; i < n && !l->stop; i++) {
             const struct loop_source *s = events[i].data.ptr;
-            if (s->call != NULL)
+            if (s == NULL)
+                due = true;
+            else if (s->call != NULL)
                 s->call(s->context, s->fd, events[i].events);
         }
-        run_timers(l);
+        if (due) {
+            uint64_t times;
+            l->armed_ms = 0;
+            if (read(l->timer, &times, sizeof times) >= 0 || l->timers != NULL)
+                run_timers(l);
+        }
         free_removed(l);
     }
-    l->stop = false; /* it can be run again */
 }
 
 void loop_stop(struct loop *l)

@@ -29,9 +29,6 @@ void loop_unwatch(struct loop *l, struct loop_source *source);
 /** Wait for other events. */
 void loop_change(struct loop *l, struct loop_source *source, uint32_t events);
 
-/** Something is to be expected within @us: look for it without going to sleep. */
-void loop_expect(struct loop *l, unsigned us);
-
 /** Call once, after @ms. The timer is gone after its call. */
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context);
 void loop_cancel(struct loop *l, struct loop_timer *timer);

@@ -570,7 +570,6 @@ static void step_9(struct reload *t)
     transaction_step(t, 9, "quiesce");
     t->paused_ns = transaction_now_ns();
     s->paused = true;
-    loop_expect(t->k->loop, 500);
     if (m == NULL) { /* it is down: N begins from the last checkpoint */
         t->snapshot = s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
         step_11(t);

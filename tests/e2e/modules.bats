@@ -28,7 +28,7 @@ build() {
 # box [FLAGS...]: a sandbox with version 1 of the counter, GOOD and at 3
 box() {
     build one "$@"
-    cloche create box --profile plugin >/dev/null
+    cloche create box --profile plugin --best-effort >/dev/null
     cloche reload box counter=one.so >/dev/null
     cloche confirm box counter
     wait_until 5 status_of 1 GOOD
@@ -220,7 +220,7 @@ in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" 
     build bad -DFAULT_INIT=REFUSE
     build worse "-DFAULT_HANDLE=CRASH"
     build good
-    cloche create box --profile plugin
+    cloche create box --profile plugin --best-effort
     run --separate-stderr cloche reload --json box counter=bad.so
     expect_status 1
     expect_error module.init
