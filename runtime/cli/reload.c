@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct reload_options {
-    bool json, wait, supersede, force_drain;
+    bool json, wait, supersede, force_drain, cascade;
     const char *state;
 };
 
@@ -29,6 +29,7 @@ SWITCH(json)
 SWITCH(wait)
 SWITCH(supersede)
 SWITCH(force_drain)
+SWITCH(cascade)
 
 static int set_state(void *context, const char *text, struct error *err)
 {
@@ -44,6 +45,7 @@ static const struct cli_option reload_options[] = {
     {0, "supersede", NULL, "a reload that is under way gives way", set_supersede},
     {0, "force-drain", NULL, "a request that takes too long goes to the new version",
      set_force_drain},
+    {0, "cascade", NULL, "modules that depend on it are started anew, too", set_cascade},
     {0, "json", NULL, "result and errors as JSON", set_json},
     {0, NULL, NULL, NULL, NULL},
 };
@@ -68,14 +70,8 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/** What serves now, and what it took. */
-static void show(const char *json, const struct reload_options *o, double began)
+static void show_one(const cJSON *r, double began)
 {
-    if (o->json) {
-        puts(json);
-        return;
-    }
-    cJSON *r = cJSON_Parse(json);
     const char *state = sandboxes_text(r, "state"), *module = sandboxes_text(r, "module");
     double version = sandboxes_number(r, "version"), active = sandboxes_number(r, "active");
     if (strcmp(state, "UNCHANGED") == 0)
@@ -84,7 +80,26 @@ static void show(const char *json, const struct reload_options *o, double began)
         printf("%s: version %.0f serves%s, pause %.3f ms, %.1f ms in all\n", module, version,
                strcmp(state, "ACTIVATED") == 0 ? " (on probation)" : "",
                sandboxes_number(r, "pause_us") / 1000, (now_s() - began) * 1000);
-    cJSON_Delete(r);
+}
+
+/** What serves now, and what it took. */
+static void show(const char *json, const struct reload_options *o, double began)
+{
+    if (o->json) {
+        puts(json);
+        return;
+    }
+    cJSON *all = cJSON_Parse(json);
+    if (cJSON_IsArray(all)) {
+        const cJSON *one;
+        cJSON_ArrayForEach(one, all)
+        {
+            show_one(one, began);
+        }
+    } else {
+        show_one(all, began);
+    }
+    cJSON_Delete(all);
 }
 
 static int converse(const char *id, const char *operation, const struct fields *f, int artifact,
@@ -138,31 +153,41 @@ static bool is_elf(int fd)
     return pread(fd, magic, sizeof magic, 0) == sizeof magic && memcmp(magic, "\177ELF", 4) == 0;
 }
 
-/** MODULE=SOURCE, or a module alone: its own source. An artifact goes by its file. */
-static int reload_one(const char *id, const char *module, const char *source,
-                      const struct reload_options *o, struct error *err)
+/** What is to become of one module; "" is its own source. An artifact goes by its file when it is
+ * the only one. */
+static int add_module(struct fields *f, const char *module, const char *source, int *artifact,
+                      struct error *err)
 {
     char path[PATH_MAX];
-    _cleanup_fields_ struct fields f = FIELDS_INIT;
-    _cleanup_close_ int file = -1;
-    int artifact = -1;
-    fields_add(&f, "module", module);
-    if (source != NULL) {
-        if (realpath(source, path) == NULL)
-            return error_set(err, "usage.source", errno, "cannot find \"%s\"", source);
-        file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (file >= 0 && is_elf(file))
-            artifact = file;
-        else
-            fields_add(&f, "source", path);
+    fields_add(f, "module", module);
+    if (source == NULL) {
+        fields_add(f, "source", "");
+        return 0;
     }
+    if (realpath(source, path) == NULL)
+        return error_set(err, "usage.source", errno, "cannot find \"%s\"", source);
+    if (artifact != NULL) {
+        int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (file >= 0 && is_elf(file)) {
+            *artifact = file;
+            fields_add(f, "source", "");
+            return 0;
+        }
+        cleanup_close(&file);
+    }
+    fields_add(f, "source", path);
+    return 0;
+}
+
+static void add_options(struct fields *f, const struct reload_options *o)
+{
     if (o->state != NULL)
-        fields_add(&f, "state", o->state);
-    fields_add_int(&f, "wait", o->wait);
-    fields_add_int(&f, "progress", isatty(2) != 0 && !o->json);
-    fields_add_int(&f, "supersede", o->supersede);
-    fields_add_int(&f, "force_drain", o->force_drain);
-    return converse_patiently(id, "reload", &f, artifact, o, err);
+        fields_add(f, "state", o->state);
+    fields_add_int(f, "wait", o->wait);
+    fields_add_int(f, "progress", isatty(2) != 0 && !o->json);
+    fields_add_int(f, "supersede", o->supersede);
+    fields_add_int(f, "force_drain", o->force_drain);
+    fields_add_int(f, "cascade", o->cascade);
 }
 
 static int usage(const char *hint, bool json)
@@ -191,18 +216,29 @@ int cli_reload(int argc, char **argv)
     _cleanup_arena_ struct arena *a = arena_new();
     if (cli_parse_all(reload_options, &o, argc, argv, a, &operands, &err) < 0)
         return cli_fail(&err, o.json, EXIT_USAGE);
-    const char *hint = "cloche reload ID MODULE [SOURCE|ARTIFACT], or ID MODULE=SOURCE";
-    if (operands.count < 2 || operands.count > 3)
+    const char *hint = "cloche reload ID MODULE [SOURCE|ARTIFACT], or ID MODULE[=SOURCE]...";
+    if (operands.count < 2)
         return usage(hint, o.json);
-    char *module = operands.items[1], *equals = strchr(module, '=');
-    const char *source = operands.count == 3 ? operands.items[2] : NULL;
-    if (equals != NULL) {
-        if (source != NULL)
-            return usage(hint, o.json);
-        *equals = '\0';
-        source = equals + 1;
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    _cleanup_close_ int artifact = -1;
+    bool pair = operands.count == 3 && strchr(operands.items[1], '=') == NULL &&
+                strchr(operands.items[2], '=') == NULL;
+    int rc = 0;
+    if (pair) {
+        rc = add_module(&f, operands.items[1], operands.items[2], &artifact, &err);
+    } else {
+        for (size_t i = 1; i < operands.count && rc == 0; i++) {
+            char *equals = strchr(operands.items[i], '=');
+            if (equals != NULL)
+                *equals = '\0';
+            rc = add_module(&f, operands.items[i], equals != NULL ? equals + 1 : NULL,
+                            operands.count == 2 ? &artifact : NULL, &err);
+        }
     }
-    return finish(reload_one(operands.items[0], module, source, &o, &err), &err, &o);
+    add_options(&f, &o);
+    if (rc == 0)
+        rc = converse_patiently(operands.items[0], "reload", &f, artifact, &o, &err);
+    return finish(rc, &err, &o);
 }
 
 int cli_rollback(int argc, char **argv)
@@ -229,11 +265,7 @@ int cli_rollback(int argc, char **argv)
         }
         fields_add(&f, "number", operands.items[2]);
     }
-    if (o.state != NULL)
-        fields_add(&f, "state", o.state);
-    fields_add_int(&f, "wait", o.wait);
-    fields_add_int(&f, "progress", isatty(2) != 0 && !o.json);
-    fields_add_int(&f, "supersede", o.supersede);
+    add_options(&f, &o);
     return finish(converse_patiently(operands.items[0], "rollback", &f, -1, &o, &err), &err, &o);
 }
 

@@ -46,7 +46,8 @@ void transaction_step(struct reload *t, int step, const char *text)
 struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
                                         const struct error *err)
 {
-    return (struct reload_result){.attempt = t->attempt,
+    return (struct reload_result){.module = t->s->name,
+                                  .attempt = t->attempt,
                                   .state = state,
                                   .step = t->step,
                                   .tried = t->to.number,
@@ -160,7 +161,10 @@ static void fail(struct reload *t, enum attempt_state state, const char *reason,
         error_hint(&err, "version %u still serves", t->s->active.number);
     if (t->step >= 9 && !t->owed)
         resume(t->s);
+    struct reload_group *group = group_leave(t);
+    const char *module = t->s->name;
     transaction_end(t, state, reason, VERSION_PUBLISHED, &err);
+    group_fail(group, module);
 }
 
 static void refuse(struct reload *t, const struct error *why)
@@ -205,6 +209,11 @@ static void abort_drain(struct reload *t)
               t->from.number, SERVICE_DRAIN_MS);
     error_hint(&err, "try again, or pass --force-drain to take the request from it");
     abort_it(t, "drain", &err);
+}
+
+void transaction_abort(struct reload *t, const char *reason, const struct error *why)
+{
+    abort_it(t, reason, why);
 }
 
 /* --- 1: the slot ---------------------------------------------------------------------------------
@@ -356,11 +365,16 @@ static void on_built(void *context, const struct build_result *r)
     t->to.number = r->number;
     if (r->status == BUILD_FAILED) {
         refuse(t, &err);
-    } else if (r->status == BUILD_UNCHANGED) {
+    } else if (r->status == BUILD_UNCHANGED && r->number == t->s->active.number) {
+        group_unchanged(t);
         transaction_end(t, ATTEMPT_UNCHANGED, NULL, VERSION_PUBLISHED, NULL);
     } else if (service_version(t->s, r->number, &t->to, &err) < 0) {
         refuse(t, &err);
-    } else {
+    } else if (t->to.status == VERSION_BAD || t->to.status == VERSION_SUSPECT) {
+        error_set(&err, "reload.bad_version", 0, "these are the bytes of version %u, which is %s",
+                  r->number, version_status_name(t->to.status));
+        refuse(t, &err);
+    } else { /* unchanged, too, when it was published and never served */
         step_6(t);
     }
 }
@@ -535,6 +549,12 @@ static void step_7(struct reload *t)
 
 static void step_8(struct reload *t)
 {
+    if (!group_prepared(t))
+        transaction_quiesce(t);
+}
+
+void transaction_quiesce(struct reload *t)
+{
     struct error err = ERROR_INIT;
     transaction_step(t, 8, "intent");
     if (history_note(t->k->versions, t->attempt, ATTEMPT_INTENT, t->to.number, NULL, &err) < 0)
@@ -682,12 +702,17 @@ static void step_11(struct reload *t)
 
 static void step_12(struct reload *t)
 {
+    if (t->next == NULL || t->next->lost)
+        missing(t, NULL);
+    else if (!group_loaded(t))
+        transaction_switch(t);
+}
+
+void transaction_switch(struct reload *t)
+{
     struct service *s = t->s;
     struct reload *before = s->probation;
-    if (t->next == NULL || t->next->lost) {
-        missing(t, NULL);
-        return;
-    }
+    t->group = NULL;
     transaction_step(t, 12, "switch");
     if (before != NULL && before->from.number == 0) {
         /* on probation, but there was none before it: M is what can be gone back to */

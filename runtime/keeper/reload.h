@@ -49,6 +49,7 @@ struct reload_request {
 
 /** How an attempt ended, or (@switched of progress) that N serves now. */
 struct reload_result {
+    const char *module;
     uint64_t attempt;
     enum attempt_state state; /* terminal, or ATTEMPT_ACTIVATED: N serves, on probation */
     int step;                 /* reached, 1 to 15 */
@@ -71,6 +72,14 @@ struct reload_watch {
  * 0: @w->ended will be called. */
 int reload_start(struct keeper *k, const struct reload_request *r, const struct reload_watch *w,
                  struct error *err);
+
+/** Several modules as one: all are prepared, then all quiesced, dependents first, and all switched;
+ * what fails before the switch ends all. With @cascade the modules that depend on one of them are
+ * started anew, too, with the version that they have. @w is called for each. *@ret_count: how many
+ * there are in all. module.cycle, and the errors of reload_start(). */
+int reload_start_all(struct keeper *k, const struct reload_request *list, size_t count,
+                     bool cascade, const struct reload_watch *w, size_t *ret_count,
+                     struct error *err);
 
 /** Nobody listens any more; the attempt goes on. */
 void reload_forget(struct keeper *k, void *context);

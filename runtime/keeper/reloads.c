@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MODULES_MAX 32 /* of one command */
+
 struct waiting {
     struct waiting *next;
     struct keeper *keeper;
@@ -18,17 +20,18 @@ struct waiting {
     uint64_t span;
     bool progress, wait;
     const char *operation;
-    char module[72];
+    size_t expected, answers, ends; /* one for each module */
+    cJSON *results;
+    bool failed;
 };
 
 static struct waiting *all;
 
+/** What became of one module; said when all have something to say. */
 static void answer(struct waiting *w, const struct reload_result *r)
 {
-    if (w->client == NULL)
-        return;
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "module", w->module);
+    cJSON_AddStringToObject(o, "module", r->module);
     cJSON_AddNumberToObject(o, "attempt", (double)r->attempt);
     cJSON_AddStringToObject(o, "state", attempt_state_name(r->state));
     cJSON_AddNumberToObject(o, "version", r->tried);
@@ -36,8 +39,11 @@ static void answer(struct waiting *w, const struct reload_result *r)
     cJSON_AddNumberToObject(o, "step", r->step);
     cJSON_AddNumberToObject(o, "pause_us", (double)r->pause_us);
     cJSON_AddNumberToObject(o, "lost_updates", (double)r->lost_updates);
-    connection_json(w->client, w->serial, cJSON_PrintUnformatted(o));
-    cJSON_Delete(o);
+    cJSON_AddItemToArray(w->results, o);
+    if (++w->answers < w->expected || w->client == NULL)
+        return;
+    connection_json(w->client, w->serial,
+                    cJSON_PrintUnformatted(w->expected > 1 ? w->results : w->results->child));
     w->client = NULL;
 }
 
@@ -62,17 +68,26 @@ static void on_switched(void *context, const struct reload_result *r)
 static void on_ended(void *context, const struct reload_result *r)
 {
     struct waiting *w = context;
-    journal_stop(w->keeper, w->span, w->operation, w->client, r->error);
-    if (w->client != NULL && r->error != NULL)
+    if (w->client != NULL && r->error != NULL) {
         connection_error(w->client, w->serial, r->error);
-    else
+        w->client = NULL;
+    } else if (w->wait || w->client != NULL) {
         answer(w, r);
+    }
+    if (r->error != NULL && !w->failed)
+        journal_stop(w->keeper, w->span, w->operation, NULL, r->error);
+    w->failed = w->failed || r->error != NULL;
+    if (++w->ends < w->expected)
+        return;
+    if (!w->failed)
+        journal_stop(w->keeper, w->span, w->operation, NULL, NULL);
     for (struct waiting **at = &all; *at != NULL; at = &(*at)->next) {
         if (*at == w) {
             *at = w->next;
             break;
         }
     }
+    cJSON_Delete(w->results);
     free(w);
 }
 
@@ -84,7 +99,8 @@ void reload_client_gone(struct connection *c)
     }
 }
 
-static int start(struct connection *c, struct frame *f, struct reload_request *r, struct error *err)
+static int start(struct connection *c, struct frame *f, const struct reload_request *list,
+                 size_t count, struct error *err)
 {
     struct keeper *k = c->keeper;
     struct waiting *w = calloc(1, sizeof *w);
@@ -95,17 +111,19 @@ static int start(struct connection *c, struct frame *f, struct reload_request *r
                           .serial = f->head.serial,
                           .progress = frame_get_int(f, "progress", 0, 1, 0) == 1,
                           .wait = frame_get_int(f, "wait", 0, 1, 0) == 1,
-                          .operation = r->kind};
-    snprintf(w->module, sizeof w->module, "%.64s", r->module);
+                          .operation = list[0].kind,
+                          .results = cJSON_CreateArray()};
     const struct reload_watch watch = {
         .step = on_step, .switched = on_switched, .ended = on_ended, .context = w};
-    w->span = journal_start(k, r->kind, c, w->module);
+    w->span = journal_start(k, list[0].kind, c, list[0].module);
     w->next = all;
     all = w;
-    if (reload_start(k, r, &watch, err) == 0)
+    bool cascade = frame_get_int(f, "cascade", 0, 1, 0) == 1;
+    if (reload_start_all(k, list, count, cascade, &watch, &w->expected, err) == 0)
         return 0;
-    journal_stop(k, w->span, r->kind, c, err);
+    journal_stop(k, w->span, list[0].kind, c, err);
     all = w->next;
+    cJSON_Delete(w->results);
     free(w);
     return -1;
 }
@@ -125,21 +143,35 @@ static int state_choice(const struct frame *f, enum reload_state *ret, struct er
 
 int op_reload(struct connection *c, struct frame *f, struct error *err)
 {
-    const char *name = frame_get(f, "module");
-    struct reload_request r = {
-        .module = name != NULL ? name : "",
-        .artifact = f->fd_count > 0 ? f->fds[0] : -1,
-        .source = frame_get(f, "source"),
-        .kind = "reload",
-        .cause = "command",
-        .force_drain = frame_get_int(f, "force_drain", 0, 1, 0) == 1,
-        .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1,
-    };
-    if (state_choice(f, &r.state, err) < 0)
-        return -1;
-    if (r.source != NULL && r.source[0] != '/')
-        return error_set(err, "usage.source", 0, "source \"%s\" is not absolute", r.source);
-    return start(c, f, &r, err);
+    struct reload_request list[MODULES_MAX];
+    size_t count = 0;
+    const char *source = NULL;
+    /* module and source take turns; "" is the module's own source */
+    for (const char *name = NULL; (name = frame_next(f, "module", name)) != NULL; count++) {
+        if (count == MODULES_MAX)
+            return error_set(err, "reload.too_many", 0, "more than %d modules at a time",
+                             MODULES_MAX);
+        source = frame_next(f, "source", source);
+        list[count] = (struct reload_request){
+            .module = name,
+            .artifact = count == 0 && f->fd_count > 0 ? f->fds[0] : -1,
+            .source = source != NULL && source[0] != '\0' ? source : NULL,
+            .kind = "reload",
+            .cause = "command",
+            .force_drain = frame_get_int(f, "force_drain", 0, 1, 0) == 1,
+            .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1,
+        };
+        struct reload_request *r = &list[count];
+        if (state_choice(f, &r->state, err) < 0)
+            return -1;
+        if (r->source != NULL && r->source[0] != '/')
+            return error_set(err, "usage.source", 0, "source \"%s\" is not absolute", r->source);
+        if (source == NULL && name != frame_get(f, "module"))
+            return error_set(err, "usage.source", 0, "a source for each module, or none");
+    }
+    if (count == 0)
+        return error_set(err, "usage.module", 0, "no module named");
+    return start(c, f, list, count, err);
 }
 
 int op_rollback(struct connection *c, struct frame *f, struct error *err)
@@ -165,7 +197,7 @@ int op_rollback(struct connection *c, struct frame *f, struct error *err)
                   s->name, s->active.number);
         return error_hint(err, "cloche versions %s %s", k->id, s->name);
     }
-    return start(c, f, &r, err);
+    return start(c, f, &r, 1, err);
 }
 
 int op_confirm(struct connection *c, struct frame *f, struct error *err)

@@ -21,6 +21,8 @@ struct reload {
     unsigned waiting; /* for how many of them, and for the live copy */
     int live, snapshot;
 
+    struct reload_group *group; /* of several modules; NULL once it is switched, or alone */
+
     uint64_t began_ns, paused_ns, pause_us;
     struct loop_timer *timer, *drain_timer, *health_timer;
     bool owed;   /* M has not answered yet, and the transaction waits no longer */
@@ -53,6 +55,21 @@ uint64_t transaction_now_ns(void);
 /** What watches and clients are told. */
 struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
                                         const struct error *err);
+
+/** Several transactions as one: group.c. Each of these three is called where a member would go on
+ * by itself; true: it waits, and is gone on with when all are there. */
+bool group_prepared(struct reload *t); /* before 8 */
+bool group_loaded(struct reload *t);   /* before 12 */
+/** @t ends before the switch, and then so do the others. */
+struct reload_group *group_leave(struct reload *t);
+void group_fail(struct reload_group *g, const char *module);
+/** @t alone ends. */
+void group_unchanged(struct reload *t);
+
+/** Go on with 8 and 9, with 12. */
+void transaction_quiesce(struct reload *t);
+void transaction_switch(struct reload *t);
+void transaction_abort(struct reload *t, const char *reason, const struct error *why);
 
 /** Steps 2 to 5. */
 int reload_build(struct reload *t, const struct build_options *o, struct error *err);

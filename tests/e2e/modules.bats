@@ -272,6 +272,35 @@ checkpoint() { [ "$(od -An -j144 -N4 -td4 "$CLOCHE_ROOT/sandboxes/box/state/coun
     [ "$(last .reason)" = keeper-crash ]
 }
 
+# echo_module NAME [FLAGS...]: a module called NAME, as NAME.so
+echo_module() {
+    gcc -O1 -fPIC -shared -fvisibility=hidden -Wl,-z,defs,-z,now,-z,noexecstack -Iinclude -DNAME="\"$1\"" "${@:2}" \
+        -o "$1.so" "$CHECKOUT/tests/modules/named.c"
+}
+
+@test "several modules are one transaction: all or none" {
+    box
+    build two
+    echo_module a -DVERSION=1
+    echo_module b -DVERSION=1
+    run --separate-stderr cloche reload --json box a=a.so b=b.so
+    expect_status 0
+    [ "$(jq -r 'map(.module + .state) | sort | join(" ")' <<<"$output")" = "aACTIVATED bACTIVATED" ]
+    [ "$(cloche call box a) $(cloche call box b)" = "1 1" ]
+    echo_module a -DVERSION=2
+    echo_module b -DVERSION=2 -DREFUSES
+    run --separate-stderr cloche reload --json box a=a.so b=b.so counter=two.so
+    expect_status 1
+    expect_error module.init
+    [ "$(cloche call box a) $(cloche call box b) $(call version)" = "1 1 1" ]
+    [ "$(cloche history --json box a | jq -r '.attempts[-1] | .state + .reason')" = ABORTEDgroup ]
+    [ "$(last .state)" = ABORTED ]
+    echo_module b -DVERSION=3
+    cloche reload box a=a.so b=b.so counter=two.so
+    [ "$(cloche call box a) $(cloche call box b) $(call version)" = "2 3 2" ]
+    [ "$(call add)" = 4 ]
+}
+
 @test "many calls over many reloads: none is lost, each is answered once and in order" {
     box
     build two -DSCHEMA=2
