@@ -134,7 +134,8 @@ static bool may_go(const struct service *m, const struct worker *w, const struct
 void calls_dispatch(struct service *m)
 {
     struct worker *w = m->serving;
-    if (m->queue.head == NULL || w == NULL || w->lost || m->paused || w->hold || w->replaying)
+    if (m->queue.head == NULL || w == NULL || w->lost || m->paused || m->log_full || w->hold ||
+        w->replaying)
         return;
     bool idle = w->inflight.head == NULL;
     w->keeper->packet.used = 0;
@@ -164,15 +165,16 @@ static uint64_t digest_of(int status, const void *data, size_t size, int fd)
 
 static void replay_more(struct service *m);
 
-static bool replay_reply(struct service *m, const struct wire_record *r, const void *payload,
-                         int fd)
+static bool replay_reply(struct service *m, const struct worker *w, const struct wire_record *r,
+                         const void *payload, int fd)
 {
     struct call *c = m->replay_wait;
-    if (c == NULL || m->replay_flying == 0 || c->id != r->id)
+    if (c == NULL || w != m->replay_worker || m->replay_flying == 0 || c->id != r->id)
         return false;
     m->replay_differs += digest_of((int)(int64_t)r->value, payload, r->size, fd) != c->reply_digest;
     m->replay_wait = c->next;
     m->replay_flying--;
+    m->replay_answers--;
     replay_more(m);
     return true;
 }
@@ -185,7 +187,7 @@ bool calls_reply(struct worker *w, const struct wire_record *r, const void *payl
     if (m == NULL || size < 0 || (fd >= 0 && r->size != 0) || r->size > WIRE_INLINE_MAX)
         return false;
     if (w->replaying)
-        return replay_reply(m, r, payload, fd);
+        return replay_reply(m, w, r, payload, fd);
     struct call *c = w->inflight.head;
     if (c == NULL || c->id != r->id || w != m->serving)
         return false;
@@ -279,35 +281,66 @@ static void replay_more(struct service *m)
 {
     struct worker *w = m->replay_worker;
     size_t bytes = 0;
-    if (m->replay_wait == NULL) {
+    if (m->replay_answers == 0) {
         replay_end(m);
         return;
     }
-    if (m->replay_next == NULL || m->replay_flying > WINDOW_CALLS / 2)
+    if (m->replay_left == 0 || m->replay_flying > WINDOW_CALLS / 2)
         return;
     w->keeper->packet.used = 0;
-    for (; m->replay_next != NULL && m->replay_flying < WINDOW_CALLS && bytes < WINDOW_BYTES / 2;
-         m->replay_flying++) {
+    for (; m->replay_left > 0 && m->replay_flying < WINDOW_CALLS && bytes < WINDOW_BYTES / 2;
+         m->replay_flying++, m->replay_left--) {
         bytes += m->replay_next->size;
         give(w, m->replay_next, CLOCHE_REQUEST_REPLAY);
         m->replay_next = m->replay_next->next;
+        m->replay_at++;
     }
     give_rest(w);
 }
 
-void calls_replay(struct service *m, struct worker *w, void (*done)(void *context, bool ok),
-                  void *context)
+static struct call *entry(const struct service *m, size_t index)
+{
+    struct call *c = m->log.head;
+    while (c != NULL && index-- > 0)
+        c = c->next;
+    return c;
+}
+
+void calls_replay(struct service *m, struct worker *w, size_t skip,
+                  void (*done)(void *context, bool ok), void *context)
 {
     m->replay_worker = w;
     m->replay_done = done;
     m->replay_context = context;
-    m->replay_differs = 0;
-    m->replay_next = m->replay_wait = m->log.head;
+    m->replay_next = m->replay_wait = entry(m, skip);
+    m->replay_at = skip;
+    m->replay_left = m->replay_answers = m->log.count - skip;
+    m->replayed += m->replay_left;
     m->replay_flying = 0;
     w->replaying = true;
     w->progress_ms = loop_now_ms();
     arm(w);
     replay_more(m);
+}
+
+void calls_replay_rest(struct service *m, void (*done)(void *context, bool ok), void *context)
+{
+    size_t more = m->log.count - m->replay_at - m->replay_left;
+    m->replay_done = done;
+    m->replay_context = context;
+    m->replay_next = entry(m, m->replay_at);
+    m->replay_left += more;
+    m->replay_answers += more;
+    m->replayed += more;
+    replay_more(m);
+}
+
+void calls_replay_forget(struct service *m)
+{
+    if (m->replay_worker != NULL)
+        m->replay_worker->replaying = false;
+    m->replay_worker = NULL;
+    m->replay_done = NULL;
 }
 
 void calls_replay_lost(struct service *m, struct worker *w)
@@ -321,8 +354,20 @@ void calls_replay_lost(struct service *m, struct worker *w)
 
 void calls_drop_log(struct service *m)
 {
-    for (struct call *c; (c = call_pop(&m->log)) != NULL;)
-        call_free(c);
+    calls_drop_logged(m, m->log.count);
     m->log_incomplete = false;
     m->log_answered = 0;
+    m->log_applied = 0;
+}
+
+void calls_drop_logged(struct service *m, size_t count)
+{
+    struct call *c;
+    for (size_t i = 0; i < count && (c = call_pop(&m->log)) != NULL; i++)
+        call_free(c);
+    m->log_applied -= count < m->log_applied ? count : m->log_applied;
+    m->log_answered -= count < m->log_answered ? count : m->log_answered;
+    if (m->replay_worker != NULL)
+        m->replay_at -= count < m->replay_at ? count : m->replay_at;
+    m->log_full = false;
 }

@@ -74,11 +74,18 @@ struct call *calls_take_back(struct service *m, struct worker *w, bool died);
 void calls_refuse(struct service *m, const struct error *err);
 void calls_fail(struct service *m, struct call *c, const struct error *err);
 
-/** Send the log to @w, in order, the replies compared and dropped; then @done. */
-void calls_replay(struct service *m, struct worker *w, void (*done)(void *context, bool ok),
-                  void *context);
+/** Send the log but its first @skip to @w, in order, the replies compared and dropped; then @done.
+ */
+void calls_replay(struct service *m, struct worker *w, size_t skip,
+                  void (*done)(void *context, bool ok), void *context);
 /** @w is lost: a replay into it ends. */
 void calls_replay_lost(struct service *s, struct worker *w);
+/** The log has grown: replay what came since, too, and then call @done instead. */
+void calls_replay_rest(struct service *s, void (*done)(void *context, bool ok), void *context);
+/** Nobody wants it any more. */
+void calls_replay_forget(struct service *s);
+/** Forget the oldest @count of the log. */
+void calls_drop_logged(struct service *s, size_t count);
 /** Forget the log. */
 void calls_drop_log(struct service *m);
 

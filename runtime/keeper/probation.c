@@ -45,14 +45,21 @@ static void on_parked_gone(struct worker *w)
         t->parked = NULL;
 }
 
+static void on_parked_lost(struct worker *w)
+{
+    if (w->service != NULL)
+        calls_replay_lost(w->service, w);
+}
+
 static void park(struct reload *t, struct worker *w)
 {
     t->parked = w;
     if (w == NULL)
         return;
     w->owner = t;
-    w->on_lost = NULL;
+    w->on_lost = on_parked_lost;
     w->on_gone = on_parked_gone;
+    worker_hold(w, false);
 }
 
 void probation_begin(struct reload *t)
@@ -68,7 +75,12 @@ void probation_hand_on(struct reload *before, struct reload *newer)
 {
     if (newer->parked != NULL)
         worker_drop(newer->parked, CLOCHE_STOP_REPLACED);
+    if (newer->s->replay_worker != NULL && newer->s->replay_worker == before->parked)
+        newer->s->replay_context = newer;
+    newer->catching = before->catching;
     newer->parked = before->parked;
+    if (newer->parked != NULL)
+        worker_hand_on(newer->parked, before, newer);
     newer->from = before->from;
     before->parked = NULL;
     transaction_end(before, ATTEMPT_SUPERSEDED, NULL, VERSION_PUBLISHED, NULL);
@@ -142,8 +154,60 @@ static void step_13(void *context)
 /* --- 15: confirm ---------------------------------------------------------------------------------
  */
 
+/* The log is bounded, a probation is not: M, which is idle, answers the older part of it already
+ * now, and is saved again, so that S and what is left of the log stay worth the same. */
+
+static void on_parked_saved(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    struct state_header h;
+    const struct state_expect expect = {.module = s->name,
+                                        .version = t->from.number,
+                                        .schema = t->from.schema,
+                                        .cap_bytes = SERVICE_STATE_CAP};
+    t->catching = false;
+    if (err != NULL || state_check(fd, &expect, &h, NULL) < 0) {
+        cleanup_close(&fd);
+    } else {
+        cleanup_close(&s->base);
+        s->base = fd;
+        calls_drop_logged(s, s->log_applied);
+    }
+    s->log_full = false;
+    calls_dispatch(s);
+}
+
+static void on_applied(void *context, bool ok)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    if (!ok || t->parked == NULL) {
+        t->catching = false;
+        s->log_full = false;
+        calls_dispatch(s);
+        return;
+    }
+    s->log_applied = s->replay_at;
+    worker_ask(t->parked, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_parked_saved, t);
+}
+
+bool reload_catch_up(struct service *s)
+{
+    struct reload *t = s->probation;
+    if (t->rolling || t->parked == NULL || t->parked->lost || s->log_incomplete)
+        return false;
+    if (t->catching || s->reload != NULL) /* a newer one may inherit M in a moment */
+        return t->catching;
+    t->catching = true;
+    calls_replay(s, t->parked, s->log_applied, on_applied, t);
+    return true;
+}
+
 static void confirm(struct reload *t, int snapshot)
 {
+    if (t->s->replay_worker != NULL && t->s->replay_worker == t->parked)
+        calls_replay_forget(t->s);
     struct service *s = t->s;
     struct keeper *k = t->k;
     struct error err = ERROR_INIT;
@@ -280,8 +344,10 @@ static void roll_back(struct reload *t, struct worker *w)
         m->owner = NULL;
         worker_hold(m, false);
         s->starting = m;
-        if (complete && s->log.head != NULL)
-            calls_replay(s, m, on_replayed, t);
+        if (s->replay_worker == m)
+            calls_replay_rest(s, on_replayed, t);
+        else if (complete && s->log.count > s->log_applied)
+            calls_replay(s, m, s->log_applied, on_replayed, t);
         else
             on_replayed(t, true);
         return;

@@ -668,7 +668,7 @@ static void on_loaded(void *context, const struct error *err, int fd)
     if (err != NULL)
         bad(t, err);
     else if (t->forced && t->s->log.head != NULL && !t->s->log_incomplete)
-        calls_replay(t->s, t->next, on_caught_up, t);
+        calls_replay(t->s, t->next, 0, on_caught_up, t);
     else
         step_12(t);
 }

@@ -103,13 +103,22 @@ static void on_checkpoint(void *context, const struct error *err, int fd)
                                         .any_schema = true,
                                         .cap_bytes = SERVICE_STATE_CAP};
     s->saving = false;
-    if (err != NULL || s->reload != NULL || state_check(fd, &expect, &h, &failed) < 0) {
+    if (err != NULL || s->reload != NULL || s->probation != NULL ||
+        state_check(fd, &expect, &h, &failed) < 0) {
         cleanup_close(&fd);
         return;
     }
     service_set_base(s, fd); /* all that was answered before this answer is in it */
     if (service_save(s, STATE_GOOD, fd, s->active.number, false, &failed) < 0)
         journal_event(s->keeper, "checkpoint.failed", failed.message);
+}
+
+static void checkpoint_now(struct service *s)
+{
+    if (s->saving || s->serving == NULL || s->serving->lost)
+        return;
+    s->saving = true;
+    worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_checkpoint, s);
 }
 
 static void on_checkpoint_timer(void *context)
@@ -119,10 +128,9 @@ static void on_checkpoint_timer(void *context)
     if (s->serving == NULL || s->serving->lost || s->stopping || !service_has_state(&s->active))
         return;
     checkpoint_later(s);
-    if (s->log_answered == 0 || s->saving || s->reload != NULL || s->paused)
-        return;
-    s->saving = true;
-    worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_checkpoint, s);
+    /* not in a transaction: its rollback begins from the base as it is */
+    if (s->log_answered > 0 && s->reload == NULL && s->probation == NULL && !s->paused)
+        checkpoint_now(s);
 }
 
 /* --- serving -------------------------------------------------------------------------------------
@@ -152,8 +160,17 @@ void service_answered(struct service *s, struct call *c)
         return;
     }
     call_push(&s->log, c);
+    if (s->log.count <= LOG_MAX_CALLS / 2 && s->log.bytes <= LOG_MAX_BYTES / 2)
+        return;
+    bool catching = s->probation != NULL && reload_catch_up(s);
+    if (s->probation == NULL && s->reload == NULL && !s->paused)
+        checkpoint_now(s);
     if (s->log.count <= LOG_MAX_CALLS && s->log.bytes <= LOG_MAX_BYTES)
         return;
+    if (catching) {
+        s->log_full = true;
+        return;
+    }
     uint64_t answered = s->log_answered;
     calls_drop_log(s);
     s->log_incomplete = true;
@@ -274,7 +291,7 @@ static void on_loaded(void *context, const struct error *err, int fd)
     if (err != NULL)
         start_failed(s, err->message);
     else if (s->log.head != NULL && !s->log_incomplete)
-        calls_replay(s, s->starting, on_replayed, s);
+        calls_replay(s, s->starting, 0, on_replayed, s);
     else
         came_up(s);
 }

@@ -68,6 +68,8 @@ struct service {
 
     struct call_list log;
     bool logging, log_incomplete;
+    bool log_full;         /* nothing is dispatched until the parked version has caught up */
+    size_t log_applied;    /* the oldest of it, which the parked version has answered, too */
     uint64_t log_answered; /* since the base, also those not in the log */
     int base;              /* sealed snapshot, or -1 */
     struct loop_timer *checkpoint_timer, *down_timer;
@@ -76,7 +78,7 @@ struct service {
     /* the replay of the log into some worker */
     struct worker *replay_worker;
     struct call *replay_next, *replay_wait; /* to send; whose reply is awaited */
-    size_t replay_flying;
+    size_t replay_at, replay_left, replay_answers, replay_flying;
     uint64_t replayed, replay_differs;
     void (*replay_done)(void *context, bool ok);
     void *replay_context;
@@ -145,6 +147,8 @@ void reload_answered(struct service *s, const struct call *c);
 void reload_poisoned(struct service *s);
 /** What a rollback during probation would go back to; 0: none. */
 uint32_t reload_fallback(const struct service *s);
+/** The log has become long: let the parked version catch up. false: it cannot. */
+bool reload_catch_up(struct service *s);
 /** N serves, and may still lose to M. */
 bool reload_on_probation(const struct service *s);
 /** It was brought up again by its supervisor. */

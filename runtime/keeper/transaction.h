@@ -33,6 +33,7 @@ struct reload {
     uint64_t completed;
     unsigned health_failures;
     bool time_over, confirming;
+    bool catching; /* M answers the log, or saves after that */
 
     /* rollback */
     struct worker *losing; /* N, until it is reaped */

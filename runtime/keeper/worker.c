@@ -427,6 +427,12 @@ void worker_forget(struct keeper *k, const void *context)
     }
 }
 
+void worker_hand_on(struct worker *w, const void *before, void *newer)
+{
+    for (struct ask *a = w->asks; a != NULL; a = a->next)
+        a->context = a->context == before ? newer : a->context;
+}
+
 void worker_forget_type(struct worker *w, int type, const void *context)
 {
     for (struct ask *a = w != NULL ? w->asks : NULL; a != NULL; a = a->next)

@@ -87,6 +87,8 @@ void worker_kill(struct worker *w, const char *why);
 void worker_stop(struct worker *w, int reason, uint64_t grace_ms);
 /** No ask calls back with @context any more. */
 void worker_forget(struct keeper *k, const void *context);
+/** What was asked for @before is @newer's. */
+void worker_hand_on(struct worker *w, const void *before, void *newer);
 /** Nor one ask of @type. */
 void worker_forget_type(struct worker *w, int type, const void *context);
 /** Nobody wants to hear of it any more: its asks are forgotten, and it is stopped (or killed) and
