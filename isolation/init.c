@@ -279,7 +279,7 @@ static void rename_self(const struct plan *p)
 _Noreturn void init_main(struct plan *p)
 {
     struct message failed = {0};
-    struct mount_built built;
+    struct mount_built built = {.root = -1};
     rename_self(p);
     if (build(p, &built, &failed) < 0 || (!p->quiet && mount_enter(&built, &failed) < 0))
         give_up(p, &failed);

@@ -38,18 +38,18 @@
 #endif
 
 static const struct {
-    int flag;
     const char *file, *name;
+    int flag;
     bool never_shared; /* a sandbox has its own, or joins one that is not the caller's */
 } namespaces[NS_COUNT] = {
-    [NS_USER] = {CLONE_NEWUSER, "user", "user", true},
-    [NS_PID] = {CLONE_NEWPID, "pid", "pid", true},
-    [NS_MOUNT] = {CLONE_NEWNS, "mnt", "mount", true},
-    [NS_IPC] = {CLONE_NEWIPC, "ipc", "ipc", false},
-    [NS_UTS] = {CLONE_NEWUTS, "uts", "uts", false},
-    [NS_NETWORK] = {CLONE_NEWNET, "net", "network", false},
-    [NS_CGROUP] = {CLONE_NEWCGROUP, "cgroup", "cgroup", false},
-    [NS_TIME] = {CLONE_NEWTIME, "time", "time", false},
+    [NS_USER] = {"user", "user", CLONE_NEWUSER, true},
+    [NS_PID] = {"pid", "pid", CLONE_NEWPID, true},
+    [NS_MOUNT] = {"mnt", "mount", CLONE_NEWNS, true},
+    [NS_IPC] = {"ipc", "ipc", CLONE_NEWIPC, false},
+    [NS_UTS] = {"uts", "uts", CLONE_NEWUTS, false},
+    [NS_NETWORK] = {"net", "network", CLONE_NEWNET, false},
+    [NS_CGROUP] = {"cgroup", "cgroup", CLONE_NEWCGROUP, false},
+    [NS_TIME] = {"time", "time", CLONE_NEWTIME, false},
 };
 
 static int refuse(const struct plan *p, int ns, const char *why, struct error *err)
@@ -237,6 +237,7 @@ static void doorstep(struct plan *p, struct clone_args *args)
     join_all(p, wanted, false);
 
     args->flags |= CLONE_PARENT;
+    /* cppcheck-suppress autoVariables ; @args is not used again */
     args->pidfd = (uint64_t)(uintptr_t)&pidfd;
     args->exit_signal = 0; /* a sibling's is that of the doorstep */
     pid_t pid = sys_clone3(args);

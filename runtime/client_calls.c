@@ -98,8 +98,7 @@ int calls_put(struct calls *c, uint64_t id, const void *data, size_t size, struc
         h.flags = CALL_FD;
     }
     size_t need = sizeof h + call_padded(h.size);
-    if ((c->used + need > PROTOCOL_MAX_BODY ||
-         (h.flags != 0 && c->fd_count == PROTOCOL_MAX_FDS)) &&
+    if ((c->used + need > PROTOCOL_MAX_BODY || (h.flags != 0 && c->fd_count == PROTOCOL_MAX_FDS)) &&
         calls_send(c, true, err) < 0)
         return -1;
     if (h.flags != 0) {

@@ -48,15 +48,15 @@ struct cli_option {
      * NULL: @target is written. */
     int (*set)(void *context, const char *text, struct error *err);
     enum cli_target target;
-    size_t offset;
-    uint64_t max; /* of CLI_COUNT */
+    unsigned offset; /* of what is written, in the context */
+    uint64_t max;    /* of CLI_COUNT */
 };
 
 /* rows of a table whose context is a struct @type_ */
 #define CLI_ROW(letter_, name_, value_, help_, target_, type_, member_, max_)                      \
     {                                                                                              \
-        (letter_), (name_), (value_), (help_), NULL, (target_), offsetof(struct type_, member_),   \
-            (max_)                                                                                 \
+        (letter_), (name_), (value_), (help_), NULL, (target_),                                    \
+            (unsigned)offsetof(struct type_, member_), (max_)                                      \
     }
 #define CLI_SWITCH(letter_, name_, help_, type_, member_)                                          \
     CLI_ROW(letter_, name_, NULL, help_, CLI_FLAG, type_, member_, 0)

@@ -415,14 +415,12 @@ const struct cli_option cli_sandbox_options[] = {
 
 void cli_sandbox_table(const struct cli_option *more, struct cli_option *ret)
 {
-    const struct cli_option *from = more;
-    for (int i = 0; i < CLI_OPTIONS_MAX; i++, from++) {
-        if (from->help == NULL && more != NULL) {
-            from = cli_sandbox_options;
-            more = NULL;
-        }
-        ret[i] = *from;
-        if (from->help == NULL)
+    int n = 0;
+    for (; more->help != NULL && n < CLI_OPTIONS_MAX; more++)
+        ret[n++] = *more;
+    for (const struct cli_option *o = cli_sandbox_options; n < CLI_OPTIONS_MAX; o++) {
+        ret[n++] = *o;
+        if (o->help == NULL)
             return;
     }
     abort(); /* a table of this program, and too long */

@@ -209,7 +209,7 @@ static int read_supervisor(struct tree *t, struct node *s, const struct scope *a
     s->logic.restarts = calloc(s->logic.max_restarts + 1, sizeof *s->logic.restarts);
     if (s->logic.restarts == NULL)
         return error_set(err, "keeper.memory", ENOMEM, "cannot make a supervisor");
-    const cJSON *ordered[CHILDREN_MAX];
+    const cJSON *ordered[CHILDREN_MAX] = {NULL};
     if (put_in_order(at, ordered, count, err) < 0)
         return -1;
     for (int i = 0; i < count; i++) {

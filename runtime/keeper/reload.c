@@ -91,7 +91,8 @@ static cJSON *detail_of(const struct reload *t, const struct error *err)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddNumberToObject(o, "step", t->step);
-    cJSON_AddNumberToObject(o, "total_us", (double)((transaction_now_ns() - t->began_ns) / 1000));
+    uint64_t total_us = (transaction_now_ns() - t->began_ns) / 1000;
+    cJSON_AddNumberToObject(o, "total_us", (double)total_us);
     if (t->pause_us > 0)
         cJSON_AddNumberToObject(o, "pause_us", (double)t->pause_us);
     if (t->rolling) {

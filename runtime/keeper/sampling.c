@@ -163,7 +163,7 @@ static void take(struct keeper *k)
     struct sampling *s = k->sampling;
     struct sandbox_usage u;
     uint64_t now_ms = loop_now_ms(), over_ms = now_ms - s->taken_ms;
-    if (sandbox_usage(k->sandbox, &u) < 0)
+    if (s->ring == NULL || sandbox_usage(k->sandbox, &u) < 0)
         return;
     const struct sample *before = s->comparable && s->count > 0 ? at(s, s->count - 1) : NULL;
     struct sample now = {
