@@ -109,6 +109,15 @@ CLOCHE_API void cloche_close(struct cloche *c);
 /* A call that does not come to its end in time fails with "call.deadline". Create is undone then
  * (within 5 s more) and an exec's command is killed; restart and destroy go on by themselves. */
 
+/** A module that the sandbox has from its beginning. */
+struct cloche_module {
+    size_t size;
+    const char *name, *source; /* of the host: a file, a directory or a shared object */
+    const char *toolchain;     /* NULL: by the ending of the source */
+    int watch;                 /* 0 or 1: reload it whenever its source is saved */
+    uint64_t probation_ms;     /* of its versions; 0: 10 s */
+};
+
 /** What a sandbox is: a profile, an OCI config.json written over it, a command as its child. All
  * may be NULL. */
 struct cloche_sandbox {
@@ -116,6 +125,7 @@ struct cloche_sandbox {
     const char *profile;     /* "strict", ...: `cloche profiles` */
     const char *config_json; /* text, with the "cloche" object of config/schema/ */
     const char *const *args; /* NULL-terminated: supervised, restarted unless it ends normally */
+    const struct cloche_module *const *modules; /* NULL-terminated */
 };
 
 /** Make it and wait until it runs and its children are ready. -1: nothing is left behind. */
@@ -201,6 +211,82 @@ CLOCHE_API int cloche_batch_resume(struct cloche *c, const char *const *ids, int
                                    struct cloche_error *errors);
 CLOCHE_API int cloche_batch_destroy(struct cloche *c, const char *const *ids, int count, int force,
                                     struct cloche_error *errors);
+
+/* --- modules -------------------------------------------------------------------------------------
+ *
+ * A module is untrusted C or C++ that answers requests in a sandbox (versions/README.md) and is
+ * replaced by a newer version without a request being lost. */
+
+/** One request; waits for its reply. *@ret_data is to be freed, *@ret_status is what `handle`
+ * returned; both, and @ret_size, may be NULL. */
+CLOCHE_API int cloche_call(struct cloche *c, const char *id, const char *module, const void *data,
+                           size_t size, void **ret_data, size_t *ret_size, int *ret_status,
+                           struct cloche_error *error);
+
+/** Many requests in flight over one connection; of one thread at a time. */
+struct cloche_calls;
+
+struct cloche_reply {
+    uint64_t number;  /* of the request */
+    int status;       /* what `handle` returned */
+    uint32_t version; /* that answered */
+    const void *data; /* until the next cloche_calls_next() */
+    size_t size;
+    struct cloche_error error; /* code "": it was answered */
+};
+
+/** @timeout_ms: for the module to answer one request; 0: 30 s. */
+CLOCHE_API int cloche_calls_open(struct cloche *c, const char *id, const char *module,
+                                 uint64_t timeout_ms, struct cloche_calls **ret,
+                                 struct cloche_error *error);
+CLOCHE_API void cloche_calls_close(struct cloche_calls *calls);
+/** To poll: readable when replies are there. Belongs to @calls. */
+CLOCHE_API int cloche_calls_fd(const struct cloche_calls *calls);
+/** Add a request under a number of the application's choice. It goes with cloche_calls_send(), or
+ * when there are many. */
+CLOCHE_API int cloche_calls_put(struct cloche_calls *calls, uint64_t number, const void *data,
+                                size_t size, struct cloche_error *error);
+CLOCHE_API int cloche_calls_send(struct cloche_calls *calls, struct cloche_error *error);
+/** 1: a reply, not always in the order of the requests; 0: none now (not with @wait). */
+CLOCHE_API int cloche_calls_next(struct cloche_calls *calls, int wait, struct cloche_reply *ret,
+                                 struct cloche_error *error);
+
+struct cloche_reload_options {
+    size_t size;
+    const char *source; /* of the host; NULL: where the module came from */
+    const char *state;  /* "migrate" (NULL), "empty"; of a rollback also "snapshot" */
+    int wait;           /* 0 or 1: until the version is confirmed or taken back */
+    int supersede;      /* a reload that is under way gives way */
+    int force_drain;    /* a request that takes too long is given to the new version */
+};
+
+/** Compile, judge, store, rehearse and switch. 0: the new version serves (or is the same), and
+ * @ret_json tells which, with the pause; -1: the old one still does. @options and @ret_json may be
+ * NULL. */
+CLOCHE_API int cloche_reload(struct cloche *c, const char *id, const char *module,
+                             const struct cloche_reload_options *options, char **ret_json,
+                             struct cloche_error *error);
+/** To a stored version; 0: the one that was GOOD before. */
+CLOCHE_API int cloche_rollback(struct cloche *c, const char *id, const char *module,
+                               uint32_t version, const struct cloche_reload_options *options,
+                               char **ret_json, struct cloche_error *error);
+/** End the probation now: GOOD. */
+CLOCHE_API int cloche_confirm(struct cloche *c, const char *id, const char *module,
+                              struct cloche_error *error);
+
+/** What is stored, and every attempt (@module NULL: of all); also without a keeper. */
+CLOCHE_API int cloche_versions(struct cloche *c, const char *id, const char *module,
+                               char **ret_json, struct cloche_error *error);
+CLOCHE_API int cloche_history(struct cloche *c, const char *id, const char *module, char **ret_json,
+                              struct cloche_error *error);
+/** @pinned 1: never collect this version; 0: let it go. */
+CLOCHE_API int cloche_pin(struct cloche *c, const char *id, const char *module, uint32_t version,
+                          int pinned, struct cloche_error *error);
+/** All versions as one tar, to and from a file. */
+CLOCHE_API int cloche_export(struct cloche *c, const char *id, const char *module, int fd,
+                             struct cloche_error *error);
+CLOCHE_API int cloche_import(struct cloche *c, const char *id, const char *module, int fd,
+                             char **ret_json, struct cloche_error *error);
 
 /* --- for applications with a loop of their own ---------------------------------------------------
  *

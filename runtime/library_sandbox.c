@@ -31,6 +31,25 @@ void library_begin(const struct cloche *c)
 /* --- create --------------------------------------------------------------------------------------
  */
 
+static int add_module(struct spec *s, const struct cloche_module *from, struct error *err)
+{
+    struct cloche_module m;
+    LIBRARY_OPTIONS(m, from);
+    _cleanup_free_ char *here = getcwd(NULL, 0);
+    if (m.name == NULL || m.source == NULL)
+        return error_set(err, "usage.module", 0, "a module has a name and a source");
+    const char *source = m.source[0] == '/'
+                             ? m.source
+                             : arena_printf(s->arena, "%s/%s", here != NULL ? here : "", m.source);
+    const struct spec_module module = {.name = m.name,
+                                       .source = source,
+                                       .toolchain = m.toolchain,
+                                       .watch = m.watch != 0,
+                                       .probation_ms =
+                                           m.probation_ms > 0 ? m.probation_ms : UINT64_MAX};
+    return spec_add_module(s, &module, err);
+}
+
 static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct error *err)
 {
     if (what->profile != NULL && spec_apply_profile(s, what->profile, err) < 0)
@@ -44,6 +63,10 @@ static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct e
             strings_add(s->arena, &s->args, *p);
     }
     spec_add_main_child(s);
+    for (const struct cloche_module *const *p = what->modules; p != NULL && *p != NULL; p++) {
+        if (add_module(s, *p, err) < 0)
+            return -1;
+    }
     return spec_validate(s, err);
 }
 

@@ -34,5 +34,5 @@ static int migrate(uint32_t from, uint32_t to, struct cloche_reader *in, struct 
 }
 
 CLOCHE_MODULE_WITH("counter", CLOCHE_DETERMINISTIC, 2, 1, .label = "64 bits, by tens",
-                   .init = cloche_no_init, .handle = handle, .save_state = save,
-                   .load_state = load, .migrate = migrate);
+                   .init = cloche_no_init, .handle = handle, .save_state = save, .load_state = load,
+                   .migrate = migrate);

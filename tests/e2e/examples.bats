@@ -77,6 +77,59 @@ all tests pass"
     [ "$(tr -d '\r' <<<"$output" | grep -x -A2 runc)" = $'runc\n0\n/bin /dev /proc /sys /tmp' ] || differ bundle "$output" "three lines"
 }
 
+@test "counter: the count goes from version to version and back" {
+    run --separate-stderr examples/counter/run
+    expect_status 0
+    expect_output "version 1 counts in 32 bits:
+1
+2
+3
+version 2 counts in 64 bits, by tens, from where version 1 was:
+13
+version 1 again, with what version 2 counted:
+14
+create - -> 1: GOOD
+reload 1 -> 2: GOOD
+rollback 2 -> 1: GOOD"
+}
+
+@test "counter under load: edited, broken, taken back, and no request lost" {
+    run --separate-stderr examples/counter/under-load
+    expect_status 0
+    [ "$(tail -n 4 <<<"$output" | head -n 2)" = $'create - -> 1: GOOD\nreload 1 -> 2: GOOD' ]
+    [[ ${lines[-2]} == "reload 2 -> 3: ROLLED_BACK (signal "* ]]
+    [[ ${lines[-1]} =~ ^[0-9]{4,}\ requests,\ 0\ lost,\ 0\ out\ of\ order$ ]]
+}
+
+@test "live: each save is seen, an error changes nothing" {
+    run --separate-stderr examples/live/run
+    expect_status 0
+    [ "$(head -n 5 <<<"$output")" = "hello, you
+good morning, you
+good morning, you
+good night, you
+what cloche watch has shown:" ]
+    [ "$(grep -c '^version . live in ' <<<"$output")" = 2 ]
+    grep -q "greet.c:8:.*no member named .length." <<<"$output"
+}
+
+@test "plugin: a host program and its users' plug-ins" {
+    export CLOCHE_CONFIG='{"ociVersion":"1.1.0"}'
+    cgroups_usable || CLOCHE_CONFIG='{"ociVersion":"1.1.0","cloche":{"enforce":"best-effort"}}'
+    run --separate-stderr "$CHECKOUT/examples/plugin/run"
+    expect_status 0
+    expect_output "upper: GLASS OVER A SEEDLING
+count: 4 different words so far
+thief: there is no /etc/shadow to be seen
+thief: error module.none
+upper: STILL HERE
+upper: not replaced: build.compile
+upper: AND HERE
+upper: replaced
+upper: BETTER!
+count: 8 different words so far"
+}
+
 @test "quickstart: all of it" {
     need_cgroups
     [ -z "${CLOCHE_VM-}" ] || skip "too slow under emulation"
@@ -104,7 +157,8 @@ exit status: 1
 
 END
     diff wanted found
-    [ "$(grep -c '^== ' <<<"$output")" -eq 8 ]
+    [ "$(grep -c '^== ' <<<"$output")" -eq 9 ]
+    [[ ${lines[-1]} =~ ^[0-9]+\ requests,\ 0\ lost,\ 0\ out\ of\ order$ ]]
     grep -A6 '^== a class' <<<"$output" | awk 'NR > 3 { print $1, $2, $3 }' >found
     diff - found <<'END'
 alice.c ok 4/4

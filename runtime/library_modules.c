@@ -1,0 +1,258 @@
+/* Modules of runtime/cloche.h: client.c and client_calls.c in public words. */
+#include "runtime/library.h"
+
+#include "base/cleanup.h"
+#include "runtime/client_calls.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* --- calls ---------------------------------------------------------------------------------------
+ */
+
+struct cloche_calls {
+    struct calls calls;
+};
+
+int cloche_calls_open(struct cloche *c, const char *id, const char *module, uint64_t timeout_ms,
+                      struct cloche_calls **ret, struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    struct cloche_calls *calls = calloc(1, sizeof *calls);
+    int rc = calls == NULL ? error_set(&e, "client.memory", ENOMEM, "cannot call \"%s\"", module)
+                           : calls_open(&calls->calls, id, module, timeout_ms, &e);
+    if (rc == 0)
+        *ret = calls;
+    else
+        free(calls);
+    return library_give(rc, &e, err);
+}
+
+void cloche_calls_close(struct cloche_calls *calls)
+{
+    if (calls == NULL)
+        return;
+    calls_close(&calls->calls);
+    free(calls);
+}
+
+int cloche_calls_fd(const struct cloche_calls *calls)
+{
+    return calls->calls.fd;
+}
+
+int cloche_calls_put(struct cloche_calls *calls, uint64_t number, const void *data, size_t size,
+                     struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    return library_give(calls_put(&calls->calls, number, data, size, &e), &e, err);
+}
+
+int cloche_calls_send(struct cloche_calls *calls, struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    return library_give(calls_send(&calls->calls, true, &e), &e, err);
+}
+
+int cloche_calls_next(struct cloche_calls *calls, int wait, struct cloche_reply *ret,
+                      struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    struct calls_reply r;
+    int rc = calls_next(&calls->calls, wait != 0, &r, &e);
+    if (rc <= 0)
+        return library_give(rc, &e, err);
+    *ret = (struct cloche_reply){.number = r.id,
+                                 .status = r.status,
+                                 .version = r.version,
+                                 .data = r.failed ? NULL : r.data,
+                                 .size = r.failed ? 0 : r.size};
+    if (r.failed)
+        library_give(-1, &r.error, &ret->error);
+    return 1;
+}
+
+static int call(const char *id, const char *module, const void *data, size_t size, void **ret_data,
+                size_t *ret_size, int *ret_status, struct error *err)
+{
+    struct calls c;
+    struct calls_reply r;
+    if (calls_open(&c, id, module, 0, err) < 0)
+        return -1;
+    int rc = calls_put(&c, 1, data, size, err);
+    if (rc == 0)
+        rc = calls_send(&c, true, err);
+    if (rc == 0)
+        rc = calls_next(&c, true, &r, err);
+    if (rc > 0 && r.failed) {
+        *err = r.error;
+        rc = -1;
+    }
+    if (rc > 0 && ret_data != NULL) {
+        char *copy = malloc(r.size + 1); /* a text needs no care of its own */
+        if (copy != NULL) {
+            memcpy(copy, r.size > 0 ? r.data : "", r.size);
+            copy[r.size] = '\0';
+            *ret_data = copy;
+        } else {
+            rc = error_set(err, "client.memory", ENOMEM, "cannot keep the reply of \"%s\"", module);
+        }
+    }
+    if (rc > 0 && ret_size != NULL)
+        *ret_size = r.size;
+    if (rc > 0 && ret_status != NULL)
+        *ret_status = r.status;
+    calls_close(&c);
+    return rc < 0 ? -1 : 0;
+}
+
+int cloche_call(struct cloche *c, const char *id, const char *module, const void *data, size_t size,
+                void **ret_data, size_t *ret_size, int *ret_status, struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(call(id, module, data, size, ret_data, ret_size, ret_status, &e), &e, err);
+}
+
+/* --- versions ------------------------------------------------------------------------------------
+ */
+
+/** Asked of the keeper; the text of its answer, or none. */
+static int ask(const char *id, const char *operation, const struct fields *f, char **ret_json,
+               struct error *err)
+{
+    char *text = client_json(id, operation, f, err);
+    if (text == NULL)
+        return -1;
+    if (ret_json != NULL)
+        *ret_json = text;
+    else
+        free(text);
+    return 0;
+}
+
+static int change(const char *id, const char *operation, const char *module, uint32_t version,
+                  const struct cloche_reload_options *options, char **ret_json, struct error *err)
+{
+    struct cloche_reload_options o = {0};
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    char path[PATH_MAX];
+    if (options != NULL)
+        LIBRARY_OPTIONS(o, options);
+    fields_add(&f, "module", module);
+    if (o.source != NULL && realpath(o.source, path) == NULL)
+        return error_set(err, "usage.source", errno, "cannot find \"%s\"", o.source);
+    if (o.source != NULL)
+        fields_add(&f, "source", path);
+    if (version > 0)
+        fields_add_int(&f, "number", version);
+    if (o.state != NULL)
+        fields_add(&f, "state", o.state);
+    fields_add_int(&f, "wait", o.wait != 0);
+    fields_add_int(&f, "supersede", o.supersede != 0);
+    fields_add_int(&f, "force_drain", o.force_drain != 0);
+    return ask(id, operation, &f, ret_json, err);
+}
+
+int cloche_reload(struct cloche *c, const char *id, const char *module,
+                  const struct cloche_reload_options *options, char **ret_json,
+                  struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(change(id, "reload", module, 0, options, ret_json, &e), &e, err);
+}
+
+int cloche_rollback(struct cloche *c, const char *id, const char *module, uint32_t version,
+                    const struct cloche_reload_options *options, char **ret_json,
+                    struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(change(id, "rollback", module, version, options, ret_json, &e), &e, err);
+}
+
+int cloche_confirm(struct cloche *c, const char *id, const char *module, struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    _cleanup_free_ struct frame *frame = client_frame_new();
+    fields_add(&f, "module", module);
+    return library_give(client_call(id, "confirm", &f, frame, &e), &e, err);
+}
+
+static int stored(const char *id, const char *operation, const char *module, char **ret_json,
+                  struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    if (module != NULL)
+        fields_add(&f, "module", module);
+    *ret_json = client_json(id, operation, &f, err);
+    if (*ret_json == NULL && err->code != NULL && strcmp(err->code, "keeper.gone") == 0)
+        *ret_json = client_stored(id, operation, &f, -1, err);
+    return *ret_json != NULL ? 0 : -1;
+}
+
+int cloche_versions(struct cloche *c, const char *id, const char *module, char **ret_json,
+                    struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(stored(id, "versions", module, ret_json, &e), &e, err);
+}
+
+int cloche_history(struct cloche *c, const char *id, const char *module, char **ret_json,
+                   struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(stored(id, "history", module, ret_json, &e), &e, err);
+}
+
+int cloche_pin(struct cloche *c, const char *id, const char *module, uint32_t version, int pinned,
+               struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add(&f, "module", module);
+    fields_add_int(&f, "version", version);
+    return library_give(ask(id, pinned != 0 ? "pin" : "unpin", &f, NULL, &e), &e, err);
+}
+
+int cloche_export(struct cloche *c, const char *id, const char *module, int fd,
+                  struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add(&f, "module", module);
+    _cleanup_free_ char *text = client_stored(id, "export", &f, fd, &e);
+    return library_give(text != NULL ? 0 : -1, &e, err);
+}
+
+static int import(const char *id, const char *module, int archive, char **ret_json,
+                  struct error *err)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    _cleanup_close_ int fd = client_connect(id, err);
+    _cleanup_free_ struct frame *frame = client_frame_new();
+    fields_add(&f, "module", module);
+    if (fd < 0 || client_send(fd, "import", &f, &archive, 1, err) < 0 ||
+        client_next(fd, id, frame, err) < 0)
+        return -1;
+    if (ret_json != NULL)
+        *ret_json = frame_take_json(frame);
+    frame_close_fds(frame);
+    return 0;
+}
+
+int cloche_import(struct cloche *c, const char *id, const char *module, int fd, char **ret_json,
+                  struct cloche_error *err)
+{
+    LIBRARY_CALL(c);
+    struct error e = ERROR_INIT;
+    return library_give(import(id, module, fd, ret_json, &e), &e, err);
+}
