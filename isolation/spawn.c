@@ -16,7 +16,17 @@ struct listener {
     int child, fd;
 };
 
+/** What init may still say of a child, and send with it: each once. */
+enum { MAY_LISTENER = 1, MAY_START = 2, MAY_TERMINAL = 4, MAY_FILE = 8 };
+
+struct child {
+    int number;
+    unsigned may;
+};
+
 struct children {
+    struct child alive[SPAWN_MAX_CHILDREN]; /* asked for, and not said to have ended */
+    size_t alive_count;
     sandbox_child_fn *call;
     void *context;
     int last; /* number given */
@@ -30,6 +40,42 @@ struct children {
     } blocked[SPAWN_MAX_CHILDREN];
     size_t blocked_count;
 };
+
+static struct child *find_child(struct children *c, int number)
+{
+    for (size_t i = 0; i < c->alive_count; i++) {
+        if (c->alive[i].number == number)
+            return &c->alive[i];
+    }
+    return NULL;
+}
+
+/** Whether init may say this of that child now; it is all the same to a keeper if init lies, as
+ * long as lies come to an end. */
+static bool allowed(struct children *c, const struct message *m, int fd)
+{
+    static const struct {
+        int type;
+        unsigned may;
+    } once[] = {{MESSAGE_LISTENER, MAY_LISTENER},
+                {MESSAGE_STARTED, MAY_START},
+                {MESSAGE_TERMINAL, MAY_TERMINAL},
+                {MESSAGE_FILE, MAY_FILE}};
+    struct child *child = find_child(c, m->child);
+    if (child == NULL)
+        return false;
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++) {
+        if (once[i].type != m->type)
+            continue;
+        bool may = (child->may & once[i].may) != 0 && fd >= 0;
+        child->may &= ~once[i].may;
+        return may;
+    }
+    if (fd >= 0 || (m->type != MESSAGE_FAILED && m->type != MESSAGE_EXITED))
+        return false;
+    *child = c->alive[--c->alive_count];
+    return true;
+}
 
 /** Forget what was blocked of a child that has ended. */
 static const char *take_blocked(struct children *c, int child)
@@ -61,6 +107,14 @@ static void add_listener(struct sandbox *s, int child, int fd)
     }
 }
 
+static void drop_listener(struct sandbox *s, struct listener *l)
+{
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+    close(l->fd);
+    l->fd = -1;
+    s->children->listener_count--;
+}
+
 static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
 {
     struct children *c = s->children;
@@ -72,15 +126,15 @@ static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
     int pid;
     uint64_t id;
     if ((events & EPOLLIN) == 0) { /* nobody is left under the filter */
-        epoll_ctl(s->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-        close(l->fd);
-        l->fd = -1;
-        c->listener_count--;
+        drop_listener(s, l);
         return;
     }
     /* never answered: the caller stands still until it is killed */
-    if (seccomp_receive_notification(l->fd, &name, &pid, &id) < 0)
+    if (seccomp_receive_notification(l->fd, &name, &pid, &id) < 0) {
+        if (errno != ENOENT && errno != EAGAIN && errno != EINTR) /* no filter's: it would spin */
+            drop_listener(s, l);
         return;
+    }
     if (c->blocked_count < SPAWN_MAX_CHILDREN) {
         c->blocked[c->blocked_count].child = l->child;
         c->blocked[c->blocked_count++].syscall = name;
@@ -119,22 +173,26 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
     struct error failure = ERROR_INIT;
     struct sandbox_child_event e = {
         .child = m->child, .fd = fd, .time_ns = m->time_ns, .status = m->value};
-    if (m->type == MESSAGE_LISTENER && fd >= 0) {
+    if (!allowed(c, m, fd)) {
+        cleanup_close(&fd);
+        return;
+    }
+    if (m->type == MESSAGE_LISTENER) {
         add_listener(s, m->child, fd);
         return;
     }
-    if (m->type == MESSAGE_STARTED && fd >= 0) {
+    if (m->type == MESSAGE_STARTED) {
         e.type = CHILD_STARTED;
-    } else if (m->type == MESSAGE_TERMINAL && fd >= 0) {
+    } else if (m->type == MESSAGE_TERMINAL) {
         e.type = CHILD_TERMINAL;
-    } else if (m->type == MESSAGE_FILE && fd >= 0) {
+    } else if (m->type == MESSAGE_FILE) {
         e.type = CHILD_FILE;
     } else if (m->type == MESSAGE_FAILED) {
         e.type = CHILD_FAILED;
         take_blocked(c, m->child);
         step_error(&s->plan, m, &failure);
         e.error = &failure;
-    } else if (m->type == MESSAGE_EXITED) {
+    } else {
         e.type = CHILD_EXITED;
         if (c->oom_noticed) /* before its end is told: that it was for memory */
             look_for_kills(s);
@@ -142,9 +200,6 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         e.system_us = m->system_us;
         e.max_rss_bytes = m->max_rss_kib > 0 ? (uint64_t)m->max_rss_kib * 1024 : 0;
         e.blocked_syscall = take_blocked(c, m->child);
-    } else {
-        cleanup_close(&fd);
-        return;
     }
     c->call(c->context, &e);
 }
@@ -301,10 +356,17 @@ int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, stru
         fds[count++] = command->ready_fd;
     if (command->program_given)
         fds[count++] = command->program;
+    if (c->alive_count == SPAWN_MAX_CHILDREN)
+        return error_set(err, "sandbox.control", EAGAIN, "as many commands as may run already");
     c->last = c->last == INT32_MAX ? 1 : c->last + 1;
     const struct message m = {.type = MESSAGE_SPAWN, .child = c->last};
     if (send_spawn(s->control, &m, fds, count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    c->alive[c->alive_count++] = (struct child){
+        .number = c->last,
+        .may = command->open != OPEN_NOTHING
+                   ? MAY_FILE
+                   : MAY_LISTENER | MAY_START | (command->terminal ? MAY_TERMINAL : 0)};
     return c->last;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 
@@ -56,8 +57,10 @@ char *client_record(struct arena *a, const char *id)
 {
     char text[4096];
     _cleanup_close_ int dir = client_open_sandbox(id, NULL);
-    if (dir < 0 || io_read_file_at(dir, "record.json", text, sizeof text) < 0)
+    if (dir < 0)
         return NULL;
+    if (io_read_file_at(dir, "record.json", text, sizeof text) < 0)
+        return errno == ENOENT ? NULL : arena_strdup(a, "");
     return arena_strdup(a, text);
 }
 
@@ -262,5 +265,8 @@ int client_open_file(const char *id, const char *path, bool write, struct error 
     }
     if (rc == 0 && file < 0)
         return error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent no file", id);
+    struct stat st; /* the inside may be nobody's friend: reading from a pipe would not end */
+    if (rc == 0 && (fstat(file, &st) < 0 || !S_ISREG(st.st_mode)))
+        return error_set(err, "sandbox.file", 0, "what sandbox \"%s\" sent is no file", id);
     return rc < 0 ? -1 : TAKE_FD(file);
 }
