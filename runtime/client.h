@@ -77,7 +77,8 @@ int client_open_file(const char *id, const char *path, bool write, struct error 
 
 /** A file of the sandbox's state directory, or -1 with sandbox.unknown. */
 int client_open_state(const char *id, const char *file, struct error *err);
-/** Text of record.json, for a sandbox without a keeper; NULL when there is none yet. */
+/** Text of record.json, for a sandbox without a keeper; NULL when there is none yet, "" when
+ * it cannot be read. */
 char *client_record(struct arena *a, const char *id);
 
 /** Large, so never on a stack. */

@@ -221,6 +221,31 @@ static const struct cli_option update_options[] = {
     CLI_SWITCH(0, "json", "results and errors as JSON, a line each", update, json),
     {0, NULL, NULL, NULL, NULL}};
 
+/** An option that is right for create, and cannot be changed afterwards. */
+static void explain_fixed(int argc, char **argv, struct error *err)
+{
+    if (strcmp(err->code, "usage.unknown_option") != 0)
+        return;
+    for (int i = 1; i < argc; i++) {
+        for (const struct cli_option *o = cli_sandbox_options; o->set != NULL; o++) {
+            size_t n = strncmp(argv[i], "--", 2) == 0 ? strcspn(argv[i] + 2, "=") : 0;
+            if (n == 0 || o->name == NULL || strlen(o->name) != n ||
+                strncmp(o->name, argv[i] + 2, n) != 0)
+                continue;
+            bool known = false;
+            for (const struct cli_option *u = update_options; u->set != NULL; u++)
+                known = known || strcmp(u->name, o->name) == 0;
+            if (known)
+                continue;
+            *err = (struct error)ERROR_INIT;
+            error_set(err, "update.fixed", 0, "--%s cannot be changed while a sandbox lives",
+                      o->name);
+            error_hint(err, "destroy it and create it anew; memory, processes and CPUs can");
+            return;
+        }
+    }
+}
+
 int cli_update(int argc, char **argv)
 {
     if (cli_wants_help("update", update_options, argc, argv))
@@ -231,8 +256,10 @@ int cli_update(int argc, char **argv)
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_free_ struct frame *f = client_frame_new();
     int status = 0;
-    if (cli_parse_all(update_options, &u, argc, argv, a, &ids, &err) < 0)
+    if (cli_parse_all(update_options, &u, argc, argv, a, &ids, &err) < 0) {
+        explain_fixed(argc, argv, &err);
         return cli_fail(&err, u.json, EXIT_USAGE);
+    }
     if (ids.count == 0 || u.fields.used == 0) {
         error_set(&err, "usage.nothing", 0, "%s",
                   ids.count == 0 ? "no id given" : "no limit given");

@@ -59,15 +59,17 @@ void journal_read(struct keeper *k)
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     k->created_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-    if (io_read_file_at(k->state_fd, "record.json", text, sizeof text) < 0)
+    ssize_t n = io_read_file_at(k->state_fd, "record.json", text, sizeof text);
+    if (n < 0 && errno == ENOENT)
         return;
-    cJSON *o = cJSON_Parse(text);
+    k->restarts = 1; /* there was a keeper before this one, whatever became of its record */
+    cJSON *o = n < 0 ? NULL : cJSON_Parse(text);
     const cJSON *created = cJSON_GetObjectItemCaseSensitive(o, "created_ms"),
                 *restarts = cJSON_GetObjectItemCaseSensitive(o, "restarts");
     if (cJSON_IsNumber(created) && created->valuedouble > 0 && created->valuedouble < 9e15)
         k->created_ms = (int64_t)created->valuedouble;
     if (cJSON_IsNumber(restarts) && restarts->valueint >= 0)
-        k->restarts = (unsigned)restarts->valueint + 1; /* there was a keeper before this one */
+        k->restarts = (unsigned)restarts->valueint + 1;
     cJSON_Delete(o);
 }
 

@@ -134,6 +134,10 @@ void keeper_set_status(struct keeper *k, enum status s, const char *reason);
 void task_add(struct keeper *k, struct task *t);
 void task_remove(struct keeper *k, struct task *t);
 
+/* --- holder.c --- */
+/** Kill the keeper that holds the lock of this state directory; its tree dies with it. */
+bool holder_kill(int state_fd);
+
 /* --- server.c --- */
 int server_open(struct keeper *k, struct error *err);
 void server_close(struct keeper *k);

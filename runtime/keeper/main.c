@@ -40,8 +40,15 @@ static int open_directories(struct keeper *k, bool wait, struct error *err)
         alarm(5); /* for one that is ending */
     int rc = flock(k->state_fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB);
     alarm(0);
-    if (rc < 0)
-        return error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
+    if (rc < 0 && wait && holder_kill(k->state_fd)) {
+        alarm(5);
+        rc = flock(k->state_fd, LOCK_EX);
+        alarm(0);
+    }
+    if (rc < 0) {
+        error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
+        return error_hint(err, "when it cannot be reached: cloche destroy --force %s", k->id);
+    }
     struct stat st, named;
     if (fstat(k->state_fd, &st) < 0)
         return error_set(err, "keeper.state", errno, "cannot examine the state of \"%s\"", k->id);

@@ -187,9 +187,12 @@ static int op_update(struct connection *c, struct frame *f, struct error *err)
         sandbox_update(k->sandbox, r, NULL);
         return -1;
     }
-    sampling_limits_changed(k);
-    if (keeper_save_spec(k, err) < 0)
+    if (keeper_save_spec(k, err) < 0) { /* it holds for good or not at all */
+        *r = before;
+        sandbox_update(k->sandbox, r, NULL);
         return -1;
+    }
+    sampling_limits_changed(k);
     connection_reply(c, f->head.serial, NULL);
     return 0;
 }
