@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -91,7 +92,7 @@ def signal_process(pid, number, is_it):
     try:
         if not is_it(pid):
             return False
-        __import__("signal").pidfd_send_signal(pidfd, number)
+        signal.pidfd_send_signal(pidfd, number)
         return True
     except OSError:
         return False
