@@ -17,12 +17,27 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #define READY_FD 3
 
 static void on_alarm(int unused)
 {
     (void)unused;
+}
+
+static int lock_within(int fd, int ms)
+{
+    const struct sigaction late = {.sa_handler = on_alarm}; /* and no SA_RESTART */
+    const struct itimerval never = {0},
+                           then = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    sigaction(SIGALRM, &late, NULL);
+    setitimer(ITIMER_REAL, &then, NULL);
+    int rc = flock(fd, LOCK_EX);
+    setitimer(ITIMER_REAL, &never, NULL);
+    return rc;
 }
 
 static int open_directories(struct keeper *k, bool wait, struct error *err)
@@ -34,17 +49,10 @@ static int open_directories(struct keeper *k, bool wait, struct error *err)
     if (k->state_fd < 0)
         return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
                          "there is no sandbox \"%s\"", k->id);
-    const struct sigaction late = {.sa_handler = on_alarm}; /* and no SA_RESTART */
-    sigaction(SIGALRM, &late, NULL);
-    if (wait)
-        alarm(5); /* for one that is ending */
-    int rc = flock(k->state_fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB);
-    alarm(0);
-    if (rc < 0 && wait && holder_kill(k->state_fd)) {
-        alarm(5);
-        rc = flock(k->state_fd, LOCK_EX);
-        alarm(0);
-    }
+    /* of one that is ending, or was killed just now: its socket is closed before its lock goes */
+    int rc = lock_within(k->state_fd, wait ? 5000 : 300);
+    if (rc < 0 && wait && holder_kill(k->state_fd))
+        rc = lock_within(k->state_fd, 5000);
     if (rc < 0) {
         error_set(err, "keeper.running", 0, "sandbox \"%s\" has a keeper already", k->id);
         return error_hint(err, "when it cannot be reached: cloche destroy --force %s", k->id);
