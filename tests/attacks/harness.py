@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import stat
@@ -279,6 +280,20 @@ class Bench:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def wait_for_an_end(pids, seconds):
+    """Until one of these children has ended."""
+    poller, pidfds = select.poll(), []
+    for pid in pids:
+        try:
+            pidfds.append(os.pidfd_open(pid))
+        except ProcessLookupError:  # reaped by somebody, or a grandchild that came and went
+            continue
+        poller.register(pidfds[-1], select.POLLIN)
+    poller.poll(max(0, seconds) * 1000)
+    for fd in pidfds:
+        os.close(fd)
+
+
 def children_left(seconds):
     """Waits for children to go; names and kills those that stay."""
     end = time.monotonic() + seconds
@@ -290,7 +305,7 @@ def children_left(seconds):
         if pid == 0 and time.monotonic() > end:
             break
         if pid == 0:
-            time.sleep(0.002)
+            wait_for_an_end(list_children(), end - time.monotonic())
     problems = []
     for pid in list_children():
         name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()

@@ -35,11 +35,14 @@ inside() { run --separate-stderr cloche run --report report.json "$@"; }
 
 @test "two runs do not share a limit" {
     need_cgroups
-    cloche run --pids-limit 4 sh -c 'sleep 0.5 & sleep 0.5 & wait' 3>&- &
+    cloche run --pids-limit 4 sh -c 'sleep 1000 & sleep 1000 & echo full; wait' >first 3>&- &
     first=$!
-    inside --pids-limit 4 sh -c 'sleep 0.1 & sleep 0.1 & wait'
+    wait_until 10 grep -q full first
+    inside --pids-limit 4 sh -c 'sleep 1000 & a=$!; sleep 1000 & kill $a $!; wait; echo full, too'
     expect_status 0
-    wait $first
+    expect_output "full, too"
+    kill "$first"
+    wait "$first" || :
 }
 
 @test "a memory limit too small to start anything is an error, not a verdict" {
