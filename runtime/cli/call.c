@@ -6,10 +6,13 @@
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client_calls.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 
 #define IN_FLIGHT 1024
+#define CHUNK     65536 /* of standard input, read at once */
 
 struct call_options {
     bool json, lines;
@@ -78,32 +81,78 @@ static int take(struct calls *c, const struct call_options *o, bool wait, uint64
     return rc;
 }
 
-static int call_lines(struct calls *c, const struct call_options *o, struct error *err)
+/** Standard input, cut into lines as they come. */
+struct input {
+    char *data;
+    size_t start, end, room;
+    bool ended;
+};
+
+static int read_more(struct input *in, struct error *err)
 {
-    _cleanup_free_ char *line = NULL;
-    size_t room = 0;
+    if (in->start > 0)
+        memmove(in->data, in->data + in->start, in->end - in->start);
+    in->end -= in->start;
+    in->start = 0;
+    if (in->room - in->end < CHUNK) {
+        char *larger = in->end > CALL_PAYLOAD_MAX ? NULL : realloc(in->data, 2 * in->room + CHUNK);
+        if (larger == NULL)
+            return error_set(err, "call.too_large", 0, "a line is too long for a request");
+        in->data = larger;
+        in->room = 2 * in->room + CHUNK;
+    }
+    ssize_t n = read(0, in->data + in->end, CHUNK);
+    if (n < 0 && errno != EINTR && errno != EAGAIN)
+        return error_set(err, "usage.payload", errno, "cannot read standard input");
+    in->ended = n == 0;
+    in->end += n > 0 ? (size_t)n : 0;
+    return 0;
+}
+
+/** The next whole line; at the end of the input also a last one without its newline. */
+static bool next_line(struct input *in, const char **ret, size_t *ret_size)
+{
+    size_t left = in->end - in->start;
+    const char *line = in->data + in->start, *end = left > 0 ? memchr(line, '\n', left) : NULL;
+    if (end == NULL && (!in->ended || left == 0))
+        return false;
+    *ret = line;
+    *ret_size = end != NULL ? (size_t)(end - line) : left;
+    in->start += *ret_size + (end != NULL);
+    return true;
+}
+
+/** What has come is sent before more is waited for, and a reply is shown when it comes. */
+static int call_lines(struct calls *c, const struct call_options *o, struct input *in,
+                      struct error *err)
+{
     uint64_t open = 0, id = 0;
     int status = 0;
-    for (ssize_t n; (n = getline(&line, &room, stdin)) > 0;) {
-        n -= line[n - 1] == '\n';
-        if (calls_put(c, ++id, line, (size_t)n, err) < 0)
-            return -1;
-        if (++open < IN_FLIGHT)
-            continue;
+    for (;;) {
+        const char *line;
+        size_t size;
+        while (open < IN_FLIGHT && next_line(in, &line, &size)) {
+            if (calls_put(c, ++id, line, size, err) < 0)
+                return -1;
+            open++;
+        }
         if (calls_send(c, true, err) < 0)
             return -1;
-        while (open > IN_FLIGHT / 2) {
-            if (take(c, o, true, &open, &status, err) < 0)
-                return -1;
-        }
-    }
-    if (calls_send(c, true, err) < 0)
-        return -1;
-    while (open > 0) {
-        if (take(c, o, true, &open, &status, err) < 0)
+        if (open == 0 && in->ended)
+            return status;
+        fflush(stdout);
+        struct pollfd fds[2] = {{.fd = open > 0 ? c->fd : -1, .events = POLLIN},
+                                {.fd = open < IN_FLIGHT && !in->ended ? 0 : -1, .events = POLLIN}};
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return error_set(err, "call.poll", errno, "cannot wait for a reply");
+        if (fds[1].revents != 0 && read_more(in, err) < 0)
+            return -1;
+        int rc = fds[0].revents != 0;
+        while (rc > 0 && open > 0)
+            rc = take(c, o, false, &open, &status, err);
+        if (rc < 0)
             return -1;
     }
-    return status;
 }
 
 /** DATA, "-" for standard input, "@FILE". */
@@ -146,7 +195,9 @@ int cli_call(int argc, char **argv)
         return cli_fail(&err, o.json, EXIT_USAGE);
     int rc = calls_open(&c, operands.items[0], operands.items[1], o.timeout_ms, &err);
     if (rc == 0 && o.lines) {
-        rc = call_lines(&c, &o, &err);
+        struct input in = {0};
+        rc = call_lines(&c, &o, &in, &err);
+        free(in.data);
     } else if (rc == 0) {
         uint64_t open = 1;
         int status = 0;

@@ -331,3 +331,19 @@ echo_module() {
     serves 1
     [ "$(last .state)" = ROLLED_BACK ]
 }
+
+@test "call --lines: a line is answered when it comes, not at the end of the input" {
+    box
+    coproc lines { cloche call --lines box counter 3>&-; }
+    local pid=$lines_PID reply i
+    for i in 4 5; do
+        echo add >&"${lines[1]}"
+        read -r -t 5 reply <&"${lines[0]}"
+        [ "$reply" = "$i" ]
+    done
+    printf add >&"${lines[1]}"
+    eval "exec ${lines[1]}>&-"
+    read -r -t 5 reply <&"${lines[0]}"
+    [ "$reply" = 6 ]
+    wait "$pid"
+}
