@@ -14,3 +14,8 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+test-bins: $(BUILD)/tests/bench/library
+$(BUILD)/tests/bench/library: $(BUILD)/obj/tests/bench/library.o $(BUILD)/libcloche.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
