@@ -379,6 +379,9 @@ static void settle(struct reload *t)
               "step 14 (probation) of module \"%s\": version %u: %s; version %u serves%s", s->name,
               t->to.number, t->why, s->active.number,
               t->poisoned ? "; the request was poison for both" : "");
+    if (s->active.number != 0 &&
+        store_set_current(t->k->versions, s->name, s->active.number, NULL) < 0)
+        journal_event(t->k, "reload.unrecorded", "the link of what serves");
     transaction_end(t, ATTEMPT_ROLLED_BACK, t->poisoned ? "poison" : t->why,
                     t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
 }

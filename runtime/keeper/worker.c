@@ -297,6 +297,16 @@ static void on_stop_timer(void *context)
         worker_kill(w, "stop took too long");
 }
 
+static void end_asks(struct worker *w)
+{
+    struct error err = ERROR_INIT;
+    error_set(&err, "worker.died", 0, "%s", w->why[0] != '\0' ? w->why : "the worker died");
+    for (struct ask *a; (a = w->asks) != NULL;) {
+        w->asks = a->next;
+        ask_end(a, &err, -1);
+    }
+}
+
 static void lost(struct worker *w, bool hung_up)
 {
     struct keeper *k = w->keeper;
@@ -320,12 +330,8 @@ static void lost(struct worker *w, bool hung_up)
         w->stop_timer = loop_after(k->loop, HANG_UP_MS, on_stop_timer, w);
     if (w->on_lost != NULL)
         w->on_lost(w);
-    struct error err = ERROR_INIT;
-    error_set(&err, "worker.died", 0, "%s", w->why[0] != '\0' ? w->why : "the worker died");
-    for (struct ask *a; (a = w->asks) != NULL;) {
-        w->asks = a->next;
-        ask_end(a, &err, -1);
-    }
+    if (!hung_up) /* else when it is reaped, in a moment, and it is known what it died of */
+        end_asks(w);
 }
 
 void worker_kill(struct worker *w, const char *why)
@@ -391,6 +397,7 @@ static void on_task(struct task *t, const struct sandbox_child_event *e)
         return;
     describe(w, e);
     lost(w, true);
+    end_asks(w);
     if (w->on_gone != NULL)
         w->on_gone(w);
     worker_free(w);

@@ -1,0 +1,603 @@
+# What happens when a step of a reload fails: who serves then, with which state, and what the history says.
+# Beside modules.bats, which has each fault of a module once; here are the ways around it.
+# Not in the virtual machine: compilers take minutes there, and what modules run in is tested by other files.
+load helper
+load counter
+
+# --- 3: compile -------------------------------------------------------------------------------------------------
+
+# refused STEP NAME CODE: no number was taken, no byte of it ran, version 1 never noticed.
+refused() {
+    fails "$1" "$2"
+    expect_error "$3"
+    after 3 1 REFUSED "$3"
+    [ "$(cloche versions --json box counter | jq '.versions | length')" = 1 ]
+    [ -z "$(ls "$CLOCHE_ROOT/sandboxes/box/stage")" ]
+}
+
+@test "step 3: what does not compile is shown with its place" {
+    box
+    printf '#include <cloche/module.h>\nint f(void) { return undeclared; }\n' >broken.c
+    run --separate-stderr cloche reload --json box counter=broken.c
+    [[ $stderr = *"broken.c:2:"*undeclared* ]] || differ diagnostics "$stderr" "broken.c:2: ... undeclared"
+    refused 3 compile build.compile
+    [ -s "$CLOCHE_ROOT/sandboxes/box/log/counter.build.log" ]
+}
+
+@test "step 3: a compiler that takes all memory or does not end, and version 1 answers meanwhile" {
+    mkdir -p config/cloche/profiles
+    jq '.cloche.limits += {cpu_ms: 1000, wall_ms: 2000}' "$CHECKOUT/config/profiles/compile.json" >config/cloche/profiles/compile.json
+    export XDG_CONFIG_HOME=$PWD/config
+    box
+    cp "$CHECKOUT/tests/corpus/compile/attacks/template_bomb.cpp" bomb.cpp
+    cloche reload --json box counter=bomb.cpp >out 2>err 3>&- &
+    local pid=$! count=3
+    while kill -0 $pid 2>/dev/null; do
+        count=$((count + 1))
+        [ "$(call add)" = $count ]
+    done
+    status=0
+    wait $pid || status=$?
+    [ "$count" -gt 5 ]
+    stderr=$(cat err) output=$(cat out)
+    fails 3 compile
+    expect_error build.limit
+    [ "$(last .state)" = REFUSED ]
+    serves 1
+    terminal
+    wait_until 5 alone
+}
+
+@test "step 3: a newer attempt ends a running compile, an older one is told that it is busy" {
+    mkdir -p config/cloche/profiles
+    box
+    cp "$CHECKOUT/tests/corpus/compile/attacks/template_bomb.cpp" bomb.cpp
+    build two
+    cloche reload --json box counter=bomb.cpp >out 2>err 3>&- &
+    local pid=$!
+    wait_until 5 at_step 2
+    tried two
+    expect_status 1
+    expect_error reload.busy
+    [[ $(jq -r .error.message <<<"$stderr") = 'module "counter" is busy: attempt 2, step '* ]]
+    cloche reload --supersede box counter=two.so
+    status=0
+    wait $pid || status=$?
+    [ "$status" -eq 1 ]
+    [ "$(jq -r .error.code err)" = reload.superseded ]
+    serves 2
+    [ "$(cloche history --json box counter | jq -r '.attempts[1].state')" = SUPERSEDED ]
+    confirm box 2
+    terminal
+    wait_until 5 alone # the compiler has gone, too
+}
+
+at_step() { [ "$(module .attempt.step)" = "$1" ]; }
+
+@test "step 3: --wait waits until the module is free" {
+    box
+    build two "-DFAULT_INIT=(usleep(300000), 0)"
+    build three
+    cloche reload box counter=two.so >first 3>&- &
+    wait_until 5 under_way
+    cloche reload --wait box counter=three.so >second 3>&- &
+    local second=$!
+    wait_until 10 serves 3
+    cloche confirm box counter
+    wait $second
+    status_of 3 GOOD
+    after 3 3 GOOD ""
+}
+
+under_way() { [ "$(module .attempt)" != null ]; }
+
+# --- 4: verify --------------------------------------------------------------------------------------------------
+
+@test "step 4: what is no module is refused for one reason, and no byte of it ran" {
+    box
+    cat >edit.py <<'PY'
+import struct, sys
+data, name = bytearray(open("one.so", "rb").read()), sys.argv[1]
+at = data.index(struct.pack("<IHH", 0x31484c43, 1, 0))
+if name == "major": struct.pack_into("<H", data, at + 4, 2)
+elif name == "minor": struct.pack_into("<H", data, at + 6, 9)
+elif name == "flags": struct.pack_into("<I", data, at + 16, 0x100)
+elif name == "machine": struct.pack_into("<H", data, 18, 183)
+elif name == "class": data[4] = 1
+elif name == "truncated": data = data[:len(data) // 2]
+elif name == "head": data = data[:70]
+elif name == "garbage": data = data[:64] + bytes(i * 7 % 256 for i in range(len(data) - 64))
+elif name == "huge": data += b"\0" * (200 << 20)
+open(name + ".so", "wb").write(data)
+PY
+    local name
+    for name in major minor flags machine class truncated head garbage huge; do
+        python3 edit.py "$name"
+    done
+    cat >touched.h <<'C'
+#include <unistd.h>
+__attribute__((constructor)) static void at_load_of_it(void) { (void)!write(1, "it ran\n", 7); }
+C
+    gcc -shared -fPIC -include touched.h -o symbol.so -x c /dev/null
+    sed 's/CLOCHE_MODULE_WITH("counter"/CLOCHE_MODULE_WITH("other"/' "$CHECKOUT/tests/modules/counter.c" >other.c
+    gcc -shared -fPIC -Iinclude -include touched.h -o name.so other.c
+    COMPILER="gcc -shared -fPIC" build undefined -include touched.h "-DFAULT_INIT=nowhere_defined()" -Wno-implicit-function-declaration
+    COMPILER="gcc -shared -fPIC" build library -include touched.h -Wl,--no-as-needed -lz
+    build symbols "-DFAULT_INIT=(int)ptrace(PTRACE_TRACEME,0,0,0)"
+    build stack -Wl,-z,execstack
+    build rpath -Wl,-rpath,/tmp
+    local what code
+    while read -r what code; do
+        tried "$what"
+        fails 4 verify
+        expect_error "$code"
+        [ "$(last '| .state, .reason' | xargs)" = "REFUSED $code" ]
+        serves 1
+    done <<'TABLE'
+symbol verify.no_symbol
+major verify.major
+minor verify.minor
+flags verify.abi
+name verify.name
+undefined verify.undefined
+library verify.library
+symbols verify.symbol
+machine verify.machine
+class verify.class
+truncated verify.truncated
+head verify.truncated
+garbage verify.garbage
+huge verify.size
+stack verify.exec_stack
+rpath verify.runpath
+TABLE
+    refused 4 verify verify.runpath
+    [[ $(cloche logs box counter) != *"it ran"* ]]
+    # and it would have said so
+    build two -include touched.h
+    cloche reload box counter=two.so
+    [[ $(cloche logs box counter) = *"it ran"* ]]
+}
+
+# --- 5: publish -------------------------------------------------------------------------------------------------
+
+@test "step 5: a full disk: version 1 untouched, and a rollback works on it" {
+    need_root
+    # in a mount namespace of the keeper's and its clients' own
+    mkdir small
+    run unshare --mount --propagation private "$BASH" -c '
+        set -eu
+        bats_require_minimum_version() { :; }
+        run() { shift; status=0; output=$("$@" 2>stderr.txt) || status=$?; stderr=$(cat stderr.txt); }
+        mount -t tmpfs -o size=12m,mode=755 none small
+        export CLOCHE_ROOT=$PWD/small/root
+        source "$CHECKOUT/tests/e2e/helper.bash"
+        source "$CHECKOUT/tests/e2e/counter.bash"
+        setup_only() { mkdir -p include/cloche; cp "$CHECKOUT/versions/module.h" include/cloche/; effort=(); }
+        setup_only
+        box
+        build two
+        cloche reload box counter=two.so >/dev/null
+        confirm box 2
+        build three
+        head -c 20m /dev/zero >small/filler 2>/dev/null || :
+        run --separate-stderr cloche reload --json box counter=three.so
+        echo "reload: $status $(jq -r .error.code <<<"$stderr") $(jq -r .error.message <<<"$stderr")"
+        echo "calls: $(call add) by $(call version)"
+        echo "stage: $(ls small/root/sandboxes/box/stage) versions: $(ls small/root/sandboxes/box/modules/counter | paste -sd " ")"
+        cloche rollback box counter 1 >/dev/null
+        echo "calls: $(call add) by $(call version)"
+        rm small/filler
+        cloche reload box counter=three.so >/dev/null
+        echo "calls: $(call add) by $(call version)"
+        cloche destroy --force box >/dev/null
+        rmdir small/root/sandboxes run/sandboxes 2>/dev/null || :
+        '
+    echo "$output"
+    expect_status 0
+    [[ ${lines[0]} = 'reload: 1 '*' step 5 (publish) of module "counter": '*'No space left on device'* ]]
+    [ "${lines[1]}" = "calls: 4 by 2" ]
+    [ "${lines[2]}" = "stage:  versions: 1 2 current" ]
+    [ "${lines[3]}" = "calls: 5 by 1" ]
+    [ "${lines[4]}" = "calls: 6 by 3" ]
+}
+
+# --- 6, 7: start and rehearse -----------------------------------------------------------------------------------
+
+@test "steps 6 and 7: what hangs there is killed when its time is over, and version 1 answers all the while" {
+    build one
+    build init "-DFAULT_INIT=HANG"
+    build load "-DFAULT_LOAD=HANG"
+    build migrate -DSCHEMA=2 "-DFAULT_MIGRATE=HANG"
+    build health "-DFAULT_HEALTH=HANG"
+    local id pids=() slowest=0 count=3
+    for id in init load migrate health; do
+        create $id
+        first $id
+        cloche reload --json $id counter=$id.so 2>$id.err 3>&- &
+        pids+=($!)
+    done
+    local before
+    until ! kill -0 "${pids[@]}" 2>/dev/null; do
+        count=$((count + 1))
+        for id in init load migrate health; do
+            before=${EPOCHREALTIME/./}
+            [ "$(cloche call $id counter add)" = $count ]
+            before=$((${EPOCHREALTIME/./} - before))
+            [ $before -le "$slowest" ] || slowest=$before
+        done
+    done
+    for pid in "${pids[@]}"; do ! wait "$pid"; done
+    echo "# slowest call: $slowest us"
+    [ "$slowest" -lt 1000000 ] # each of those waits is longer, and none is before the pause
+    while read -r id step; do
+        stderr=$(cat $id.err) status=1
+        fails "${step%% *}" "${step#* }"
+        [ "$(cloche call $id counter version)" = 1 ]
+        [ "$(cloche history --json $id counter | jq -r '.attempts[-1].state')" = BAD ]
+        status_in $id 2 BAD
+        BOX=$id terminal
+        wait_until 5 test "$(workers "$(keeper_pid $id)")" = "2 2"
+    done <<<$'init 6 start\nload 7 rehearse\nmigrate 7 rehearse\nhealth 7 rehearse'
+}
+
+@test "step 6: its constructor and init leave nobody behind" {
+    box
+    local where
+    for where in LOAD_TIME INIT; do
+        build two "-DFAULT_$where=(OFFSPRING, CRASH)" "-DWHERE=\"$where\""
+        tried two
+        fails 6 start
+        after 3 1 BAD init
+    done
+    # also of a version that is given up for another reason, and whose stop hangs
+    build three "-DFAULT_INIT=OFFSPRING" "-DFAULT_LOAD=REFUSE"
+    tried three
+    fails 7 rehearse
+    after 3 1 BAD load
+}
+
+@test "step 6: a constructor that makes a blocked system call, one that takes all memory" {
+    box
+    build two "-DFAULT_LOAD_TIME=FILTERED"
+    tried two
+    fails 6 start
+    [[ $stderr = *kexec_load* ]] || differ message "$stderr" kexec_load
+    after 3 1 BAD init
+    need_cgroups
+    build three "-DFAULT_LOAD_TIME=MEMORY"
+    tried three
+    fails 6 start
+    after 3 1 BAD init
+}
+
+# --- 10, 11: save and load --------------------------------------------------------------------------------------
+
+# a FAULT_SAVE that works for the rehearsal's copy and the checkpoints, and not in the pause: the second within 50 ms
+@test "step 10: version 1 dies while it saves: it is brought up again with all that it had answered" {
+    box "-DFAULT_SAVE=({ static int saves; count >= 5 && ++saves >= 2 ? CRASH : 0; })"
+    [ "$(call add) $(call add)" = "4 5" ]
+    build two
+    tried two
+    fails 10 save
+    [ "$(call add)" = 6 ]
+    [ "$(call version)" = 1 ]
+    [ "$(last .state)" = ABORTED ]
+    status_of 2 PUBLISHED
+    terminal
+}
+
+@test "step 10: version 1's state is too large, or nonsense: aborted, it goes on" {
+    box "-DFAULT_SAVE=({ static char big[1 << 20]; int rc = 0; for (int i = 0; count > 3 && i < 1024 && rc == 0; i++) rc = out->write(out, big, sizeof big); rc; })"
+    [ "$(call add)" = 4 ]
+    build two
+    tried two
+    expect_status 1
+    after 4 1 ABORTED save
+}
+
+@test "step 11: the load in the pause fails where the rehearsal did not: version 1 is un-paused, the new one is BAD" {
+    box
+    build two "-DFAULT_LOAD=({ int n; char mark; int fd = open(\"/tmp/rehearsed\", O_RDWR | O_CREAT, 0666); n = (int)read(fd, &mark, 1); write(fd, \"x\", 1); close(fd); n == 1 ? REFUSE : 0; })" -Wno-unused-result
+    tried two
+    fails 11 load
+    after 3 1 BAD load
+    status_of 2 BAD
+    [ "$(call add)" = 4 ]
+}
+
+# --- 14: probation ----------------------------------------------------------------------------------------------
+
+# rolled_back COUNT REASON-PATTERN: version 1 serves with this count, version 2 is BAD
+rolled_back() {
+    local count=$1 reason=$2
+    wait_until 10 ended
+    reason=$(last .reason)
+    [[ $reason =~ $2 ]] || differ reason "$reason" "$2"
+    after "$count" 1 ROLLED_BACK "$reason"
+    status_of 2 BAD
+    [ "$(last .detail.lost_updates)" = "${3:-0}" ]
+    [ "$(last .detail.replies_differ)" = 0 ]
+}
+
+# probation FLAGS...: a second version serves
+probation() {
+    box
+    build two "$@"
+    tried two
+    expect_status 0
+    [ "$(jq -r .state <<<"$output")" = ACTIVATED ]
+}
+
+@test "step 14: a signal, an exit, a blocked system call, memory: each is taken back, and its request answered" {
+    local fault reason
+    while read -r fault reason; do
+        probation "-DFAULT_HANDLE=(handled == 3 ? $fault : 0)"
+        [ "$(call add; call add; call add)" = $'4\n5\n6' ] || [ "$(call get)" = 6 ]
+        rolled_back 6 "$reason"
+        cloche destroy --force box
+    done <<'TABLE'
+CRASH signal 11
+EXIT exit with status 0
+(abort(),1) signal 6
+FILTERED kexec_load
+TABLE
+    need_cgroups
+    probation "-DFAULT_HANDLE=(handled == 2 ? MEMORY : 0)"
+    [ "$(call add)$(call add)" = 45 ]
+    rolled_back 5 "memory|signal 9|signal 6"
+}
+
+@test "step 14: health fails three times" {
+    probation "-DFAULT_HEALTH=(count > 3 ? REFUSE : 0)"
+    [ "$(call add)" = 4 ]
+    wait_until 10 ended
+    rolled_back 4 "health failed three times"
+}
+
+@test "step 14: what a rolled back version forked is gone with it" {
+    probation "-DFAULT_HANDLE=(handled == 2 ? (OFFSPRING, CRASH) : 0)"
+    [ "$(call add)$(call add)" = 45 ]
+    wait_until 5 ended
+    alone # the row is written when they are gone
+    rolled_back 5 "signal 11"
+}
+
+@test "step 14: a crash without any request, and one with a thousand in hand" {
+    probation "-DFAULT_HEALTH=({ static int n; ++n > 1 ? CRASH : 0; })"
+    rolled_back 3 "signal 11"
+    build three "-DFAULT_HANDLE=(handled == 700 ? CRASH : 0)"
+    tried three
+    yes add | head -n 1000 | call --lines >replies
+    seq 4 1003 | cmp - replies
+    wait_until 10 ended
+    status_of 3 BAD
+    after 1003 1 ROLLED_BACK "$(last .reason)"
+    [ "$(last .detail.lost_updates)" = 0 ]
+}
+
+@test "step 14: more than the log takes: the record says how many updates were lost" {
+    probation "-DFAULT_HANDLE=(handled == 6000 ? CRASH : 0)"
+    yes add | head -n 5990 | call --lines | cmp - <(seq 4 5993)
+    for i in $(seq 9); do [ "$(call add)" = $((5993 + i)) ]; done
+    [ "$(call add)" = 4 ]
+    wait_until 10 ended
+    [ "$(last .state)" = ROLLED_BACK ]
+    [ "$(last .detail.lost_updates)" = 5999 ]
+    serves 1
+    [ "$(call get)" = 4 ]
+}
+
+@test "step 15: a version whose state cannot be had does not become GOOD" {
+    probation "-DFAULT_SAVE=({ static int n; ++n, REFUSE; })"
+    [ "$(call add)" = 4 ]
+    cloche confirm box counter
+    rolled_back 4 save_state
+}
+
+@test "NO_REDISPATCH: the request that a worker died of is answered with an error, once" {
+    build one "-DFLAGS=(CLOCHE_DETERMINISTIC | CLOCHE_NO_REDISPATCH)"
+    create box
+    first box
+    build two "-DFLAGS=(CLOCHE_DETERMINISTIC | CLOCHE_NO_REDISPATCH)" "-DFAULT_HANDLE=(handled == 2 ? CRASH : 0)"
+    tried two
+    expect_status 0
+    [ "$(call add)" = 4 ]
+    run --separate-stderr cloche call --json box counter add
+    expect_status 1
+    expect_error call.died
+    rolled_back 4 "signal 11"
+}
+
+# --- after GOOD -------------------------------------------------------------------------------------------------
+
+@test "a version that keeps crashing later is given up for the GOOD one before it, once, and never ping-pong" {
+    box
+    build two "-DFAULT_HANDLE=(count >= 6 ? CRASH : 0)"
+    tried two
+    [ "$(call add)" = 4 ]
+    confirm box 2
+    [ "$(call add)$(call add)" = 56 ]
+    for i in $(seq 8); do call add >/dev/null 2>&1 || :; done
+    wait_until 10 serves 1
+    [ "$(last '| .kind, .cause' | paste -sd ' ')" = "rollback automatic" ]
+    terminal "$(last .ended | grep -c false)"
+}
+
+# --- rollback ---------------------------------------------------------------------------------------------------
+
+# good NAME FLAGS...: the next version is NAME.so, and GOOD
+good() {
+    local number
+    build "$@"
+    cloche reload box counter="$1.so" >/dev/null
+    number=$(call version)
+    call add >/dev/null
+    confirm box "$number"
+}
+
+@test "rollback: unknown, BAD, serving, collected, and without one before: refused, nothing changes" {
+    box
+    local code number
+    run --separate-stderr cloche rollback --json box counter
+    expect_status 1
+    expect_error reload.no_previous
+    build two -DFAULT_INIT=CRASH
+    tried two
+    expect_status 1
+    while read -r number code; do
+        run --separate-stderr cloche rollback --json box counter "$number"
+        expect_status 1
+        expect_error "$code"
+    done <<<$'9 store.unknown_version\n2 reload.bad_version\n1 reload.active'
+    for number in 3 4 5 6 7 8 9 10 11 12 13; do
+        good v$number
+    done
+    run --separate-stderr cloche rollback --json box counter 1
+    expect_status 1
+    expect_error store.collected
+    serves 13
+    [ "$(call get)" = 14 ]
+    terminal
+}
+
+@test "rollback --state migrate, snapshot, empty" {
+    box
+    good two -DSCHEMA=2 # 4
+    [ "$(call add)" = 5 ]
+    cloche rollback box counter 1 --state snapshot
+    [ "$(call get) $(call version)" = "3 1" ]
+    confirm_by_call
+    cloche rollback box counter 2 --state migrate
+    [ "$(call get) $(call version)" = "4 2" ]
+    confirm_by_call
+    cloche rollback box counter 1 --state migrate
+    [ "$(call get) $(call version)" = "5 1" ]
+    confirm_by_call
+    cloche rollback box counter 2 --state empty
+    [ "$(call get) $(call version)" = "0 2" ]
+    run --separate-stderr cloche rollback --json box counter 1 --state nonsense
+    expect_status 2
+    terminal 1
+}
+
+confirm_by_call() {
+    local version
+    version=$(call version)
+    call add >/dev/null
+    cloche confirm box counter
+    wait_until 10 ended
+    [ "$(call version)" = "$version" ]
+}
+
+@test "a rollback whose version fails is taken back like a reload" {
+    build one "-DFAULT_HEALTH=(access(\"/tmp/sick\", F_OK) == 0 ? REFUSE : 0)"
+    create box
+    first box
+    good two "-DFAULT_HANDLE=(count == 5 ? close(open(\"/tmp/sick\", O_CREAT | O_RDWR, 0600)) : 0)"
+    [ "$(call add)" = 5 ]
+    call add >/dev/null
+    run --separate-stderr cloche rollback --json box counter 1
+    expect_status 1
+    fails 7 rehearse
+    serves 2
+    [ "$(last .state)" = ABORTED ]
+    status_of 1 GOOD
+    terminal
+}
+
+# --- one after the other ----------------------------------------------------------------------------------------
+
+@test "a reload during probation: what is gone back to stays the last GOOD" {
+    box
+    build two
+    build three "-DFAULT_HANDLE=(handled == 2 ? CRASH : 0)"
+    tried two
+    [ "$(call add)" = 4 ]
+    tried three
+    expect_status 0
+    [ "$(call version)" = 3 ]
+    [ "$(call add)" = 5 ]
+    wait_until 10 ended
+    [ "$(cloche history --json box counter | jq -r '.attempts[1].state')" = SUPERSEDED ]
+    after 5 1 ROLLED_BACK "$(last .reason)"
+    status_of 3 BAD
+    [ "$(last .detail.lost_updates)" = 0 ]
+}
+
+@test "confirm: too early, and when nothing is on probation" {
+    box
+    run --separate-stderr cloche confirm --json box counter
+    expect_status 1
+    expect_error reload.none
+    build two
+    tried two
+    [ "$(jq -r .version <<<"$output")" = 2 ]
+    call add >/dev/null
+    confirm box 2
+    after 4 2 GOOD ""
+}
+
+@test "the same bytes again take no number, and cause nothing" {
+    box
+    tried one
+    expect_status 0
+    [ "$(jq -r '.state, .active' <<<"$output" | xargs)" = "UNCHANGED 1" ]
+    after 3 1 UNCHANGED ""
+}
+
+# --- any: the keeper --------------------------------------------------------------------------------------------
+
+@test "the keeper killed at each step: the last GOOD version with its last checkpoint, and one terminal row" {
+    export CLOCHE_KEEPER_FAULT=$WORK/fault
+    box
+    build two -DSCHEMA=2
+    local step expected number=1 count=3
+    for step in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do
+        wait_until 10 checkpoint $count
+        build two -DSCHEMA=2 "-DROUND=$step"
+        if [ "$step" -le 4 ]; then # these steps need something to compile
+            printf '#define LABEL "%s"\n' "$step" | cat - "$CHECKOUT/tests/modules/counter.c" >two.c
+            set -- two.c
+        else
+            build "two$step" -DSCHEMA=2
+            set -- "two$step.so"
+        fi
+        printf %s "$step" >fault
+        cloche reload box "counter=$1" >/dev/null 2>&1 || :
+        wait_until 10 gone || { echo "# at step $step"; return 1; }
+        rm fault
+        cloche restart box >/dev/null
+        [ "$(call get) $(call version)" = "$count 1" ] || differ "after a kill at step $step" "$(call get) $(call version)" "$count 1"
+        expected=ABORTED
+        [ "$step" -le 8 ] || expected=ROLLED_BACK
+        [ "$(last '| .state, .reason' | xargs)" = "$expected keeper-crash" ] ||
+            differ "after a kill at step $step" "$(last '| .state, .reason' | xargs)" "$expected keeper-crash"
+        terminal
+        [ "$(readlink "$CLOCHE_ROOT/sandboxes/box/modules/counter/current")" = 1 ]
+        [ -z "$(ls "$CLOCHE_ROOT/sandboxes/box/stage")" ]
+        [ "$(call add)" = $((++count)) ]
+        wait_until 5 alone
+    done
+    # confirmed: before the row GOOD it is taken back, behind it the new one stays
+    for step in 15 16; do
+        wait_until 10 checkpoint $count
+        build "two$step"
+        cloche reload box "counter=two$step.so" >/dev/null
+        [ "$(call add)" = $((count + 1)) ]
+        printf %s "$step" >fault
+        cloche confirm box counter >/dev/null 2>&1 || :
+        wait_until 10 gone
+        rm fault
+        cloche restart box >/dev/null
+        terminal
+        if [ $step = 15 ]; then
+            [ "$(call get) $(call version) $(last .state)" = "$count 1 ROLLED_BACK" ]
+        else
+            [ "$(call get) $(last .state)" = "$((count + 1)) GOOD" ]
+            [ "$(call version)" -gt 1 ]
+        fi
+    done
+}
+
+checkpoint() { [ "$(od -An -j144 -N4 -td4 "$CLOCHE_ROOT/sandboxes/box/state/counter/good" | tr -d ' ')" = "$1" ]; }
