@@ -271,7 +271,7 @@ int compile_begin(struct compile **ret, const struct compile_job *job, struct er
         compile_free(c);
         return -1;
     }
-    c->done = c->unchanged;
+    c->done = c->unchanged || job->only_digest;
     if (c->done) {
         *ret = c;
         return 1;
@@ -362,7 +362,7 @@ int compile_finish(struct compile *c, struct compile_result *ret, struct error *
     r.unchanged = c->unchanged;
     memcpy(r.source_digest, c->source_digest, sizeof r.source_digest);
     struct step *last = &c->steps[c->step_count - 1];
-    if (r.verdict == VERDICT_OK && !r.unchanged) {
+    if (r.verdict == VERDICT_OK && last->state == STEP_DONE) {
         lseek(last->entry.artifact_fd, 0, SEEK_SET);
         r.artifact_fd = TAKE_FD(last->entry.artifact_fd);
         r.artifact_bytes = last->entry.artifact_bytes;

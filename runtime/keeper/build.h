@@ -50,6 +50,8 @@ struct build_options {
                               without compiling (what a watched save wants) */
     bool best_effort;
     bool no_publish; /* stop after verify: BUILD_VERIFIED */
+    bool only_look;  /* with same_source_stop: BUILD_UNCHANGED, or BUILD_VERIFIED when a build would
+                        do something */
     /* Instead of a build, a change of the store, since that is a write, too: "import" of the
      * archive source.fd, or "pin" of version @number: @pinned. BUILD_PUBLISHED is success. */
     const char *change;

@@ -280,6 +280,7 @@ static int compile(struct work *w, const char *known, struct error *err)
         .kind = COMPILE_MODULE,
         .best_effort = w->b->options->best_effort,
         .unless_source = known,
+        .only_digest = w->b->options->only_look,
     };
     struct compile *c = NULL;
     uint64_t began = now_us();
@@ -302,7 +303,7 @@ static int compile(struct work *w, const char *known, struct error *err)
         return -1;
     w->compiled = true;
     w->verdict = verdict_name(w->result.verdict);
-    if (w->result.unchanged)
+    if (w->result.unchanged || w->b->options->only_look)
         return 1;
     keep_log(w);
     keep_diagnostics(w);
@@ -474,12 +475,16 @@ void builder_main(struct builder *b)
     }
     uint32_t number = o->same_source_stop ? newest(b, known) : 0;
     w.artifact = open_artifact(&o->source);
+    if (o->only_look && (w.artifact >= 0 || known[0] == '\0'))
+        succeed(&w, "verified", 0);
     if (w.artifact < 0) {
         int rc = compile(&w, known[0] != '\0' ? known : NULL, &err);
         if (rc < 0)
             fail(&w, &err);
-        if (rc > 0)
+        if (rc > 0 && w.result.unchanged)
             succeed(&w, "unchanged", number);
+        if (rc > 0)
+            succeed(&w, "verified", 0);
     }
     if (verify(&w, &err) < 0)
         fail(&w, &err);

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "runtime/keeper/watch.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -465,5 +466,8 @@ cJSON *service_json(const struct service *s)
     cJSON_AddNumberToObject(o, "in_hand",
                             s->serving != NULL ? (double)s->serving->inflight.count : 0);
     cJSON_AddItemToObject(o, "attempt", reload_json(s));
+    cJSON *watch = watch_json(s->module);
+    if (watch != NULL)
+        cJSON_AddItemToObject(o, "watch", watch);
     return o;
 }

@@ -36,7 +36,8 @@ struct watch {
     const struct connection *owner; /* ends with it; NULL: the sandbox's */
     struct save *saves;
     struct loop_timer *retry;
-    uint64_t at_us; /* of the save that waits for its turn */
+    struct build *look; /* whether the sources are others than those that serve */
+    uint64_t at_us;     /* of the save that waits for its turn */
 };
 
 static uint64_t now_us(void)
@@ -217,6 +218,36 @@ static void begin(struct watch *w)
     tell_error(w, "failed", &err);
 }
 
+/* A save that changed nothing is no attempt, and costs no disk. */
+static void on_looked(void *context, const struct build_result *r)
+{
+    struct watch *w = context;
+    w->look = NULL;
+    if (r->status != BUILD_UNCHANGED || r->number != w->module->active) {
+        begin(w);
+        return;
+    }
+    cJSON *o = event_new(w, "unchanged");
+    cJSON_AddNumberToObject(o, "version", r->number);
+    cJSON_AddNumberToObject(o, "active", r->number);
+    cJSON_AddNumberToObject(o, "ms", (double)(now_us() - w->at_us) / 1000.0);
+    tell(w, o);
+}
+
+static void look(struct watch *w)
+{
+    struct build_options o;
+    module_build_options(w->module, &o);
+    o.source.path = w->source;
+    o.same_source_stop = o.only_look = true;
+    build_cancel(w->look);
+    w->look = w->saves == NULL || w->saves->live
+                  ? build_start(w->module->keeper, w->module->name, &o, on_looked, w, NULL)
+                  : NULL; /* one is being built: this one is newer, whatever it is */
+    if (w->look == NULL)
+        begin(w);
+}
+
 static void on_change(void *context, const struct watcher_change *c)
 {
     struct watch *w = context;
@@ -240,7 +271,7 @@ static void on_change(void *context, const struct watcher_change *c)
         cJSON_AddTrueToObject(o, "overflow");
     tell(w, o);
     w->at_us = c->at_us;
-    begin(w);
+    look(w);
 }
 
 /* --- what is watched ----------------------------------------------------------------------------
@@ -299,6 +330,7 @@ static void stop(struct module *m)
         return;
     m->watch = NULL;
     watcher_close(w->watcher);
+    build_cancel(w->look);
     if (w->retry != NULL)
         loop_cancel(m->keeper->loop, w->retry);
     while (w->saves != NULL) {
@@ -355,7 +387,7 @@ void watches_start(struct keeper *k, bool changed)
         }
         if (changed) {
             m->watch->at_us = now_us();
-            begin(m->watch);
+            look(m->watch);
         }
     }
 }
