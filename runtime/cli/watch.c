@@ -85,14 +85,16 @@ static void show_watching(const cJSON *e)
 {
     const cJSON *w = cJSON_GetObjectItemCaseSensitive(e, "watch");
     int n = (int)sandboxes_number(w, "directories");
-    printf("watching %s for module %s (%d director%s); Ctrl-C ends it\n",
-           sandboxes_text(w, "path"), sandboxes_text(e, "module"), n, n == 1 ? "y" : "ies");
+    printf("watching %s for module %s (%d director%s); Ctrl-C ends it\n", sandboxes_text(w, "path"),
+           sandboxes_text(e, "module"), n, n == 1 ? "y" : "ies");
 }
 
 static void show_live(const cJSON *e)
 {
-    printf("version %.0f live in %.0f ms, pause %.2f ms\n", sandboxes_number(e, "version"),
-           sandboxes_number(e, "ms"), sandboxes_number(e, "pause_us") / 1000);
+    const cJSON *build = cJSON_GetObjectItemCaseSensitive(e, "build_us");
+    printf("version %.0f live in %.0f ms (compiled in %.0f), pause %.2f ms\n",
+           sandboxes_number(e, "version"), sandboxes_number(e, "ms"),
+           sandboxes_number(build, "compile") / 1000, sandboxes_number(e, "pause_us") / 1000);
 }
 
 static void show_serves(const cJSON *e)

@@ -94,13 +94,18 @@ static void answer(struct build *b, struct build_result *r)
     build_done_fn *done = b->done;
     b->done = NULL;
     struct module *m = modules_find(b->keeper, b->module, NULL);
+    r->total_us = elapsed_us(&b->began);
     if (m != NULL && r->verdict[0] != '\0') {
+        m->took.snapshot = r->snapshot_us;
+        m->took.compile = r->compile_us;
+        m->took.verify = r->verify_us;
+        m->took.publish = r->publish_us;
+        m->took.total = r->total_us;
         free(m->diagnostics);
         free(m->build_text);
         m->diagnostics = strdup(r->diagnostics);
         m->build_text = strdup(r->text);
     }
-    r->total_us = elapsed_us(&b->began);
     if (done != NULL)
         done(b->context, r);
 }

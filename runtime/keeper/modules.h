@@ -34,6 +34,9 @@ struct module {
     enum module_state_mode state_mode;
     uint32_t active;        /* serves now; 0: none. Kept by reload.c */
     uint32_t start_version; /* the last GOOD one, else the newest that is not BAD; 0: none */
+    struct {                /* the last build, in microseconds */
+        uint64_t snapshot, compile, verify, publish, total;
+    } took;
     char *diagnostics, *build_text; /* of the last compile: JSON, and for people */
     struct build *first;            /* the build of version 1, while it runs */
     struct watch *watch;            /* watch.h */

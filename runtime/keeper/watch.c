@@ -107,6 +107,22 @@ static void add_result(cJSON *o, const struct save *s, const struct reload_resul
     cJSON_AddNumberToObject(o, "pause_us", (double)r->pause_us);
 }
 
+/* Where the time went: the rest is the debounce, the rehearsal and the switch. */
+static void add_times(cJSON *o, const struct module *m)
+{
+    const struct {
+        const char *name;
+        uint64_t us;
+    } times[] = {{"snapshot", m->took.snapshot},
+                 {"compile", m->took.compile},
+                 {"verify", m->took.verify},
+                 {"publish", m->took.publish},
+                 {"total", m->took.total}};
+    cJSON *build = cJSON_AddObjectToObject(o, "build_us");
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        cJSON_AddNumberToObject(build, times[i].name, (double)times[i].us);
+}
+
 static void on_switched(void *context, const struct reload_result *r)
 {
     struct save *s = context;
@@ -114,6 +130,7 @@ static void on_switched(void *context, const struct reload_result *r)
     cJSON *o = event_new(s->watch, "live");
     s->live = true;
     add_result(o, s, r);
+    add_times(o, s->watch->module);
     tell(s->watch, o);
     snprintf(detail, sizeof detail, "%.64s: version %u", s->watch->module->name, r->tried);
     journal_event(s->watch->module->keeper, "watch.live", detail);
