@@ -93,7 +93,9 @@ nothing_stays() {
     rmdir "$CLOCHE_RUN/sandboxes/a/held" "$CLOCHE_RUN/sandboxes/a"
     expect_status 1
     expect_error sandbox.leftovers
-    [[ $(jq -r .error.message <<<"$stderr") == *"state directory: "*"; run directory: "* ]]
+    message=$(jq -r .error.message <<<"$stderr")
+    echo "$message"
+    [[ $message == *"state directory: "* && $message == *"run directory: Directory not empty"* ]]
     [ ! -e "/sys/fs/cgroup$group" ] && [ ! -e "/sys/fs/cgroup/unified$group" ]
     nothing_stays
 }
