@@ -147,6 +147,49 @@ END
     [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes")" ]
 }
 
+@test "a bad reload: one clear error, the old version serves, no number is taken, the history says why" {
+    mkdir bad
+    made app --module "echo=$modules/echo.c"
+    [ "$(cloche call app echo hello)" = hello ]
+    cloche compile "${effort[@]}" --module "$modules/echo.c" -o good.so
+    printf 'hello\n' >bad/garbage.so
+    head -c 3000 good.so >bad/truncated.so
+    cp good.so bad/machine.so
+    printf '\xb7' | dd of=bad/machine.so bs=1 seek=18 conv=notrunc status=none
+    truncate -s 200M bad/large.so
+    module_source other >bad/name.c
+    printf 'int x;\n' >bad/nomodule.c
+    printf 'int f(void) { return missing; }\n' >bad/error.c
+    mkfifo bad/fifo.c
+    local file code
+    while read -r file code; do
+        run --separate-stderr timeout 30 cloche reload --json app echo "bad/$file"
+        expect_status 1
+        expect_error "$code"
+        [[ $(jq -r .error.message <<<"$stderr") == *"step "[2-4]* ]] || differ "$file" "$stderr" "a step"
+        [ "$(cloche call app echo again)" = again ]
+    done <<'END'
+garbage.so verify.garbage
+truncated.so verify.truncated
+machine.so verify.machine
+large.so verify.size
+name.c verify.name
+nomodule.c verify.no_symbol
+error.c build.compile
+fifo.c compile.source
+END
+    run --separate-stderr cloche reload --json app missing
+    expect_status 1
+    expect_error module.unknown
+    run --separate-stderr cloche reload --json app echo bad/nowhere.c
+    [ "$status" -ne 0 ]
+    [ "$(versions app echo '.versions | length')" = 1 ]
+    [ "$(cloche history --json app echo | jq -c '[.attempts[1:][] | .state] | unique')" = '["REFUSED"]' ]
+    run --separate-stderr cloche reload app echo good.so
+    expect_status 0
+    [[ $output == "echo: unchanged, version 1 serves" ]]
+}
+
 @test "an error of the compiler is shown with its place, and all of it is kept" {
     sed 's/request->size)/request->sise)/' "$modules/echo.c" >wrong.c
     only app '{"echo":{"source":"wrong.c"}}'
