@@ -46,6 +46,21 @@ keeps() {
 @test "batches: a result each" { keeps batch; }
 @test "files, logs, limits" { keeps files; }
 
+@test "modules: calls in flight, reload, rollback, what is stored" {
+    mkdir dir
+    cp "$CHECKOUT/tests/modules/echo.c" dir
+    sed 's/(void)self;/(void)self, (void)"second";\n    static volatile int n;\n    n++;/' dir/echo.c >dir/second.c
+    printf 'nonsense\n' >dir/broken.c
+    export CLOCHE_KEEPER=$CLOCHE_BUILD_DIR/cloche-keeper
+    local config='{"ociVersion":"1.1.0"}'
+    cgroups_usable || config='{"ociVersion":"1.1.0","cloche":{"enforce":"best-effort"}}'
+    run --separate-stderr timeout 60 "$CLOCHE_BUILD_DIR/tests/library/modules" "$WORK/dir" "$config"
+    expect_stderr ""
+    expect_output ""
+    expect_status 0
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "a batch of the command line: a line each in order, the exit status of the worst" {
     cloche create a
     cloche create b

@@ -1,5 +1,5 @@
 # Programs against the library's header alone.
-LIBRARY_BIN := $(BUILD)/tests/library/grade $(BUILD)/tests/library/keep
+LIBRARY_BIN := $(BUILD)/tests/library/grade $(BUILD)/tests/library/keep $(BUILD)/tests/library/modules
 test-bins: $(LIBRARY_BIN)
 $(BUILD)/tests/library/%: $(BUILD)/obj/tests/library/%.o $(BUILD)/libcloche.a
 	@mkdir -p $(@D)

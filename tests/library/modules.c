@@ -1,0 +1,167 @@
+/* Modules from a program of somebody else's, with nothing but runtime/cloche.h. modules DIR: DIR
+ * has the sources; silent and 0 when all is as it should be. Run by tests/e2e/library.bats. */
+#include "runtime/cloche.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CALLS 5000
+#define LARGE (3u << 20)
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: not so: %s (%s %s)\n", __FILE__, __LINE__, #condition,         \
+                    err.code, err.message);                                                        \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static struct cloche_error err;
+static const char *const id = "library";
+
+static void create(const char *dir, const char *config)
+{
+    char source[4096];
+    struct cloche_module echo = CLOCHE_OPTIONS(cloche_module);
+    const struct cloche_module *modules[] = {&echo, NULL};
+    struct cloche_sandbox what = CLOCHE_OPTIONS(cloche_sandbox);
+    snprintf(source, sizeof source, "%s/echo.c", dir);
+    echo.name = "echo";
+    echo.source = source;
+    echo.probation_ms = 100;
+    what.modules = modules;
+    what.config_json = config;
+    CHECK(cloche_create(NULL, id, &what, &err) == 0);
+    echo.source = "/nowhere/echo.c";
+    CHECK(cloche_create(NULL, "other", &what, &err) < 0 && strcmp(err.code, "compile.source") == 0);
+    echo.name = "../x";
+    CHECK(cloche_create(NULL, "other", &what, &err) < 0 &&
+          strcmp(err.code, "module.bad_name") == 0);
+}
+
+static void one_call(void)
+{
+    void *reply = NULL;
+    size_t size = 0;
+    int status = -1;
+    CHECK(cloche_call(NULL, id, "echo", "hello", 5, &reply, &size, &status, &err) == 0);
+    CHECK(size == 5 && memcmp(reply, "hello", 6) == 0 && status == 0);
+    free(reply);
+    CHECK(cloche_call(NULL, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
+    CHECK(cloche_call(NULL, id, "nothing", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "module.unknown") == 0);
+    CHECK(cloche_call(NULL, "nowhere", "echo", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "sandbox.unknown") == 0);
+}
+
+/* Every number comes back once, with its own bytes; large ones between the small. */
+static void many_calls(void)
+{
+    static char seen[CALLS];
+    struct cloche_calls *calls;
+    struct cloche_reply r;
+    char *large = malloc(LARGE);
+    int open = 0, got = 0;
+    CHECK(large != NULL);
+    memset(large, 'L', LARGE);
+    memset(seen, 0, sizeof seen);
+    CHECK(cloche_calls_open(NULL, id, "echo", 0, &calls, &err) == 0);
+    CHECK(cloche_calls_fd(calls) >= 0);
+    for (int i = 0; got < CALLS;) {
+        while (i < CALLS && open < 256) {
+            char text[32];
+            int n = snprintf(text, sizeof text, "request %d", i);
+            bool is_large = i % 1000 == 500;
+            CHECK(cloche_calls_put(calls, (uint64_t)i, is_large ? large : text,
+                                   is_large ? LARGE : (size_t)n, &err) == 0);
+            i++;
+            open++;
+        }
+        CHECK(cloche_calls_send(calls, &err) == 0);
+        CHECK(cloche_calls_next(calls, 1, &r, &err) == 1);
+        do {
+            char text[32];
+            int n = snprintf(text, sizeof text, "request %d", (int)r.number);
+            CHECK(r.error.code[0] == '\0' && r.number < CALLS && seen[r.number]++ == 0);
+            CHECK(r.number % 1000 == 500
+                      ? r.size == LARGE && memcmp(r.data, large, LARGE) == 0
+                      : r.size == (size_t)n && memcmp(r.data, text, r.size) == 0);
+            open--;
+            got++;
+        } while (cloche_calls_next(calls, 0, &r, &err) == 1);
+    }
+    cloche_calls_close(calls);
+    free(large);
+}
+
+static void reload(const char *dir)
+{
+    struct cloche_reload_options o = CLOCHE_OPTIONS(cloche_reload_options);
+    char source[4096];
+    char *json = NULL;
+    CHECK(cloche_reload(NULL, id, "echo", NULL, &json, &err) == 0);
+    CHECK(strstr(json, "UNCHANGED") != NULL);
+    free(json);
+    snprintf(source, sizeof source, "%s/second.c", dir);
+    o.source = source;
+    CHECK(cloche_reload(NULL, id, "echo", &o, &json, &err) == 0);
+    CHECK(strstr(json, "\"version\":2") != NULL);
+    free(json);
+    CHECK(cloche_call(NULL, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
+    CHECK(cloche_confirm(NULL, id, "echo", &err) == 0);
+    snprintf(source, sizeof source, "%s/broken.c", dir);
+    CHECK(cloche_reload(NULL, id, "echo", &o, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "build.compile") == 0);
+    CHECK(cloche_rollback(NULL, id, "echo", 1, NULL, &json, &err) == 0);
+    CHECK(strstr(json, "\"active\":1") != NULL);
+    free(json);
+    CHECK(cloche_rollback(NULL, id, "echo", 9, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "store.unknown_version") == 0);
+}
+
+static void stored(const char *dir)
+{
+    char path[4096];
+    char *json = NULL;
+    CHECK(cloche_versions(NULL, id, "echo", &json, &err) == 0);
+    CHECK(strstr(json, "\"version\":2") != NULL && strstr(json, "\"active\":1") != NULL);
+    free(json);
+    CHECK(cloche_history(NULL, id, NULL, &json, &err) == 0 && strstr(json, "REFUSED") != NULL);
+    free(json);
+    CHECK(cloche_versions(NULL, id, "nothing", &json, &err) < 0);
+    CHECK(strcmp(err.code, "module.unknown") == 0);
+    CHECK(cloche_pin(NULL, id, "echo", 2, 1, &err) == 0);
+    CHECK(cloche_pin(NULL, id, "echo", 2, 0, &err) == 0);
+    CHECK(cloche_pin(NULL, id, "echo", 7, 1, &err) < 0);
+    CHECK(strcmp(err.code, "store.unknown_version") == 0);
+    snprintf(path, sizeof path, "%s/echo.tar", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && cloche_export(NULL, id, "echo", fd, &err) == 0);
+    CHECK(lseek(fd, 0, SEEK_SET) == 0);
+    CHECK(cloche_import(NULL, id, "echo", fd, &json, &err) == 0);
+    CHECK(strstr(json, "\"known\":true") != NULL);
+    free(json);
+    CHECK(ftruncate(fd, 2000) == 0 && lseek(fd, 0, SEEK_SET) == 0);
+    CHECK(cloche_import(NULL, id, "echo", fd, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "archive.invalid") == 0);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return 2;
+    create(argv[1], argc > 2 ? argv[2] : NULL);
+    one_call();
+    many_calls();
+    reload(argv[1]);
+    stored(argv[1]);
+    many_calls();
+    CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
+    return 0;
+}
