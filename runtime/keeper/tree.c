@@ -319,6 +319,7 @@ static void supervisor_down(struct node *s)
 {
     if (s->state == NODE_DOWN)
         return;
+    bool came_up = s->state == NODE_RUNNING;
     s->state = NODE_DOWN;
     if (s->parent == NULL) {
         if (s->gave_up && !s->keeper->tree->abandoned)
@@ -326,8 +327,10 @@ static void supervisor_down(struct node *s)
     } else if (s->stop) {
         s->stop = false;
     } else {
-        snprintf(s->last, sizeof s->last, "gave up");
-        ended(s, END_SHUTDOWN, loop_now_ms() - s->started_ms);
+        /* one that never came up did not end, its start failed */
+        snprintf(s->last, sizeof s->last, came_up ? "gave up" : "did not come up");
+        ended(s, came_up ? END_SHUTDOWN : END_START_FAILED,
+              came_up ? loop_now_ms() - s->started_ms : 0);
     }
     tell_parent(s);
 }

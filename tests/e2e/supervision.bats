@@ -196,6 +196,21 @@ server() { # ADDRESS FAMILY TYPE
     cloche destroy s
 }
 
+@test "a nested supervisor that never comes up: a start that failed, with back-off, and then the end of the one above" {
+    jq -n '{ociVersion: "1.1.0", cloche: {max_restarts: 2, children: [
+        {id: "inner", kind: "supervisor", restart: "transient", max_restarts: 0, children: [
+            {id: "weak", kind: "command", ready: "line", args: ["sh", "-c", "exit 3"]}]}]}}' >spec.json
+    started=${EPOCHREALTIME/./}
+    run --separate-stderr cloche create --json s --spec spec.json
+    expect_status 1
+    expect_error supervisor.gave_up
+    [[ $(jq -r .error.message <<<"$stderr") == 'child "inner" ended too often (did not come up)'* ]]
+    # the second restart waits for 75 to 100 ms
+    [ $((${EPOCHREALTIME/./} - started)) -ge 75000 ]
+    [ "$(cloche events --json s | jq -r 'select(.event == "child.exit").detail' | sort | uniq -c | tr -s ' ')" = " 3 inner/weak: status 3" ]
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "stopping is in reverse order, with SIGTERM first, and what does not end is killed" {
     jq -n '{ociVersion: "1.1.0", cloche: {children: [
         {id: "polite", kind: "command", ready: "line",
