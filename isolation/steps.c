@@ -165,8 +165,8 @@ int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
     /* an end that closed with unread messages says so once, before what it sent last */
     while (n < 0 && (errno == EINTR || errno == ECONNRESET));
-    if (n <= 0)
-        return n == 0 ? 0 : -1;
+    if (n < 0)
+        return -1;
 
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
@@ -184,7 +184,7 @@ int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
         while (*ret_count > 0)
             close(fds[--*ret_count]);
         errno = EPROTO;
-        return -1;
+        return n == 0 ? 0 : -1; /* the end, or an empty packet, which may have brought fds */
     }
     ret->text[sizeof ret->text - 1] = '\0';
     return 1;

@@ -223,14 +223,16 @@ int frame_receive(int socket, struct frame *ret, int flags)
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
     while (n < 0 && errno == EINTR);
     ret->fd_count = 0;
-    if (n == 0 || (n < 0 && errno == ECONNRESET))
-        return 0;
     if (n < 0)
-        return -1;
+        return errno == ECONNRESET ? 0 : -1;
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
         ret->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(ret->fds, CMSG_DATA(c), sizeof(int) * (size_t)ret->fd_count);
+    }
+    if (n == 0) { /* the end, or an empty packet, which may have brought fds */
+        frame_close_fds(ret);
+        return 0;
     }
     if (frame_check(&ret->head, ret->body, (size_t)n) &&
         (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)

@@ -71,6 +71,36 @@ Test(protocol, an_error_arrives)
     cr_expect_str_eq(got.code, "sandbox.unknown");
 }
 
+Test(protocol, an_empty_packet_leaves_no_fd)
+{
+    int ends[2], lowest = dup(0);
+    pair(ends);
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int) * 2)];
+    } space = {0};
+    struct msghdr msg = {.msg_control = space.buf, .msg_controllen = sizeof space.buf};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof ends);
+    memcpy(CMSG_DATA(c), ends, sizeof ends);
+    close(lowest);
+    cr_assert_eq(sendmsg(ends[0], &msg, 0), 0);
+    cr_expect_eq(frame_receive(ends[1], &frame, 0), 0);
+    int now = dup(0);
+    cr_expect_eq(now, lowest);
+    close(now);
+    cr_assert_eq(sendmsg(ends[0], &msg, 0), 0);
+    struct message m;
+    int fd;
+    cr_expect_eq(message_receive(ends[1], &m, &fd, 0), 0);
+    cr_expect_eq(fd, -1);
+    now = dup(0);
+    cr_expect_eq(now, lowest);
+    close(now);
+}
+
 Test(protocol, what_is_no_frame_is_refused)
 {
     struct frame_head good = {
