@@ -215,6 +215,7 @@ static void confirm(struct reload *t, int snapshot)
     struct worker *parked = t->parked;
     t->parked = NULL;
     transaction_step(t, 15, "confirm");
+    s->fell_back = s->fell_back && strcmp(t->r.cause, "automatic") == 0;
     transaction_end(t, ATTEMPT_GOOD, NULL, VERSION_GOOD, NULL);
     fault_point(16, 0);
     if (parked != NULL)
@@ -422,6 +423,11 @@ bool reload_worker_gone(struct service *s, struct worker *w)
 uint32_t reload_fallback(const struct service *s)
 {
     return s->probation != NULL ? s->probation->from.number : 0;
+}
+
+bool reload_takes_over(const struct service *s)
+{
+    return s->reload != NULL && s->reload->took_over;
 }
 
 bool reload_on_probation(const struct service *s)

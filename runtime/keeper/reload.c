@@ -162,10 +162,15 @@ static void fail(struct reload *t, enum attempt_state state, const char *reason,
         error_hint(&err, "version %u still serves", t->s->active.number);
     if (t->step >= 9 && !t->owed)
         resume(t->s);
+    struct service *s = t->s;
+    bool took_over = t->took_over;
     struct reload_group *group = group_leave(t);
     const char *module = t->s->name;
     transaction_end(t, state, reason, VERSION_PUBLISHED, &err);
     group_fail(group, module);
+    /* it was down before: its supervisor goes on where it was interrupted */
+    if (took_over && s->serving == NULL && s->node != NULL && s->node->state == NODE_STARTING)
+        node_is_down(s->node, END_ABNORMAL, "what was to replace it failed");
 }
 
 static void refuse(struct reload *t, const struct error *why)
@@ -591,7 +596,10 @@ static void step_9(struct reload *t)
     transaction_step(t, 9, "quiesce");
     t->paused_ns = transaction_now_ns();
     s->paused = true;
-    if (m == NULL) { /* it is down: N begins from the last checkpoint */
+    if (m == NULL) { /* it is down: N begins from the last checkpoint, and answers the log */
+        t->forced = t->took_over = true;
+        if (s->starting != NULL)
+            drop(&s->starting);
         t->snapshot = s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
         step_11(t);
         return;
@@ -725,16 +733,16 @@ void transaction_switch(struct reload *t)
     s->probation = t;
     if (before != NULL) {
         probation_hand_on(before, t);
-    } else if (!t->forced) { /* else base and log stay what they are */
+    } else if (!t->forced || s->base < 0) { /* else base and log stay what they are */
         service_set_base(s, t->snapshot);
         t->snapshot = -1;
         s->logging = service_has_state(&t->from) && (t->from.flags & CLOCHE_DETERMINISTIC) != 0;
     }
     struct worker *next = t->next;
     t->next = NULL;
-    if (s->starting != NULL) /* M was being brought up again */
-        drop(&s->starting);
     service_serve(s, next, &t->to);
+    if (s->node != NULL && s->node->state == NODE_STARTING)
+        node_is_up(s->node);
     t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;
     probation_begin(t);
 }

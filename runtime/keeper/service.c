@@ -194,8 +194,10 @@ void service_serving_gone(struct worker *w)
     struct service *s = w->service;
     if (reload_worker_gone(s, w))
         return;
-    if (s->node == NULL || s->node->state == NODE_DOWN)
+    if (s->node == NULL || s->node->state == NODE_DOWN) {
+        service_give_up(s, w->why); /* nobody starts it again */
         return;
+    }
     enum supervise_end how = w->stopping ? END_SHUTDOWN : END_ABNORMAL;
     node_is_down(s->node, how, w->why);
 }
@@ -335,6 +337,23 @@ static int create(struct service *s, uint32_t number, struct error *err)
     return reload_start(s->keeper, &r, &w, err);
 }
 
+bool service_fall_back(struct service *s)
+{
+    struct error err = ERROR_INIT;
+    struct reload_request r = {
+        .module = s->name, .artifact = -1, .kind = "rollback", .cause = "automatic"};
+    const struct reload_watch w = {
+        .switched = create_switched, .ended = create_ended, .context = s};
+    if (s->fell_back || s->active.number == 0 || s->reload != NULL || s->probation != NULL ||
+        s->stopping ||
+        history_previous_good(s->keeper->versions, s->name, s->active.number, &r.number, &err) <
+            0 ||
+        r.number == 0 || r.number == s->active.number)
+        return false;
+    s->fell_back = true;
+    return reload_start(s->keeper, &r, &w, &err) == 0;
+}
+
 static void up_later(void *context)
 {
     struct service *s = context;
@@ -355,6 +374,12 @@ static int begin(struct service *s, struct error *err)
 {
     uint32_t number = s->active.number != 0 ? s->active.number : s->module->start_version;
     bool again = s->active.number != 0;
+    if (s->serving != NULL) { /* a reload was faster */
+        s->down_timer = loop_after(s->keeper->loop, 0, up_later, s);
+        return 0;
+    }
+    if (reload_takes_over(s)) /* and says when it is up, or that it is not */
+        return 0;
     if (number == 0) { /* nothing to serve yet: up, and waiting for its first version */
         s->down_timer = loop_after(s->keeper->loop, 0, up_later, s);
         return 0;

@@ -59,6 +59,7 @@ struct service {
     struct reload *reload;         /* the transaction under way, steps 1 to 12 */
     struct reload *probation;      /* the one that N serves by, 13 to 15 */
     bool paused;                   /* nothing is dispatched */
+    bool fell_back;                /* on the previous GOOD version, once */
     bool stopping, gave_up;        /* no requests are accepted */
     char why[200];                 /* it gave up, or does not serve */
 
@@ -102,6 +103,9 @@ void service_start(struct service *s);
 void service_stop(struct service *s, uint64_t grace_ms);
 /** The tree is gone: no worker is left, and no node. */
 void service_detach(struct service *s);
+/** Its supervisor would give up: the previous GOOD version is tried, once. The node waits, as at a
+ * start. */
+bool service_fall_back(struct service *s);
 /** Nothing will serve it any more: what waits is answered. */
 void service_give_up(struct service *s, const char *why);
 
@@ -149,6 +153,8 @@ void reload_poisoned(struct service *s);
 uint32_t reload_fallback(const struct service *s);
 /** The log has become long: let the parked version catch up. false: it cannot. */
 bool reload_catch_up(struct service *s);
+/** It was down when a transaction came to its switch, which brings it up. */
+bool reload_takes_over(const struct service *s);
 /** N serves, and may still lose to M. */
 bool reload_on_probation(const struct service *s);
 /** It was brought up again by its supervisor. */

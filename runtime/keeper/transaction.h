@@ -25,9 +25,10 @@ struct reload {
 
     uint64_t began_ns, paused_ns, pause_us;
     struct loop_timer *timer, *drain_timer, *health_timer;
-    bool owed;   /* M has not answered yet, and the transaction waits no longer */
-    bool ended;  /* its row is written; freed when M has answered */
-    bool forced; /* M was killed because it did not drain */
+    bool owed;      /* M has not answered yet, and the transaction waits no longer */
+    bool ended;     /* its row is written; freed when M has answered */
+    bool took_over; /* M was down: nobody else brings it up meanwhile */
+    bool forced;    /* M was killed because it did not drain */
 
     /* probation */
     uint64_t completed;

@@ -63,6 +63,13 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
             service_give_up(n->service, n->last);
         return;
     }
+    if (d.action == SUPERVISE_GIVE_UP && n->service != NULL && service_fall_back(n->service)) {
+        s->logic.restart_count = 0;
+        n->state = NODE_STARTING;
+        n->started_ms = loop_now_ms();
+        n->restarts++;
+        return;
+    }
     if (d.action == SUPERVISE_GIVE_UP) {
         s->closing = s->gave_up = true;
         error_set(&t->failure, "supervisor.gave_up", 0,

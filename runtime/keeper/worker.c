@@ -418,6 +418,8 @@ void worker_drop(struct worker *w, int reason)
 {
     w->on_lost = w->on_gone = NULL;
     w->owner = NULL;
+    if (w->service != NULL && w->service->replay_worker == w)
+        calls_replay_forget(w->service);
     for (struct ask *a = w->asks; a != NULL; a = a->next)
         a->done = NULL;
     for (struct call *c; (c = call_pop(&w->inflight)) != NULL;)

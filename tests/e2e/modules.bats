@@ -243,6 +243,21 @@ in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" 
     serves 1
 }
 
+@test "a GOOD version that crashes again and again gives way to the one before, once" {
+    box
+    build two "-DFAULT_HANDLE=(count >= 6 ? CRASH : 0)"
+    cloche reload box counter=two.so
+    cloche confirm box counter
+    wait_until 5 status_of 2 GOOD
+    [ "$(call add) $(call add) $(call add)" = "4 5 6" ]
+    for i in 1 2 3; do
+        cloche call --json box counter add >/dev/null 2>&1 || :
+    done
+    wait_until 10 serves 1
+    [ "$(call get)" -ge 6 ]
+    [ "$(cloche history --json box counter | jq -r '.attempts[-1] | .kind + .cause + (.to | tostring)')" = rollbackautomatic1 ]
+}
+
 @test "the state outlives a restart, and a keeper that is killed" {
     box
     cloche restart box
