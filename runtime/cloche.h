@@ -164,6 +164,9 @@ CLOCHE_API int cloche_resume(struct cloche *c, const char *id, struct cloche_err
 CLOCHE_API int cloche_restart(struct cloche *c, const char *id, int force,
                               struct cloche_error *error);
 
+/** End what runs (SIGTERM, after 5 s SIGKILL) and its keeper; cloche_restart() brings it back. */
+CLOCHE_API int cloche_stop(struct cloche *c, const char *id, int force, struct cloche_error *error);
+
 /** End it (SIGTERM, after 5 s SIGKILL) and remove every trace. */
 CLOCHE_API int cloche_destroy(struct cloche *c, const char *id, int force,
                               struct cloche_error *error);
@@ -174,6 +177,11 @@ CLOCHE_API int cloche_list(struct cloche *c, char **ret_json, struct cloche_erro
 /** Usage and limits; the processes inside. JSON; free() it. */
 CLOCHE_API int cloche_stats(struct cloche *c, const char *id, char **ret_json,
                             struct cloche_error *error);
+/** Samples of the last hour that are younger than @since_ms (of the clock on the wall; 0: all), at
+ * most 1000, with "more" when there are more: {"columns": [...], "samples": [[...], ...]}. Taken
+ * while somebody asks, or the spec's monitor has an action. JSON; free() it. */
+CLOCHE_API int cloche_samples(struct cloche *c, const char *id, uint64_t since_ms, char **ret_json,
+                              struct cloche_error *error);
 CLOCHE_API int cloche_top(struct cloche *c, const char *id, char **ret_json,
                           struct cloche_error *error);
 
@@ -209,6 +217,8 @@ CLOCHE_API int cloche_batch_pause(struct cloche *c, const char *const *ids, int 
                                   struct cloche_error *errors);
 CLOCHE_API int cloche_batch_resume(struct cloche *c, const char *const *ids, int count,
                                    struct cloche_error *errors);
+CLOCHE_API int cloche_batch_stop(struct cloche *c, const char *const *ids, int count, int force,
+                                 struct cloche_error *errors);
 CLOCHE_API int cloche_batch_destroy(struct cloche *c, const char *const *ids, int count, int force,
                                     struct cloche_error *errors);
 

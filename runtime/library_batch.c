@@ -91,6 +91,19 @@ int cloche_batch_restart(struct cloche *c, const char *const *ids, int count, in
     return run(&b, count);
 }
 
+static int stop_one(const struct batch *b, size_t i, struct cloche_error *err)
+{
+    return cloche_stop(b->handle, b->ids[i], b->force, err);
+}
+
+int cloche_batch_stop(struct cloche *c, const char *const *ids, int count, int force,
+                      struct cloche_error *errors)
+{
+    struct batch b = {
+        .handle = c, .ids = ids, .errors = errors, .name = "stop", .one = stop_one, .force = force};
+    return run(&b, count);
+}
+
 static int pause_one(const struct batch *b, size_t i, struct cloche_error *err)
 {
     return cloche_pause(b->handle, b->ids[i], err);

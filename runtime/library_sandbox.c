@@ -181,6 +181,19 @@ int cloche_stats(struct cloche *c, const char *id, char **ret_json, struct cloch
     return ask(c, id, "stats", ret_json, err);
 }
 
+int cloche_samples(struct cloche *c, const char *id, uint64_t since_ms, char **ret_json,
+                   struct cloche_error *err)
+{
+    struct error e = ERROR_INIT;
+    LIBRARY_CALL(c);
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    fields_add_int(&fields, "since_ms", since_ms < INT64_MAX ? (int64_t)since_ms : INT64_MAX);
+    char *text = client_json(id, "samples", &fields, &e);
+    if (text != NULL)
+        *ret_json = text;
+    return library_give(text != NULL ? 0 : -1, &e, err);
+}
+
 int cloche_top(struct cloche *c, const char *id, char **ret_json, struct cloche_error *err)
 {
     return ask(c, id, "top", ret_json, err);
@@ -280,6 +293,13 @@ int cloche_restart(struct cloche *c, const char *id, int force, struct cloche_er
     struct error e = ERROR_INIT;
     LIBRARY_CALL(c);
     return library_give(client_restart(id, force != 0, &e), &e, err);
+}
+
+int cloche_stop(struct cloche *c, const char *id, int force, struct cloche_error *err)
+{
+    _cleanup_fields_ struct fields fields = FIELDS_INIT;
+    fields_add_int(&fields, "force", force != 0);
+    return call(c, id, "stop", &fields, err);
 }
 
 int cloche_destroy(struct cloche *c, const char *id, int force, struct cloche_error *err)

@@ -384,6 +384,18 @@ static void test_batch(void)
     CHECK(strcmp(errors[7].code, "sandbox.unknown") == 0);
     CHECK(cloche_batch_restart(NULL, ids, COUNT, 0, errors) == 2);
     CHECK(number_of(c, "s0", "restarts") == 1 && number_of(c, "s11", "restarts") == 1);
+    CHECK(cloche_batch_stop(c, ids, COUNT, 0, errors) == 2);
+    CHECK(cloche_exec(c, "s1", &seven, NULL, &err) < 0 && strcmp(err.code, "sandbox.stopped") == 0);
+    CHECK(cloche_batch_restart(c, ids, COUNT, 0, errors) == 2);
+    char *samples;
+    must(cloche_stats(c, "s1", &samples, &err), &err); /* the first sample */
+    free(samples);
+    must(cloche_samples(c, "s1", 0, &samples, &err), &err);
+    CHECK(strstr(samples, "\"samples\":[[") != NULL);
+    free(samples);
+    must(cloche_samples(c, "s1", UINT64_MAX, &samples, &err), &err);
+    CHECK(strstr(samples, "\"samples\":[]") != NULL);
+    free(samples);
     if (getuid() == 0) { /* an ordinary user's control group may not be his to freeze */
         CHECK(cloche_batch_pause(c, ids, COUNT, NULL) == 2);
         CHECK(cloche_exec(c, "s1", &seven, NULL, &err) < 0);
