@@ -435,6 +435,19 @@ void json_object(struct json_reader *r, const struct json_at *at, const cJSON *o
     }
 }
 
+bool json_record(struct json_reader *r, const struct json_at *at, const cJSON *object, void *to,
+                 const struct json_field *fields, size_t count)
+{
+    size_t before = r->problems.count;
+    json_object(r, at, object, to, fields, count, JSON_TOLERANT);
+    bool fine = r->problems.count == before;
+    for (size_t i = 0; fine && i < count; i++) {
+        if (!json_has(object, fields[i].name))
+            json_problem(r, at, "has no \"%s\"", fields[i].name);
+    }
+    return r->problems.count == before;
+}
+
 void json_ignore(struct json_reader *r, const struct json_at *at, const cJSON *value, void *to,
                  const struct json_field *field)
 {

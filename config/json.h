@@ -85,6 +85,10 @@ enum json_unknown { JSON_TOLERANT, JSON_STRICT };
 void json_object(struct json_reader *r, const struct json_at *at, const cJSON *object, void *to,
                  const struct json_field *fields, size_t count, enum json_unknown unknown);
 
+/** The same, tolerant, where every property of the table must stand. False: there was a problem. */
+bool json_record(struct json_reader *r, const struct json_at *at, const cJSON *object, void *to,
+                 const struct json_field *fields, size_t count);
+
 /** For properties that are only looked at, with the reader of no value: never a problem. */
 json_read_fn json_ignore;
 

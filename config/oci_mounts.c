@@ -19,14 +19,7 @@ void oci_get_id_maps(struct json_reader *r, const struct json_at *at, const cJSO
     JSON_EACH(item, element, at, value)
     {
         struct spec_id_map map = {0};
-        size_t before = r->problems.count;
-        json_object(r, &element, item, &map, fields, COUNT_OF(fields), JSON_TOLERANT);
-        bool fine = r->problems.count == before;
-        for (size_t i = 0; fine && i < COUNT_OF(fields); i++) {
-            if (!json_has(item, fields[i].name))
-                json_problem(r, &element, "has no \"%s\"", fields[i].name);
-        }
-        if (r->problems.count != before)
+        if (!json_record(r, &element, item, &map, fields, COUNT_OF(fields)))
             continue;
         *ret = arena_grow(r->arena, *ret, *ret_count, sizeof **ret);
         (*ret)[(*ret_count)++] = map;

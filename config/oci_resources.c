@@ -389,14 +389,7 @@ static void read_hugepages(struct json_reader *r, const struct json_at *at, cons
     JSON_EACH(item, element, at, value)
     {
         struct spec_hugepage h = {0};
-        size_t before = r->problems.count;
-        json_object(r, &element, item, &h, fields, COUNT_OF(fields), JSON_TOLERANT);
-        bool fine = r->problems.count == before;
-        for (size_t i = 0; fine && i < COUNT_OF(fields); i++) {
-            if (!json_has(item, fields[i].name))
-                json_problem(r, &element, "has no \"%s\"", fields[i].name);
-        }
-        if (r->problems.count != before)
+        if (!json_record(r, &element, item, &h, fields, COUNT_OF(fields)))
             continue;
         res->hugepages = arena_grow(r->arena, res->hugepages, res->hugepage_count, sizeof h);
         res->hugepages[res->hugepage_count++] = h;

@@ -147,6 +147,11 @@ struct cli_sandbox {
 };
 extern const struct cli_option cli_sandbox_options[];
 
+/** --pids-limit and --cpus, also of `update`: usage.number. */
+#define CLI_CPU_PERIOD_US 100000
+int cli_parse_processes(const char *text, uint64_t *ret, struct error *err);
+int cli_parse_cpus(const char *text, uint64_t *ret_quota_us, struct error *err);
+
 #define CLI_OPTIONS_MAX 64
 
 /** @more, then the sandbox options, as one table of at most CLI_OPTIONS_MAX rows, its end

@@ -229,18 +229,15 @@ static int set_memory_swap(void *context, const char *text, struct error *err)
     return strcmp(text, "-1") == 0 ? 0 : spec_parse_size(text, &c->memory_swap_bytes, err);
 }
 
-static int set_processes(void *context, const char *text, struct error *err)
+int cli_parse_processes(const char *text, uint64_t *ret, struct error *err)
 {
-    uint64_t n;
-    if (!io_parse_u64(text, &n) || n == 0 || n > 4194304) {
-        error_set(err, "usage.number", 0, "\"%s\" is not a number of processes", text);
-        return error_hint(err, "a whole number from 1 to 4194304");
-    }
-    spec_of(context)->resources.processes = n;
-    return 0;
+    if (io_parse_u64(text, ret) && *ret >= 1 && *ret <= 4194304)
+        return 0;
+    error_set(err, "usage.number", 0, "\"%s\" is not a number of processes", text);
+    return error_hint(err, "a whole number from 1 to 4194304");
 }
 
-static int set_cpus(void *context, const char *text, struct error *err)
+int cli_parse_cpus(const char *text, uint64_t *ret_quota_us, struct error *err)
 {
     char *end;
     double cpus = strtod(text, &end);
@@ -249,10 +246,20 @@ static int set_cpus(void *context, const char *text, struct error *err)
         error_set(err, "usage.number", 0, "\"%s\" is not a number of CPUs", text);
         return error_hint(err, "0.01 to 8192, such as 1.5");
     }
-    struct spec_resources *r = &spec_of(context)->resources;
-    r->cpu_period_us = 100000;
-    r->cpu_quota_us = (uint64_t)llround(cpus * 100000);
+    *ret_quota_us = (uint64_t)llround(cpus * CLI_CPU_PERIOD_US);
     return 0;
+}
+
+static int set_processes(void *context, const char *text, struct error *err)
+{
+    return cli_parse_processes(text, &spec_of(context)->resources.processes, err);
+}
+
+static int set_cpus(void *context, const char *text, struct error *err)
+{
+    struct spec_resources *r = &spec_of(context)->resources;
+    r->cpu_period_us = CLI_CPU_PERIOD_US;
+    return cli_parse_cpus(text, &r->cpu_quota_us, err);
 }
 
 static int set_cpu_time(void *context, const char *text, struct error *err)

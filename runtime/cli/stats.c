@@ -193,24 +193,18 @@ static int set_memory(void *context, const char *text, struct error *err)
 static int set_processes(void *context, const char *text, struct error *err)
 {
     uint64_t n;
-    if (!io_parse_u64(text, &n) || n == 0 || n > 4194304) {
-        error_set(err, "usage.number", 0, "\"%s\" is not a number of processes", text);
-        return error_hint(err, "a whole number from 1 to 4194304");
-    }
+    if (cli_parse_processes(text, &n, err) < 0)
+        return -1;
     fields_add_int(&((struct update *)context)->fields, "processes", (int64_t)n);
     return 0;
 }
 
 static int set_cpus(void *context, const char *text, struct error *err)
 {
-    char *end;
-    double cpus = strtod(text, &end);
-    if (end == text || *end != '\0' || text[strspn(text, "0123456789.")] != '\0' ||
-        !isfinite(cpus) || cpus < 0.01 || cpus > 8192) {
-        error_set(err, "usage.number", 0, "\"%s\" is not a number of CPUs", text);
-        return error_hint(err, "0.01 to 8192, such as 1.5");
-    }
-    fields_add_int(&((struct update *)context)->fields, "cpu_quota_us", llround(cpus * 100000));
+    uint64_t quota_us;
+    if (cli_parse_cpus(text, &quota_us, err) < 0)
+        return -1;
+    fields_add_int(&((struct update *)context)->fields, "cpu_quota_us", (int64_t)quota_us);
     return 0;
 }
 
@@ -227,13 +221,13 @@ static void explain_fixed(int argc, char **argv, struct error *err)
     if (strcmp(err->code, "usage.unknown_option") != 0)
         return;
     for (int i = 1; i < argc; i++) {
-        for (const struct cli_option *o = cli_sandbox_options; o->set != NULL; o++) {
+        for (const struct cli_option *o = cli_sandbox_options; o->help != NULL; o++) {
             size_t n = strncmp(argv[i], "--", 2) == 0 ? strcspn(argv[i] + 2, "=") : 0;
             if (n == 0 || o->name == NULL || strlen(o->name) != n ||
                 strncmp(o->name, argv[i] + 2, n) != 0)
                 continue;
             bool known = false;
-            for (const struct cli_option *u = update_options; u->set != NULL; u++)
+            for (const struct cli_option *u = update_options; u->help != NULL; u++)
                 known = known || strcmp(u->name, o->name) == 0;
             if (known)
                 continue;

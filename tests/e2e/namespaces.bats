@@ -119,6 +119,13 @@ member() {
         'mount | grep -c " /dev/mqueue type mqueue "' 1
 }
 
+@test "root: time" {
+    need_root
+    hold --time --boottime 1000000
+    holds "$(joins) | .linux.namespaces += [{type: \"time\", path: \"/proc/$holder/ns/time\"}]" \
+        'readlink /proc/self/ns/time; [ "$(cut -d. -f1 /proc/uptime)" -ge 1000000 ] && echo later' "$(readlink /proc/"$holder"/ns/time)"$'\nlater'
+}
+
 @test "an ordinary user: what he owns, with his user namespace" {
     need_user
     hold --user --map-root-user --pid --mount --net --ipc --uts --cgroup
