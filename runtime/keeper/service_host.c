@@ -3,6 +3,7 @@
 #include "runtime/keeper/service.h"
 
 #include "base/io.h"
+#include "runtime/keeper/worker_children.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -80,6 +81,7 @@ void service_host_forget(struct worker *w)
 {
     while (w->timers != NULL)
         timer_free(w->timers);
+    worker_children_end(w);
 }
 
 /** One line a call, whatever is in it; a worker that floods the pipe loses lines. */
@@ -109,6 +111,14 @@ bool service_ask_host(struct worker *w, const struct wire_record *r, const void 
         uint64_t times[2];
         memcpy(times, payload, sizeof times);
         return start_timer(w, r->id, times);
+    }
+    if (r->type == WIRE_CHILD_START && r->size <= WIRE_INLINE_MAX) {
+        worker_child_start(w, r->id, payload, r->size);
+        return true;
+    }
+    if (r->type == WIRE_CHILD_STOP) {
+        worker_child_stop(w, r->id);
+        return true;
     }
     if (r->type == WIRE_CANCEL) {
         struct worker_timer *t = find(w, r->id);

@@ -60,6 +60,8 @@ struct worker {
     int log;                     /* where its lines go; -1 */
     struct worker_timer *timers; /* service_host.c */
     unsigned timer_count;
+    struct worker_child *children; /* worker_children.c */
+    unsigned child_count;
 };
 
 /** A worker of version @version of @s that is being told to load it; @done when it is READY or not.

@@ -350,15 +350,46 @@ echo_module() {
 @test "call --lines: a line is answered when it comes, not at the end of the input" {
     box
     coproc lines { cloche call --lines box counter 3>&-; }
-    local pid=$lines_PID reply i
+    local pid=$lines_PID reply i out
+    exec {out}<&"${lines[0]}" # bash forgets the array when the command has ended
     for i in 4 5; do
         echo add >&"${lines[1]}"
-        read -r -t 5 reply <&"${lines[0]}"
+        read -r -t 5 reply <&"$out"
         [ "$reply" = "$i" ]
     done
     printf add >&"${lines[1]}"
     eval "exec ${lines[1]}>&-"
-    read -r -t 5 reply <&"${lines[0]}"
+    read -r -t 5 reply <&"$out"
     [ "$reply" = 6 ]
+    exec {out}<&-
     wait "$pid"
 }
+
+parent() { cloche call box parent "$1"; }
+ended_are() { [ "$(parent ended)" = "$1" ]; }
+ticked() { [ "$(parent ticks)" -ge 2 ]; }
+
+@test "a module starts children and timers; both end with their worker" {
+    SOURCE=parent build parent
+    cloche create box --profile plugin --best-effort
+    cloche reload box parent=parent.so
+    [ "$(parent '{"id":"one","kind":"command","args":["sh","-c","echo hello; exit 3"]}')" = 1 ]
+    wait_until 5 ended_are "1 768"
+    cloche logs box parent/one | grep -qx hello
+    parent '{"id":"two","kind":"supervisor","children":[]}' >/dev/null
+    wait_until 5 ended_are "2 32512"
+    parent '{"id":"x","kind":"command","args":["true"]}]}, "x": {"y": [' >/dev/null
+    wait_until 5 ended_are "3 32512"
+    parent '{"id":"three","kind":"command","args":["sleep","1234"]}' >/dev/null
+    wait_until 5 sleeps
+    parent timer
+    wait_until 5 ticked
+    SOURCE=parent build parent -DOTHER -O2
+    cloche reload box parent=parent.so
+    cloche confirm box parent
+    wait_until 5 no_sleeper
+    [ "$(parent ended)" = "0 0" ]
+}
+
+sleeps() { cloche top box | grep -q sleep; }
+no_sleeper() { ! sleeps; }
