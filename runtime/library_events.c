@@ -225,7 +225,7 @@ static void read_answer(struct cloche *c, struct operation *o, struct frame *f)
     frame_close_fds(f);
     if (rc == 0)
         finish(c, o, NULL, f);
-    else if (rc < 0 && strcmp(err.code, "keeper.gone") == 0)
+    else if (rc < 0 && client_without_keeper(&err))
         without_keeper(c, o, &err);
     else if (rc < 0)
         fail(c, o, &err);
@@ -262,7 +262,7 @@ static int begin(struct cloche *c, enum verb verb, const char *id,
 {
     struct error e = ERROR_INIT;
     _cleanup_close_ int fd = need_handle(c, &e) < 0 ? -1 : client_connect(id, &e);
-    bool gone = fd < 0 && verb != VERB_EXEC && strcmp(e.code, "keeper.gone") == 0;
+    bool gone = fd < 0 && verb != VERB_EXEC && client_without_keeper(&e);
     if ((fd < 0 && !gone) || (fd >= 0 && ask(fd, what, &e) < 0))
         return library_give(-1, &e, err);
     struct operation *o = calloc(1, sizeof *o);

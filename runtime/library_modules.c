@@ -190,7 +190,7 @@ static int stored(const char *id, const char *operation, const char *module, cha
     if (module != NULL)
         fields_add(&f, "module", module);
     *ret_json = client_json(id, operation, &f, err);
-    if (*ret_json == NULL && err->code != NULL && strcmp(err->code, "keeper.gone") == 0)
+    if (*ret_json == NULL && client_without_keeper(err))
         *ret_json = client_stored(id, operation, &f, -1, err);
     return *ret_json != NULL ? 0 : -1;
 }

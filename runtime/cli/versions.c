@@ -95,7 +95,7 @@ static cJSON *ask(const char *id, const char *operation, const struct fields *fi
                   struct error *err)
 {
     _cleanup_free_ char *text = client_json(id, operation, fields, err);
-    if (text == NULL && err->code != NULL && strcmp(err->code, "keeper.gone") == 0)
+    if (text == NULL && client_without_keeper(err))
         text = client_stored(id, operation, fields, -1, err);
     cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
     if (text != NULL && o == NULL)

@@ -15,14 +15,14 @@ teardown() {
 
 @test "chaos: keepers, inits and children are killed while four clients operate" {
     need_program python3
-    run --separate-stderr "$CHECKOUT/tests/chaos/chaos" 3 2
+    run --separate-stderr "$CHECKOUT/tests/chaos/chaos" 2 2
     show_result
     expect_status 0
 }
 
 @test "a random sequence of operations does what a model in memory says" {
     need_program python3
-    run --separate-stderr "$CHECKOUT/tests/chaos/model" 300
+    run --separate-stderr "$CHECKOUT/tests/chaos/model" 200
     show_result
     expect_status 0
 }

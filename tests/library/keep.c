@@ -299,6 +299,17 @@ static void test_operations(void)
     must(cloche_begin_destroy(c, "a", 0, &number, &err), &err);
     expect_done(c, number, "", 0, 0);
 
+    /* as is one that was stopped, and one that is destroyed without a keeper */
+    must(cloche_create(c, "a", NULL, &err), &err);
+    CHECK(system("cloche stop a >/dev/null") == 0);
+    must(cloche_begin_exec(c, "a", &seven, &number, &err) < 0 ? 0 : -1, &err);
+    CHECK(strcmp(err.code, "sandbox.stopped") == 0);
+    must(cloche_begin_restart(c, "a", 0, &number, &err), &err);
+    expect_done(c, number, "", 0, 0);
+    CHECK(system("cloche stop a >/dev/null") == 0);
+    must(cloche_begin_destroy(c, "a", 0, &number, &err), &err);
+    expect_done(c, number, "", 0, 0);
+
     bad.config_json = "{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"/does/not/exist\"}}";
     must(cloche_begin_create(c, "b", &bad, &number, &err), &err);
     event = next(c);
