@@ -77,7 +77,7 @@ static int call(const char *id, const char *module, const void *data, size_t siz
                 size_t *ret_size, int *ret_status, struct error *err)
 {
     struct calls c;
-    struct calls_reply r;
+    struct calls_reply r = {0};
     if (calls_open(&c, id, module, 0, err) < 0)
         return -1;
     int rc = calls_put(&c, 1, data, size, err);

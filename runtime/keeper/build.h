@@ -34,7 +34,7 @@ struct build;
 
 /** What is built. Everything is copied; fds are duplicated. */
 struct build_source {
-    const char *path; /* a file, a directory, or a shared object */
+    const char *path; /* a file (with the headers beside it), a directory, or a shared object */
     const char *cwd;  /* what a relative @path is relative to; diagnostics then say @path as given.
                          NULL: @path is absolute */
     int fd;           /* instead of @path: a regular file that a client opened, or -1; @path is then

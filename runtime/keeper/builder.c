@@ -23,6 +23,7 @@
 
 #define DIAGNOSTICS_MAX  50
 #define DIAGNOSTICS_SIZE (64 * 1024)
+#define HEADERS_MAX      1000 /* beside a single source file */
 #define ERRORS_SHOWN     5
 #define LOG_SHOWN        (16 * 1024)
 #define MANIFEST_MAX     (64 * 1024)
@@ -254,23 +255,56 @@ static int drive(struct work *w, struct compile *c, struct error *err)
     return state;
 }
 
+/* What a file may include by its name alone: the headers of its directory. */
+static struct compile_source *with_headers(struct work *w, const char *path, size_t *ret_count)
+{
+    const struct build_source *s = &w->b->options->source;
+    struct compile_source *list = arena_grow(w->arena, NULL, 0, sizeof *list);
+    _cleanup_toolchain_ struct toolchain *tc = NULL;
+    struct error ignored = ERROR_INIT;
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    list[0].path = path;
+    *ret_count = 1;
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+        (s->toolchain != NULL ? toolchain_load(&tc, s->toolchain, &ignored)
+                              : toolchain_for_file(&tc, path, &ignored)) < 0)
+        return list;
+    const char *top =
+        slash == NULL ? "" : arena_strndup(w->arena, path, (size_t)(slash - path) + 1);
+    _cleanup_closedir_ DIR *dir = opendir(slash == NULL ? "." : top);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        if (e->d_name[0] == '.' || !toolchain_has_extension(&tc->includes, e->d_name) ||
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+            st.st_size > (off_t)COMPILE_SOURCE_MAX || *ret_count == HEADERS_MAX)
+            continue;
+        list = arena_grow(w->arena, list, *ret_count, sizeof *list);
+        list[(*ret_count)++].path = arena_printf(w->arena, "%s%s", top, e->d_name);
+    }
+    return list;
+}
+
 static int compile(struct work *w, const char *known, struct error *err)
 {
     const struct build_source *s = &w->b->options->source;
-    struct compile_source source = {.path = s->path}, header = {.path = "cloche/module.h"};
+    struct compile_source one = {.path = s->path}, header = {.path = "cloche/module.h"};
+    const struct compile_source *sources = &one;
+    size_t source_count = 1;
     _cleanup_free_ char *data = NULL;
     if (s->fd >= 0) {
         ssize_t n = io_read_to_end(s->fd, COMPILE_SOURCE_MAX, &data);
         if (n < 0)
             return error_set(err, "compile.source", errno, "cannot read \"%s\"", s->path);
-        source.data = data;
-        source.size = (size_t)n;
+        one.data = data;
+        one.size = (size_t)n;
+    } else {
+        sources = with_headers(w, s->path, &source_count);
     }
     header.data = config_builtin("versions/module.h", &header.size);
     const struct compile_job job = {
         .toolchain = s->toolchain,
-        .sources = &source,
-        .source_count = 1,
+        .sources = sources,
+        .source_count = source_count,
         .headers = &header,
         .header_count = header.data != NULL,
         .flags = s->flags,

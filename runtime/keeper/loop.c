@@ -176,6 +176,7 @@ void loop_run(struct loop *l)
         }
         free_removed(l);
     }
+    l->stop = false; /* it can be run again */
 }
 
 void loop_stop(struct loop *l)

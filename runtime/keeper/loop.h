@@ -33,7 +33,7 @@ void loop_change(struct loop *l, struct loop_source *source, uint32_t events);
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context);
 void loop_cancel(struct loop *l, struct loop_timer *timer);
 
-/** Until loop_stop(). */
+/** Until loop_stop(); then it can be run again. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 

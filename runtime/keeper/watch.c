@@ -294,8 +294,21 @@ static void on_change(void *context, const struct watcher_change *c)
 /* --- what is watched ----------------------------------------------------------------------------
  */
 
-/* Endings that a toolchain for modules reads, as patterns. */
-static const char *const *patterns_of(struct arena *a, const char *toolchain)
+/* As a pattern that matches nothing else. */
+static const char *literal(struct arena *a, const char *name)
+{
+    char *pattern = arena_alloc(a, 2 * strlen(name) + 1), *to = pattern;
+    for (; *name != '\0'; name++) {
+        if (strchr("*?[\\", *name) != NULL)
+            *to++ = '\\';
+        *to++ = *name;
+    }
+    return pattern;
+}
+
+/* Endings that a toolchain for modules reads, as patterns; beside a single file @name only headers.
+ */
+static const char *const *patterns_of(struct arena *a, const char *toolchain, const char *name)
 {
     struct strings names = {0}, list = {0};
     if (toolchain != NULL)
@@ -305,15 +318,16 @@ static const char *const *patterns_of(struct arena *a, const char *toolchain)
     for (size_t i = 0; i < names.count; i++) {
         _cleanup_toolchain_ struct toolchain *tc = NULL;
         struct error ignored = ERROR_INIT;
-        if (toolchain_load(&tc, names.items[i], &ignored) < 0 || tc->module.count == 0)
+        if (toolchain_load(&tc, names.items[i], &ignored) < 0 ||
+            (tc->module.count == 0 && tc->module_link.count == 0))
             continue;
-        const struct strings *endings[] = {&tc->extensions, &tc->includes};
-        for (size_t k = 0; k < 2; k++) {
+        const struct strings *endings[] = {&tc->includes, &tc->extensions};
+        for (size_t k = 0; k < (name != NULL ? 1 : 2); k++) {
             for (size_t n = 0; n < endings[k]->count; n++)
                 strings_add(a, &list, arena_printf(a, "*%s", endings[k]->items[n]));
         }
     }
-    strings_add(a, &list, "*.so");
+    strings_add(a, &list, name != NULL ? literal(a, name) : "*.so");
     return (const char *const *)list.items;
 }
 
@@ -375,13 +389,16 @@ static int start(struct module *m, const struct watch_request *r, struct error *
     w->path = clean;
     /* a module of one file stays one when the directory around it is watched */
     w->source = m->source != NULL && below(m->source, clean) ? arena_strdup(a, m->source) : clean;
-    bool one_file =
-        strcmp(w->source, w->path) != 0 && lstat(w->source, &st) == 0 && S_ISREG(st.st_mode);
-    const struct watcher_options o = {.path = one_file ? w->source : w->path,
-                                      .include = r->include != NULL ? r->include
-                                                                    : patterns_of(a, m->toolchain),
-                                      .exclude = r->exclude,
-                                      .debounce_ms = r->debounce_ms};
+    /* a file is watched in its directory, with the headers beside it */
+    const char *slash = strrchr(w->source, '/');
+    bool one_file = lstat(w->source, &st) == 0 && S_ISREG(st.st_mode) && slash != w->source;
+    const char *name = one_file ? slash + 1 : NULL;
+    const struct watcher_options o = {
+        .path = one_file ? arena_strndup(a, w->source, (size_t)(slash - w->source)) : w->path,
+        .include = r->include != NULL ? r->include : patterns_of(a, m->toolchain, name),
+        .exclude = r->exclude,
+        .flat = one_file,
+        .debounce_ms = r->debounce_ms};
     w->watcher = watcher_open(m->keeper->loop, &o, on_change, w, err);
     if (w->watcher == NULL) {
         arena_free(a);
@@ -415,20 +432,26 @@ void watches_stop(struct keeper *k)
         stop(m);
 }
 
+static void unfollow(struct watch *w, const struct connection *c)
+{
+    for (struct follower **at = &w->followers; *at != NULL;) {
+        struct follower *f = *at;
+        if (f->client != c) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        free(f);
+    }
+}
+
 void watches_forget(struct keeper *k, const struct connection *c)
 {
     for (struct module *m = k->modules; m != NULL; m = m->next) {
-        for (struct follower **at = m->watch != NULL ? &m->watch->followers : NULL;
-             at != NULL && *at != NULL;) {
-            struct follower *f = *at;
-            if (f->client != c) {
-                at = &f->next;
-                continue;
-            }
-            *at = f->next;
-            free(f);
-        }
-        if (m->watch != NULL && m->watch->owner == c)
+        if (m->watch == NULL)
+            continue;
+        unfollow(m->watch, c);
+        if (m->watch->owner == c)
             stop(m);
     }
 }

@@ -35,6 +35,7 @@ struct watcher {
     struct arena *arena;
     const char *root; /* absolute */
     const char *file; /* the one that counts, or NULL */
+    bool flat;
     struct strings_view {
         const char *const *items;
     } include, exclude;
@@ -193,7 +194,7 @@ static int add_below(struct watcher *w, int fd, const char *path, unsigned depth
         abort();
     if (add(w, fd, copy, EVENTS, err) < 0)
         return -1;
-    if (w->file != NULL || depth == DEPTH_MAX)
+    if (w->flat || depth == DEPTH_MAX)
         return 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         char below[PATH_MAX];
@@ -351,7 +352,7 @@ static bool on_event(struct watcher *w, const struct inotify_event *e)
         return true;
     }
     if ((e->mask & IN_ISDIR) != 0) {
-        if (w->file != NULL || name[0] == '.' || matches(w->exclude.items, name))
+        if (w->flat || name[0] == '.' || matches(w->exclude.items, name))
             return false;
         rescan(w); /* rare, and whatever it was is then as it is */
         return true;
@@ -423,6 +424,7 @@ static int choose_root(struct watcher *w, const char *path, struct error *err)
     }
     char *slash = strrchr(copy, '/');
     w->file = arena_strdup(w->arena, slash + 1);
+    w->flat = true;
     slash[slash == copy] = '\0';
     w->root = copy;
     return 0;
@@ -436,6 +438,7 @@ struct watcher *watcher_open(struct loop *l, const struct watcher_options *o, wa
     *w = (struct watcher){.loop = l, .call = call, .context = context, .arena = a, .fd = -1};
     w->include.items = copy_patterns(a, o->include);
     w->exclude.items = copy_patterns(a, o->exclude);
+    w->flat = o->flat;
     w->debounce_ms = o->debounce_ms > 0 ? o->debounce_ms : WATCHER_DEBOUNCE_MS;
     if (choose_root(w, o->path, err) < 0) {
         watcher_close(w);

@@ -36,6 +36,7 @@ struct watcher_options {
     const char *const *include; /* patterns (fnmatch) of names, or with a slash of paths below
                                    @path; NULL: every file. NULL-terminated */
     const char *const *exclude; /* of files and directories */
+    bool flat;                  /* nothing below @path's own directory */
     uint64_t debounce_ms;       /* 0: WATCHER_DEBOUNCE_MS */
 };
 

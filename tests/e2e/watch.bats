@@ -120,6 +120,23 @@ versions() { cloche versions --json app m | jq '.versions | length'; }
     wait_until 10 event confirmed
 }
 
+@test "a file and the headers beside it" {
+    value LIMIT | sed '1i #include "limit.h"' >src/m.c
+    printf '#define LIMIT 7\n' >src/limit.h
+    printf 'not C\n' >src/other.c
+    made
+    answers 7
+    follow log
+    printf '#define LIMIT 8\n' >src/limit.h
+    wait_until 10 answers 8
+    printf 'not C, either\n' >src/other.c
+    mkdir src/below
+    printf '#define LIMIT 9\n' >src/below/limit.h
+    value 10 >src/m.c
+    wait_until 10 answers 10
+    [ "$(jq -r 'select(.event == "changed") | .files[]' log)" = $'limit.h\nm.c' ]
+}
+
 @test "a directory: every file of it counts, and those that appear" {
     mkdir lib
     cp "$CHECKOUT"/tests/modules/parts/* lib
