@@ -57,7 +57,8 @@ static cJSON *event_new(const struct watch *w, const char *event)
     clock_gettime(CLOCK_REALTIME, &t);
     cJSON_AddStringToObject(o, "event", event);
     cJSON_AddStringToObject(o, "module", w->module->name);
-    cJSON_AddNumberToObject(o, "time_ms", (double)(t.tv_sec * 1000 + t.tv_nsec / 1000000));
+    int64_t ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    cJSON_AddNumberToObject(o, "time_ms", (double)ms);
     return o;
 }
 
