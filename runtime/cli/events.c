@@ -116,8 +116,9 @@ static void show(void *context, const char *data, size_t size)
             continue;
         }
         e->line[e->used] = '\0';
+        if (e->used > 0)
+            show_line(e);
         e->used = 0;
-        show_line(e);
     }
 }
 

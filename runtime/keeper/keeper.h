@@ -10,6 +10,8 @@
  *   sandbox_event_fd() --- what becomes of children --- tasks: an exec'd command or a supervised
  *                                                       child (tree.c, decided by supervise.c)
  *   a pipe per supervised child --- its bounded log (journal.c)
+ *   the spec's ttl and idle timeout, a client's stop, restart, destroy --- stop.c
+ *   the control group, while somebody looks or a warning is set --- samples (sampling.c, monitor.c)
  *   changes of status and every operation --- record.json, events.jsonl (journal.c)
  *
  * When the keeper dies, init sees its socket close and the kernel ends the tree; what is on disk
