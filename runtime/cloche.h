@@ -307,7 +307,8 @@ CLOCHE_API int cloche_import(struct cloche *c, const char *id, const char *modul
 
 enum cloche_event_kind {
     CLOCHE_EVENT_DONE = 1, /* what was begun under @number has ended: @error, @result of an exec */
-    CLOCHE_EVENT_JSON,     /* something happened in a followed sandbox: @json, as `cloche events` */
+    CLOCHE_EVENT_JSON,     /* something happened in a followed sandbox: @json, as `cloche events`;
+                              {"event":"follower.lost"}: more than was kept, some is missing */
     CLOCHE_EVENT_GONE      /* a followed sandbox was destroyed */
 };
 

@@ -471,7 +471,9 @@ static void on_change(struct cloche *c, int wd, uint32_t mask)
         next = f->next;
         if (f->watch != wd && wd != -1)
             continue;
-        tail_catch_up(&f->tail);
+        static const char lost[] = "{\"event\":\"follower.lost\"}";
+        if (tail_catch_up(&f->tail))
+            add_event(c, CLOCHE_EVENT_JSON, f->id, lost, sizeof lost - 1);
         if ((mask & (IN_MOVE_SELF | IN_DELETE_SELF)) == 0)
             continue;
         add_event(c, CLOCHE_EVENT_GONE, f->id, NULL, 0);
