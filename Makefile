@@ -89,7 +89,7 @@ $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CO
 
 # what tests link of the long-lived side
 PARTS      := $(BUILD)/libparts.a
-$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c $(addprefix runtime/keeper/,supervise.c monitor.c loop.c \
+$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/worker/wire.c $(addprefix runtime/keeper/,supervise.c monitor.c loop.c \
     watcher.c))
 	@rm -f $@
 	$(Q)ar rcs $@ $^

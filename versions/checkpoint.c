@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#define KEPT "left-"
+
 static const char *const slot_names[] = {[STATE_GOOD] = "good", [STATE_PROBATION] = "probation"};
 
 static void digest_of(const struct state_header *header, const unsigned char *bytes, size_t size,
@@ -67,8 +69,8 @@ static int write_slot(int slots, const char *name, const unsigned char *data, si
     return durable ? disk_fsync_dir(slots, ".") : 0;
 }
 
-int state_save(int dir, enum state_slot slot, int snapshot, const struct state_expect *expect,
-               bool durable, struct error *err)
+static int save_as(int dir, const char *name, int snapshot, const struct state_expect *expect,
+                   bool durable, struct error *err)
 {
     struct state_reader r;
     _cleanup_close_ int slots = open_slots(dir, expect->module, true, err);
@@ -87,11 +89,17 @@ int state_save(int dir, enum state_slot slot, int snapshot, const struct state_e
     digest_of(&h, data + sizeof h, length, h.digest);
     memcpy(data, &h, sizeof h);
 
-    if (write_slot(slots, slot_names[slot], data, size, durable) < 0)
+    if (write_slot(slots, name, data, size, durable) < 0)
         return error_set(
             err, errno == ENOSPC || errno == EDQUOT ? "state.full" : "state.unwritable", errno,
-            "cannot write the %s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+            "cannot write the %s checkpoint of module \"%s\"", name, expect->module);
     return 0;
+}
+
+int state_save(int dir, enum state_slot slot, int snapshot, const struct state_expect *expect,
+               bool durable, struct error *err)
+{
+    return save_as(dir, slot_names[slot], snapshot, expect, durable, err);
 }
 
 /* a sealed copy, so that what is loaded is judged by the same rules as what is handed over */
@@ -104,23 +112,23 @@ static int to_snapshot(const void *data, size_t size, struct error *err)
     return TAKE_FD(fd);
 }
 
-int state_load(int dir, enum state_slot slot, const struct state_expect *expect, int *ret_fd,
-               struct state_header *ret, struct error *err)
+static int load_from(int dir, const char *name, const struct state_expect *expect, int *ret_fd,
+                     struct state_header *ret, struct error *err)
 {
     _cleanup_close_ int slots = open_slots(dir, expect->module, false, err);
     if (slots < 0)
         return -1;
-    _cleanup_close_ int file = openat(slots, slot_names[slot], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int file = openat(slots, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (file < 0)
         return error_set(err, errno == ENOENT ? "state.none" : "state.unreadable", errno,
-                         "%s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+                         "%s checkpoint of module \"%s\"", name, expect->module);
 
     uint64_t cap = expect->cap_bytes != 0 ? expect->cap_bytes : STATE_DEFAULT_CAP;
     _cleanup_free_ char *data = NULL;
     ssize_t size = io_read_to_end(file, (size_t)cap + sizeof *ret, &data);
     if (size < 0)
         return error_set(err, errno == EFBIG ? "state.too_large" : "state.unreadable", errno,
-                         "%s checkpoint of module \"%s\"", slot_names[slot], expect->module);
+                         "%s checkpoint of module \"%s\"", name, expect->module);
     _cleanup_close_ int fd = to_snapshot(data, (size_t)size, err);
     struct state_header h;
     if (fd < 0 || state_check(fd, expect, &h, err) < 0)
@@ -130,9 +138,59 @@ int state_load(int dir, enum state_slot slot, const struct state_expect *expect,
     digest_of(&h, (const unsigned char *)data + sizeof h, (size_t)size - sizeof h, digest);
     if (h.has_digest != 1 || memcmp(digest, h.digest, sizeof digest) != 0)
         return error_set(err, "state.digest", 0, "the %s checkpoint of module \"%s\" is damaged",
-                         slot_names[slot], expect->module);
+                         name, expect->module);
     *ret = h;
     *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int state_load(int dir, enum state_slot slot, const struct state_expect *expect, int *ret_fd,
+               struct state_header *ret, struct error *err)
+{
+    return load_from(dir, slot_names[slot], expect, ret_fd, ret, err);
+}
+
+/* --- what was left --- */
+
+static const char *kept_name(char *buf, size_t size, uint32_t version)
+{
+    snprintf(buf, size, KEPT "%u", version);
+    return buf;
+}
+
+int state_keep(int dir, int snapshot, const struct state_expect *expect, struct error *err)
+{
+    char name[32];
+    return save_as(dir, kept_name(name, sizeof name, expect->version), snapshot, expect, false,
+                   err);
+}
+
+int state_kept(int dir, const struct state_expect *expect, int *ret_fd, struct state_header *ret,
+               struct error *err)
+{
+    char name[32];
+    return load_from(dir, kept_name(name, sizeof name, expect->version), expect, ret_fd, ret, err);
+}
+
+int state_prune(int dir, const char *module, bool (*wanted)(void *context, uint32_t version),
+                void *context, struct error *err)
+{
+    struct error e = ERROR_INIT;
+    int slots = open_slots(dir, module, false, &e);
+    _cleanup_closedir_ DIR *d = slots < 0 ? NULL : fdopendir(slots);
+    if (d == NULL) {
+        if (slots < 0 && strcmp(e.code, "state.none") == 0)
+            return 0;
+        cleanup_close(&slots);
+        return error_set(err, "state.unreadable", errno, "checkpoints of module \"%s\"", module);
+    }
+    for (struct dirent *f; (f = readdir(d)) != NULL;) {
+        uint64_t version;
+        if (strncmp(f->d_name, KEPT, sizeof KEPT - 1) == 0 &&
+            io_parse_u64(f->d_name + sizeof KEPT - 1, &version) && version <= UINT32_MAX &&
+            !wanted(context, (uint32_t)version))
+            unlinkat(dirfd(d), f->d_name, 0);
+    }
     return 0;
 }
 

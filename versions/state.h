@@ -110,6 +110,15 @@ int state_save(int dir, enum state_slot slot, int snapshot, const struct state_e
 int state_load(int dir, enum state_slot slot, const struct state_expect *expect, int *ret_fd,
                struct state_header *ret, struct error *err);
 
+/** The state of a version when it was left, for a rollback that wants exactly that. One a version.
+ */
+int state_keep(int dir, int snapshot, const struct state_expect *expect, struct error *err);
+int state_kept(int dir, const struct state_expect *expect, int *ret_fd, struct state_header *ret,
+               struct error *err);
+/** Forget those of versions that @wanted does not want. */
+int state_prune(int dir, const char *module, bool (*wanted)(void *context, uint32_t version),
+                void *context, struct error *err);
+
 /** Probation becomes GOOD; nothing to promote is fine. */
 int state_promote(int dir, const char *module, struct error *err);
 

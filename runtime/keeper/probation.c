@@ -123,6 +123,21 @@ static void on_health_timer(void *context)
                    on_health, t);
 }
 
+/** What M leaves, for who wants to come back to exactly that. */
+static void keep_left(struct reload *t)
+{
+    struct service *s = t->s;
+    struct error err = ERROR_INIT;
+    const struct state_expect expect = {.module = s->name,
+                                        .version = t->from.number,
+                                        .any_schema = true,
+                                        .cap_bytes = SERVICE_STATE_CAP};
+    if (s->base < 0 || !service_has_state(&t->from))
+        return;
+    if (state_keep(t->k->state_fd, s->base, &expect, &err) < 0)
+        journal_event(t->k, "checkpoint.failed", err.message);
+}
+
 static void step_13(void *context)
 {
     struct reload *t = context;
@@ -137,6 +152,7 @@ static void step_13(void *context)
     if (s->base >= 0 && service_has_state(&t->from) &&
         service_save(s, STATE_GOOD, s->base, t->from.number, false, &err) < 0)
         journal_event(k, "checkpoint.failed", err.message);
+    keep_left(t);
     /* 14 */
     transaction_step(t, 14, "probation");
     const char *profile = k->spec->profile;
@@ -204,6 +220,12 @@ bool reload_catch_up(struct service *s)
     return true;
 }
 
+static bool is_stored(void *context, uint32_t version)
+{
+    struct service_version v;
+    return service_version(context, version, &v, NULL) == 0;
+}
+
 static void confirm(struct reload *t, int snapshot)
 {
     if (t->s->replay_worker != NULL && t->s->replay_worker == t->parked)
@@ -230,6 +252,8 @@ static void confirm(struct reload *t, int snapshot)
     size_t removed;
     if (store_collect(k->versions, s->name, &keep, &removed, &err) < 0)
         journal_event(k, "gc.failed", err.message);
+    else if (removed > 0)
+        state_prune(k->state_fd, s->name, is_stored, s, NULL);
 }
 
 static void on_confirm_saved(void *context, const struct error *err, int fd)

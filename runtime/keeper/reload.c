@@ -83,8 +83,9 @@ void transaction_release(struct reload *t)
     cancel(t, &t->drain_timer);
     cancel(t, &t->health_timer);
     cleanup_close(&t->live);
+    cleanup_close(&t->kept);
     cleanup_close(&t->snapshot);
-    t->live = t->snapshot = -1;
+    t->live = t->snapshot = t->kept = -1;
 }
 
 static cJSON *detail_of(const struct reload *t, const struct error *err)
@@ -297,6 +298,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
                          .to = to,
                          .live = -1,
                          .snapshot = -1,
+                         .kept = -1,
                          .began_ns = transaction_now_ns()};
     const struct attempt_start start = {.module = s->name,
                                         .kind = r->kind,
@@ -450,6 +452,22 @@ static void on_live(void *context, const struct error *err, int fd)
         step_7(t);
 }
 
+/** The state that the version had when it was left. */
+static int find_kept(struct reload *t, struct error *err)
+{
+    const struct state_expect expect = {.module = t->s->name,
+                                        .version = t->to.number,
+                                        .schema = t->to.schema,
+                                        .cap_bytes = SERVICE_STATE_CAP};
+    struct state_header h;
+    struct error why = ERROR_INIT;
+    if (!service_has_state(&t->to) || state_kept(t->k->state_fd, &expect, &t->kept, &h, &why) == 0)
+        return 0;
+    error_set(err, "state.none", 0, "no state was kept of version %u: %.300s", t->to.number,
+              why.message);
+    return error_hint(err, "--state migrate or empty");
+}
+
 /** M is at a request that does not end: the copy cannot be had in time. */
 static void on_live_timer(void *context)
 {
@@ -471,8 +489,21 @@ static void step_6(struct reload *t)
     struct error err = ERROR_INIT;
     transaction_step(t, 6, "start");
     t->from = s->active;
-    t->hand_over = t->r.state != RELOAD_STATE_EMPTY && service_has_state(&t->from) &&
+    t->hand_over = t->r.state == RELOAD_STATE_MIGRATE && service_has_state(&t->from) &&
                    service_has_state(&t->to) && (s->serving != NULL || s->base >= 0);
+    if (t->r.state == RELOAD_STATE_SNAPSHOT && find_kept(t, &err) < 0) {
+        abort_it(t, "snapshot", &err);
+        return;
+    }
+    if ((t->to.flags & CLOCHE_STATE_ARENA) != 0) {
+        error_set(&err, "module.arena", 0,
+                  "version %u keeps its state in an arena, which this "
+                  "host does not have",
+                  t->to.number);
+        error_hint(&err, "save_state and load_state do the same, in time that grows with the size");
+        refuse(t, &err);
+        return;
+    }
     t->down = t->hand_over && t->to.schema < t->from.schema;
     t->waiting = 1;
     t->next = open_worker(t, t->to.number, 0, on_part, &err);
@@ -538,7 +569,9 @@ static void step_7(struct reload *t)
     int copy = t->live >= 0 ? t->live : t->s->base;
     if (missing(t, t->next))
         return;
-    if (t->hand_over && copy < 0) { /* M gives none, and there is no older one */
+    if (t->kept >= 0) { /* it does not change any more, so this load is the last one, too */
+        worker_ask(t->next, WIRE_LOAD, 0, t->kept, SERVICE_LOAD_MS, on_rehearsed, t);
+    } else if (t->hand_over && copy < 0) { /* M gives none, and there is no older one */
         drop(&t->rehearsal);
         worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
     } else if (!t->hand_over)
@@ -604,15 +637,17 @@ static void step_9(struct reload *t)
         step_11(t);
         return;
     }
-    if (m->inflight.head == NULL && !t->hand_over) {
+    /* M's state is kept for the way back, also when N does not get it */
+    bool save = service_has_state(&t->from);
+    if (m->inflight.head == NULL && !save) {
         step_11(t);
         return;
     }
     if (m->inflight.head != NULL)
         worker_hold(m, true);
     t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_drain_timer, t);
-    worker_ask(m, t->hand_over ? WIRE_SAVE : WIRE_PING, s->answered, -1,
-               SERVICE_CALL_MS + SERVICE_SAVE_MS, on_saved, t);
+    worker_ask(m, save ? WIRE_SAVE : WIRE_PING, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS,
+               on_saved, t);
 }
 
 static void on_saved(void *context, const struct error *err, int fd)
@@ -648,7 +683,7 @@ static void on_saved(void *context, const struct error *err, int fd)
         return;
     }
     calls_take_back(s, s->serving, false);
-    if (t->hand_over && state_check(fd, &expect, &h, &why) < 0) {
+    if (service_has_state(&t->from) && state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
         abort_it(t, "save", &why);
         return;

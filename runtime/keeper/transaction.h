@@ -18,8 +18,8 @@ struct reload {
     bool down;      /* and M's own migrate has to rewrite it for the older N */
 
     struct worker *next, *rehearsal, *migrator, *parked;
-    unsigned waiting; /* for how many of them, and for the live copy */
-    int live, snapshot;
+    unsigned waiting;         /* for how many of them, and for the live copy */
+    int live, snapshot, kept; /* a copy of M's state, M's state, what N once left; -1 */
 
     struct reload_group *group; /* of several modules; NULL once it is switched, or alone */
 

@@ -106,6 +106,26 @@ serves() { [ "$(call version)" = "$1" ]; }
     serves 1
 }
 
+@test "a rollback to the state as it was when the version was left" {
+    box
+    build two -DSCHEMA=2 -DONE_WAY
+    cloche reload box counter=two.so
+    cloche confirm box counter
+    wait_until 5 status_of 2 GOOD
+    [ "$(call add) $(call add)" = "4 5" ]
+    cloche rollback box counter 1 --state snapshot
+    serves 1
+    [ "$(call get)" = 3 ]
+    run --separate-stderr cloche rollback --json box counter 2 --state snapshot
+    expect_status 1
+    expect_error state.none
+    build three -DFLAGS=CLOCHE_STATE_ARENA
+    run --separate-stderr cloche reload --json box counter=three.so
+    expect_status 1
+    expect_error module.arena
+    serves 1
+}
+
 # fails STEP REASON FLAGS...: such a version is refused at that step, and version 1 never noticed
 fails() {
     local step=$1 reason=$2
