@@ -410,11 +410,12 @@ static void sweep(const struct cgroup *g)
     struct stat first, other;
     if (g->dir_count == 0)
         return;
-    cgroup_sweep_slice(&g->dirs[0]);
+    int gone = cgroup_sweep_slice(&g->dirs[0]);
     if (fstat(g->dirs[0].slice_fd, &first) < 0)
         return;
     for (int i = 1; i < g->dir_count; i++) {
-        if (fstat(g->dirs[i].slice_fd, &other) == 0 && other.st_nlink != first.st_nlink)
+        if (fstat(g->dirs[i].slice_fd, &other) == 0 &&
+            (gone > 0 || other.st_nlink != first.st_nlink))
             cgroup_sweep_slice(&g->dirs[i]);
     }
 }

@@ -169,14 +169,21 @@ static int read_map(struct arena *a, pid_t pid, const char *file, struct spec_id
     return error_hint(err, "write them before anybody joins");
 }
 
-static _Noreturn void stay_in(int userns, int ready)
+_Noreturn void idmap_stay(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static _Noreturn void stay_in(int userns, int ready, pid_t parent)
 {
     /* in there somebody else may be root */
     int failed = prctl(PR_SET_DUMPABLE, 0) < 0 || setns(userns, CLONE_NEWUSER) < 0 ? errno : 0;
     if (write(ready, &failed, sizeof failed) < 0)
         _exit(1);
-    for (;;)
-        pause();
+    idmap_stay(parent);
 }
 
 /** The maps of a namespace can be read of a process in it only: one that lives for that moment. */
@@ -188,9 +195,9 @@ static int choose_joined(struct idmap *m, const struct spec *spec, int userns, s
     if (pipe2(ready, O_CLOEXEC) < 0)
         return error_set(err, "ids.map", errno, "cannot look into the user namespace to join");
     struct clone_args args = {.exit_signal = SIGCHLD};
-    pid_t pid = sys_clone3(&args);
+    pid_t parent = getpid(), pid = sys_clone3(&args);
     if (pid == 0)
-        stay_in(userns, ready[1]);
+        stay_in(userns, ready[1], parent);
     int saved = errno;
     close(ready[1]);
     ssize_t got = pid < 0 ? -1 : read(ready[0], &failed, sizeof failed);

@@ -64,11 +64,9 @@ static size_t exchange(struct spec_id_map *map, const struct spec_id_map *block,
 static int make_userns(const struct idmap *m, struct error *err)
 {
     struct clone_args args = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
-    pid_t pid = sys_clone3(&args);
-    if (pid == 0) {
-        for (;;)
-            pause();
-    }
+    pid_t parent = getpid(), pid = sys_clone3(&args);
+    if (pid == 0)
+        idmap_stay(parent);
     if (pid < 0)
         return error_set(err, "mount.idmap", errno,
                          "cannot make a user namespace for the owners of a volume");

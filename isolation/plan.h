@@ -267,6 +267,9 @@ int idmap_choose(struct idmap *m, const struct spec *spec, int joined, bool priv
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
 bool idmap_has_gid(const struct idmap *m, uint32_t gid);
 void idmap_release(struct idmap *m);
+/** The life of a process that only holds a namespace open: until it is killed, or its parent dies.
+ */
+_Noreturn void idmap_stay(pid_t parent);
 /** The first range of @file (/etc/subuid, /etc/subgid) that belongs to @owner, by name or number,
  * and holds @need ids; false when there is none. */
 bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,

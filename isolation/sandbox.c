@@ -405,7 +405,8 @@ void sandbox_free(struct sandbox *s)
         return;
     if (s->pid > 0 && !s->reaped) {
         sys_pidfd_send_signal(s->pidfd, SIGKILL);
-        waitpid(s->pid, NULL, __WALL); /* the rest of its tree goes with its group */
+        waitpid(s->pid, NULL, __WALL);
+        namespaces_end_tree(&s->plan);
     }
     if (s->free_children != NULL)
         s->free_children(s);
