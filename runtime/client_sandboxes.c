@@ -19,7 +19,7 @@
 
 #define KEEPER    "cloche-keeper"
 #define NEW_MARK  ".new-"
-#define UNMAKE_MS 5000 /* for the end of a keeper whose sandbox did not come up in time */
+#define UNMAKE_MS 15000 /* for the end of a keeper whose sandbox did not come up in time */
 
 /* --- keepers ------------------------------------------------------------------------------------
  */

@@ -107,7 +107,8 @@ CLOCHE_API int cloche_open(const struct cloche_options *options, struct cloche *
 CLOCHE_API void cloche_close(struct cloche *c);
 
 /* A call that does not come to its end in time fails with "call.deadline". Create is undone then
- * (within 5 s more) and an exec's command is killed; restart and destroy go on by themselves. */
+ * (within 15 s more: 5 in which its keeper may end, then that is killed) and an exec's command is
+ * killed; restart and destroy go on by themselves. */
 
 /** A module that the sandbox has from its beginning. */
 struct cloche_module {
