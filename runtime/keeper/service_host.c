@@ -5,7 +5,6 @@
 #include "base/io.h"
 #include "runtime/keeper/worker_children.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,15 +88,15 @@ static void write_line(struct worker *w, uint64_t level, const char *text, size_
 {
     static const char *const names[] = {"error: ", "warning: ", "", "debug: "};
     char line[4000 + 16];
-    struct pollfd room = {.fd = w->log, .events = POLLOUT};
     const char *name = names[level < 4 ? level : 3];
     size_t n = strlen(name);
     memcpy(line, name, n);
     for (size_t i = 0; i < size && n < sizeof line - 1; i++)
         line[n++] = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
     line[n++] = '\n';
-    /* the pipe is read by this very loop, so a full one must not be waited for */
-    if (w->log >= 0 && poll(&room, 1, 0) == 1 && write(w->log, line, n) < 0)
+    /* the pipe is read by this very loop: when it is full the line is lost, for it does not block
+     */
+    if (w->log >= 0 && write(w->log, line, n) < 0)
         return;
 }
 

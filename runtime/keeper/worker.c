@@ -153,7 +153,11 @@ struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
         worker_drop(w, 0);
         return NULL;
     }
-    w->log = TAKE_FD(log);
+    /* what the worker has may be full, and is blocking: this end of its own is not, so that a
+     * module that fills the pipe cannot stop the keeper, who alone empties it */
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", log);
+    w->log = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     worker_ask(w, WIRE_INIT, 0, -1, SERVICE_INIT_MS, done, context);
     return w;
 }
