@@ -88,7 +88,8 @@ long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_co
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = space.buf,
-                         .msg_controllen = sizeof space.buf};
+                         /* not CMSG_SPACE: in its padding the kernel finds room for one more */
+                         .msg_controllen = CMSG_LEN(sizeof(int) * WIRE_MAX_FDS)};
     ssize_t n;
     *ret_count = 0;
     do

@@ -31,7 +31,7 @@ build() {
     shift
     ${COMPILER:-gcc -O1 -fPIC -shared -fvisibility=hidden -Wl,-z,defs,-z,now,-z,noexecstack} -Iinclude \
         -DLABEL="\"$name\"" "$@" -include "$CHECKOUT/tests/modules/faults.h" -o "$name.so" \
-        "$CHECKOUT/tests/modules/${SOURCE:-counter.c}"
+        "$CHECKOUT/tests/modules/${SOURCE:-counter}.c"
 }
 
 create() { cloche create "$1" --profile plugin "${effort[@]}" "${@:2}" >/dev/null; }

@@ -1,0 +1,178 @@
+# Modules that mean harm: what they do to the keeper, to the module beside them, and what is left of them.
+# tests/modules/hostile.c has the deeds. And modules by other compilers.
+# Not in the virtual machine: compilers take minutes there, and what modules run in is tested by other files.
+load helper
+load counter
+
+setup_file() {
+    mkdir -p "$BATS_FILE_TMPDIR/include/cloche"
+    cp "$CHECKOUT/versions/module.h" "$BATS_FILE_TMPDIR/include/cloche/"
+    cd "$BATS_FILE_TMPDIR" || return 1
+    SOURCE=hostile build hostile -I"$CHECKOUT" -pthread
+    SOURCE=echo build echo
+}
+
+# pair: one sandbox with a hostile module and one that is its neighbour
+pair() {
+    create box
+    cp "$BATS_FILE_TMPDIR"/*.so .
+    cloche reload box echo=echo.so >/dev/null
+    cloche reload box hostile=hostile.so >/dev/null
+    cloche call box echo x >/dev/null
+    cloche call box hostile x >/dev/null
+    cloche confirm box echo
+    cloche confirm box hostile
+    wait_until 5 settled
+    keeper=$(keeper_pid)
+    files=$(open_files)
+}
+
+settled() { [ "$(cloche info --json box | jq -c '[.children[].module.attempt]')" = '[null,null]' ] && alone 3; }
+open_files() { ls "/proc/$keeper/fd" | wc -l; }
+as_before() { settled && [ "$(open_files)" -le "$files" ]; }
+neighbour() { [ "$(cloche call box echo "is $1 well?")" = "is $1 well?" ]; }
+pong() { [ "$(cloche call box hostile ping 2>/dev/null)" = pong ]; }
+
+# does DEED OUTCOME: "done", or the code of the error that its client gets; then all is as it was.
+does() {
+    local outcome got
+    pair
+    outcome=$(cloche call --json --timeout 1s box hostile "$1" 2>&1) || :
+    got=$(jq -r 'if .error then .error.code else .reply end' <<<"$outcome")
+    [[ "$got" =~ ^($2)$ ]] || differ "what \"$1\" came to" "$outcome" "$2"
+    neighbour "$1"
+    [ "$(keeper_pid)" = "$keeper" ]
+    wait_until 10 pong
+    neighbour "$1"
+    wait_until 5 as_before || { echo "# $1: files $files, now $(open_files); $(workers "$keeper")"; return 1; }
+    [ "$(cloche info --json box | jq -r .status)" = running ]
+    cloche destroy --force box >/dev/null
+}
+
+@test "frames that are none, or not its own to send" {
+    local deed
+    for deed in forge-reply forge-done unknown-type short-packet long-record large-packet no-file unsealed-file huge-file other-file; do
+        does $deed call.died
+    done
+    does down-types call.died
+}
+
+@test "answers twice, answers what was not asked yet, and never" {
+    does answer-twice first
+    does answer-future future
+    does never call.timeout
+    does stop-itself call.timeout
+    does steal-packets call.timeout
+}
+
+@test "floods: lines, files, timers, children; the neighbour is served meanwhile" {
+    does many-files call.died
+    does files-with-lines "call.died|done"
+    does more-timers call.died
+    does timers "done"
+    does children "call.died|done"
+    pair
+    cloche call --timeout 30s box hostile flood >flooded 3>&- &
+    local pid=$! slowest=0 before
+    while kill -0 $pid 2>/dev/null; do
+        before=${EPOCHREALTIME/./}
+        neighbour flood
+        before=$((${EPOCHREALTIME/./} - before))
+        [ $before -le "$slowest" ] || slowest=$before
+    done
+    wait $pid || :
+    echo "# slowest call beside the flood: $slowest us"
+    [ $slowest -lt 1000000 ]
+    [ "$(du -sk "$CLOCHE_ROOT/sandboxes/box/log" | cut -f1)" -lt 5000 ]
+    wait_until 10 as_before
+}
+
+@test "a log that is full, by threads that fill it while the keeper writes there" {
+    does full-pipe "done|call.timeout"
+}
+
+@test "its socket closed, shut, all its files written to, its progress spoilt" {
+    does close-socket call.died
+    does shut-socket call.died
+    does write-everywhere call.died
+    does progress call.died
+    does own-store "done"
+}
+
+@test "exits, jumps out of its function, overwrites its own ABI block" {
+    does silent-exit call.died
+    does loud-exit call.died
+    does long-jump "call.died"
+    does thread-exit "call.died|call.timeout"
+    does own-block "done"
+}
+
+@test "forks, and kills everybody it can see" {
+    need_cgroups
+    does fork-bomb "call.died|call.timeout"
+    does forks-and-leaves call.died
+    does kill-all "done"
+}
+
+@test "all memory, also in files that nobody has mapped" {
+    need_cgroups
+    does all-memory call.died
+    does memory-in-files call.died
+}
+
+@test "a reply above the cap is a failure of its own request" {
+    pair
+    run --separate-stderr cloche call --json box hostile huge-reply
+    expect_status 1
+    expect_output '{"status":-1,"version":1,"reply":""}'
+    pong
+}
+
+@test "ptrace and reading others' memory end it" {
+    does trace call.died
+    does read-others call.died
+}
+
+# --- other compilers --------------------------------------------------------------------------------------------
+
+# counts COMPILER...: a counter by that compiler serves, and its state goes to one by gcc and comes back
+counts() {
+    COMPILER="$*" build other
+    build gcc -DSCHEMA=2
+    create box
+    cp other.so one.so
+    first box
+    tried gcc
+    expect_status 0
+    [ "$(call add)" = 4 ]
+    confirm box 2
+    cloche rollback box counter 1 >/dev/null
+    [ "$(call add)" = 5 ]
+    serves 1
+}
+
+@test "a module by clang" {
+    need_program clang
+    counts clang -O2 -fPIC -shared -fvisibility=hidden -Wl,-z,defs,-z,now,-z,noexecstack
+}
+
+@test "a module by tcc" {
+    need_program tcc
+    printf '#include <cloche/module.h>\nstatic int handle(void *self, const struct cloche_request *r, struct cloche_reply *reply)\n' >tiny.c
+    printf '{ (void)self; return cloche_reply_write(reply, r->data, r->size); }\nCLOCHE_MODULE("tiny", .init = cloche_no_init, .handle = handle);\n' >>tiny.c
+    create box --module tiny=tiny.c --toolchain tcc
+    [ "$(cloche call box tiny hello)" = hello ]
+    [[ $(jq -r .compiler "$CLOCHE_ROOT/sandboxes/box/modules/tiny/1/manifest.json") = tcc* ]]
+}
+
+@test "a module in C++" {
+    need_program g++
+    create box --module words="$CHECKOUT/tests/modules/words.cpp"
+    cloche call box words "some words here" >first
+    cp "$CHECKOUT/tests/modules/words.cpp" next.cpp
+    echo '// changed' >>next.cpp
+    echo 'static int another __attribute__((used));' >>next.cpp
+    run --separate-stderr cloche reload --json box words=next.cpp
+    expect_status 0
+    [ "$(jq -r .active <<<"$output")" = 2 ]
+}
