@@ -213,7 +213,8 @@ bool reload_catch_up(struct service *s)
     struct reload *t = s->probation;
     if (t->rolling || t->parked == NULL || t->parked->lost || s->log_incomplete)
         return false;
-    if (t->catching || s->reload != NULL) /* a newer one may inherit M in a moment */
+    /* while a newer one prepares, too: it inherits M as it is; only a pause is no time to begin */
+    if (t->catching || (s->reload != NULL && s->reload->step >= 9))
         return t->catching;
     t->catching = true;
     calls_replay(s, t->parked, s->log_applied, on_applied, t);
