@@ -223,6 +223,7 @@ soak: ## by hand: 10000 runs and 300 killed ones, 10000 long-lived sandboxes, 10
 	$(MAKE) $(JOBS) all test-bins
 	tests/soak
 	tests/chaos/soak
+	tests/stress/soak
 
 # --- checks ----------------------------------------------------------------------------------------------
 # hostile programs for the compiler, submissions and diagnostics are material, not sources

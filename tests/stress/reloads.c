@@ -61,8 +61,11 @@ static void take(struct calls *c, bool wait, uint64_t *got)
         memcpy(text, r.data, r.size < sizeof text - 1 ? r.size : sizeof text - 1);
         if (r.id != *got + 1)
             broken("a reply is missing, or came twice", NULL, r.id);
-        if (r.status != 0 || strtoull(text, NULL, 10) != r.id)
+        if (r.status != 0 || strtoull(text, NULL, 10) != r.id) {
+            fprintf(stderr, "version %u answered %llu with status %d, \"%s\"\n", r.version,
+                    (unsigned long long)r.id, r.status, text);
             broken("the count is another one", NULL, r.id);
+        }
         uint64_t took = now_us() - sent_us[r.id % (sizeof sent_us / sizeof *sent_us)];
         slowest_us = took > slowest_us ? took : slowest_us;
         (*got)++;
