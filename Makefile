@@ -63,7 +63,7 @@ all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/cl
      $(BUILD)/libcloche.a $(BUILD)/cloche.pc
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
-KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c runtime/worker/wire.c
+KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c runtime/orphan.c runtime/worker/wire.c
 # SQLite from its archive: a keeper without modules never touches its pages
 $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(call say,LD,$@)

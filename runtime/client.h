@@ -60,8 +60,8 @@ int client_make(const char *id, const char *spec_json, struct error *err);
 int client_launch(const char *id, const char *instead, struct error *err);
 /** That frame, or what is said when the keeper ended without one. */
 int client_launched(int socket, const char *id, struct frame *f, struct error *err);
-/** A creation that failed: nothing stays. */
-void client_unmake(const char *id);
+/** A creation that failed with @why: nothing stays. */
+void client_unmake(const char *id, const struct error *why);
 
 /** End it and remove every trace, with or without a keeper. sandbox.busy unless @force. */
 int client_destroy(const char *id, bool force, struct error *err);

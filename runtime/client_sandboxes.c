@@ -189,9 +189,16 @@ int client_make(const char *id, const char *spec_json, struct error *err)
     return 0;
 }
 
-void client_unmake(const char *id)
+void client_unmake(const char *id, const struct error *why)
 {
     struct error err = ERROR_INIT;
+    if (why->code != NULL && strcmp(why->code, "keeper.socket") == 0) {
+        /* who answers at the door is another's keeper: ours never was */
+        _cleanup_close_ int top = state_open_dir("sandboxes", NULL);
+        if (top >= 0)
+            io_remove_tree_at(top, id);
+        return;
+    }
     uint64_t kept = client_deadline();
     client_set_deadline(client_now_ms() + UNMAKE_MS);
     /* of a keeper that still tries, else what it got to make */
@@ -205,11 +212,14 @@ void client_unmake(const char *id)
 
 int client_create(const char *id, const char *spec_json, struct error *err)
 {
+    struct error ours = ERROR_INIT;
     if (client_make(id, spec_json, err) < 0)
         return -1;
-    if (start(id, NULL, err) == 0)
+    if (start(id, NULL, &ours) == 0)
         return 0;
-    client_unmake(id);
+    client_unmake(id, &ours);
+    if (err != NULL)
+        *err = ours;
     return -1;
 }
 

@@ -341,7 +341,7 @@ int cloche_begin_create(struct cloche *c, const char *id, const struct cloche_sa
         end_operation(c, o);
     pthread_mutex_unlock(&c->lock);
     if (rc < 0)
-        client_unmake(id);
+        client_unmake(id, &e);
     return library_give(rc, &e, err);
 }
 

@@ -3,17 +3,14 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/state.h"
-#include "base/syscalls.h"
 #include "isolation/sandbox.h"
 #include "runtime/client.h"
+#include "runtime/orphan.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -77,22 +74,6 @@ static void look_at(struct arena *a, const char *id, struct reconciled *r)
     strings_add(a, &r->reasons, wrong.message);
 }
 
-/** A keeper that answers at a door of no sandbox is ended, and its tree with it. */
-static bool end_orphan(const char *id)
-{
-    struct ucred who;
-    socklen_t size = sizeof who;
-    _cleanup_close_ int fd = client_connect(id, NULL);
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 ||
-        who.uid != geteuid() || who.pid <= 1 || who.pid == getpid())
-        return false;
-    _cleanup_close_ int keeper = sys_pidfd_open(who.pid, 0);
-    if (keeper < 0 || sys_pidfd_send_signal(keeper, SIGKILL) < 0)
-        return false;
-    poll(&(struct pollfd){.fd = keeper, .events = POLLIN}, 1, 2000);
-    return true;
-}
-
 static int sweep_doors(struct reconciled *r, struct error *err)
 {
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
@@ -105,7 +86,11 @@ static int sweep_doors(struct reconciled *r, struct error *err)
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         if (!spec_valid_id(e->d_name) || faccessat(all, e->d_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             continue;
-        r->orphans += end_orphan(e->d_name);
+        _cleanup_close_ int door = client_connect(e->d_name, NULL);
+        enum orphan found = door >= 0 ? orphan_end(door, e->d_name) : ORPHAN_NOBODY;
+        r->orphans += found == ORPHAN_ENDED;
+        if (found == ORPHAN_LIVES) /* its state is below another CLOCHE_ROOT */
+            continue;
         _cleanup_close_ int run =
             openat(runs, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (run < 0 || faccessat(all, e->d_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)

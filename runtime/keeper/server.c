@@ -2,13 +2,11 @@
 #include "runtime/keeper/keeper.h"
 
 #include "base/cleanup.h"
-#include "base/syscalls.h"
 #include "runtime/keeper/calls.h"
 #include "runtime/keeper/session.h"
 #include "runtime/keeper/watch.h"
+#include "runtime/orphan.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -134,22 +132,21 @@ static void on_listener(void *context, int fd, uint32_t events)
     k->connections = c;
 }
 
-/** Somebody still answers at our door, and does not hold the lock: a keeper whose state directory
- * was deleted underneath it, and whose id is ours now. Nobody could reach it any more. */
-static void end_orphan(struct keeper *k, const struct sockaddr_un *door)
+/** Somebody may still answer at our door: a keeper whose state directory was deleted underneath it,
+ * and whose id is ours now, goes. One that has its state is not touched. */
+static int clear_door(struct keeper *k, const struct sockaddr_un *door, struct error *err)
 {
-    struct ucred who;
-    socklen_t size = sizeof who;
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)door, sizeof *door) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != geteuid() ||
-        who.pid <= 1 || who.pid == getpid())
-        return;
-    _cleanup_close_ int keeper = sys_pidfd_open(who.pid, 0);
-    if (keeper < 0 || sys_pidfd_send_signal(keeper, SIGKILL) < 0)
-        return;
-    poll(&(struct pollfd){.fd = keeper, .events = POLLIN}, 1, 2000);
-    journal_event(k, "orphan.ended", "a keeper without a state directory");
+    enum orphan found = ORPHAN_NOBODY;
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)door, sizeof *door) == 0)
+        found = orphan_end(fd, k->id);
+    if (found == ORPHAN_ENDED)
+        journal_event(k, "orphan.ended", "a keeper without a state directory");
+    if (found != ORPHAN_LIVES)
+        return 0;
+    error_set(err, "keeper.socket", EADDRINUSE, "another sandbox \"%s\" answers at this door",
+              k->id);
+    return error_hint(err, "one of another CLOCHE_ROOT? give each a CLOCHE_RUN of its own");
 }
 
 int server_open(struct keeper *k, struct error *err)
@@ -157,7 +154,8 @@ int server_open(struct keeper *k, struct error *err)
     /* by the directory's fd: a path of any length fits into sun_path */
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/control.sock", k->run_fd);
-    end_orphan(k, &a);
+    if (clear_door(k, &a, err) < 0)
+        return -1;
     unlinkat(k->run_fd, "control.sock", 0);
     k->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t before = umask(0177);

@@ -81,6 +81,20 @@ groups() { find /sys/fs/cgroup -maxdepth 6 -type d -name "sandbox-$1-*" 2>/dev/n
     rm -r "$CLOCHE_ROOT/sandboxes/a" "$CLOCHE_ROOT/sandboxes/b"
 }
 
+@test "two roots that share a run directory: the second is refused, the first lives" {
+    cloche create a
+    CLOCHE_ROOT=$CLOCHE_ROOT/second run --separate-stderr cloche create --json a
+    expect_status 1
+    expect_error keeper.socket
+    cloche exec a -- true
+    [ "$(CLOCHE_ROOT=$CLOCHE_ROOT/second cloche list --json)" = "[]" ]
+    CLOCHE_ROOT=$CLOCHE_ROOT/second cloche doctor --repair --json >/dev/null
+    cloche exec a -- true
+    cloche destroy a
+    rm -r "$CLOCHE_ROOT/second"
+    nothing_stays
+}
+
 @test "a ruined spec: it is named, the others are kept, and it can be destroyed" {
     cloche create good
     cloche create bad
