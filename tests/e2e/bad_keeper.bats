@@ -52,6 +52,7 @@ kill_keeper() {
 deaf='trap : TERM; echo >&$CLOCHE_READY_FD; while :; do read -r x </dev/zero; done'
 
 @test "a sandbox that is dying starts nothing, and says so" {
+    [ -z "${CLOCHE_VM-}" ] || skip "too slow under emulation"
     jq -n --arg deaf "$deaf" '{ociVersion: "1.1.0", cloche: {children: [{id: "deaf", kind: "command", ready: "line",
         args: ["sh", "-c", $deaf]}]}}' >spec.json
     cloche create a --spec spec.json
