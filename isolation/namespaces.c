@@ -236,7 +236,7 @@ static void doorstep(struct plan *p, struct clone_args *args)
         join_all(p, 1U << NS_USER, false);
     join_all(p, wanted, false);
 
-    args->flags |= CLONE_PARENT;
+    args->flags = (args->flags & ~(uint64_t)CLONE_INTO_CGROUP) | CLONE_PARENT;
     /* cppcheck-suppress autoVariables ; @args is not used again */
     args->pidfd = (uint64_t)(uintptr_t)&pidfd;
     args->exit_signal = 0; /* a sibling's is that of the doorstep */
@@ -256,7 +256,10 @@ pid_t namespaces_clone(struct plan *p, struct clone_args *args)
 {
     if (!p->joins)
         return sys_clone3(args);
-    struct clone_args door = {.exit_signal = SIGCHLD};
+    /* into the group while the caller's cgroup namespace is still its own: from another one the
+     * group may not be seen (nsdelegate) */
+    struct clone_args door = {
+        .flags = args->flags & CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = args->cgroup};
     pid_t pid = sys_clone3(&door);
     if (pid == 0)
         doorstep(p, args);

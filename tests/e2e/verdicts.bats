@@ -109,7 +109,7 @@ SIGNALS
     verdict time_limit null 9 "used more than the CPU time limit"
     within .cpu_ms 400 500
     # waiting costs no CPU time
-    inside --cpu-time 300ms sleep 0.5
+    inside --cpu-time $((300 * CLOCHE_TEST_SCALE))ms sleep 0.5
     expect_status 0
 }
 
