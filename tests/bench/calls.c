@@ -2,7 +2,8 @@
  * socket pair.
  *
  *   calls SANDBOX MODULE [SECONDS]     a JSON line a measurement
- *   calls SANDBOX MODULE load SECONDS  one call after the other; how many, how many failed, longest */
+ *   calls SANDBOX MODULE load SECONDS  one call after the other; how many, how many failed, longest
+ */
 #include "runtime/client_calls.h"
 
 #include <stdio.h>
