@@ -405,6 +405,26 @@ TABLE
     rolled_back 4 "signal 11"
 }
 
+# --- after GOOD -------------------------------------------------------------------------------------------------
+
+@test "a version that keeps crashing later is given up for the GOOD one before it, once, and never ping-pong" {
+    box
+    build two "-DFAULT_HANDLE=(count >= 6 ? CRASH : 0)"
+    tried two
+    [ "$(call add)" = 4 ]
+    confirm box 2
+    [ "$(call add)$(call add)" = 56 ]
+    for i in $(seq 8); do call add >/dev/null 2>&1 || :; done
+    wait_until 10 serves 1
+    [ "$(last '| .kind, .cause' | paste -sd ' ')" = "rollback automatic" ]
+    [ "$(call get)" -ge 6 ]
+    # that one crashes, too: it is not tried the other way round
+    for i in $(seq 12); do call crash >/dev/null 2>&1 || :; done
+    ! serves 2 2>/dev/null
+    [ "$(cloche history --json box counter | jq '[.attempts[] | select(.cause == "automatic")] | length')" = 1 ]
+    terminal "$(last .ended | grep -c false)"
+}
+
 # --- rollback ---------------------------------------------------------------------------------------------------
 
 # good NAME FLAGS...: the next version is NAME.so, and GOOD
@@ -440,6 +460,26 @@ good() {
     serves 13
     [ "$(call get)" = 14 ]
     terminal
+}
+
+@test "rollback --state migrate, snapshot, empty" {
+    box
+    good two -DSCHEMA=2 # 4
+    [ "$(call add)" = 5 ]
+    cloche rollback box counter 1 --state snapshot
+    [ "$(call get) $(call version)" = "3 1" ]
+    confirm_by_call
+    cloche rollback box counter 2 --state migrate
+    [ "$(call get) $(call version)" = "4 2" ]
+    confirm_by_call
+    cloche rollback box counter 1 --state migrate
+    [ "$(call get) $(call version)" = "5 1" ]
+    confirm_by_call
+    cloche rollback box counter 2 --state empty
+    [ "$(call get) $(call version)" = "0 2" ]
+    run --separate-stderr cloche rollback --json box counter 1 --state nonsense
+    expect_status 2
+    terminal 1
 }
 
 confirm_by_call() {
@@ -505,6 +545,88 @@ confirm_by_call() {
     expect_status 0
     [ "$(jq -r '.state, .active' <<<"$output" | xargs)" = "UNCHANGED 1" ]
     after 3 1 UNCHANGED ""
+}
+
+# --- several modules --------------------------------------------------------------------------------------------
+
+# named NAME FILE FLAGS...: the counter as module NAME, in FILE.so
+named() {
+    sed "s/CLOCHE_MODULE_WITH(\"counter\"/CLOCHE_MODULE_WITH(\"$1\"/" "$CHECKOUT/tests/modules/counter.c" >named.c
+    gcc -O1 -fPIC -shared -fvisibility=hidden -Wl,-z,defs,-z,now,-z,noexecstack -Iinclude -DLABEL="\"$2\"" "${@:3}" \
+        -include "$CHECKOUT/tests/modules/faults.h" -o "$2.so" named.c
+}
+
+# three [B-DEPENDS-ON]: modules a, b, c, each at version 1 with the count 1; a depends on b, and b on c
+three() {
+    jq -n --arg last "${1:-}" '{ociVersion: "1.1.0", cloche: {modules: {a: {depends: ["b"]}, b: {depends: ["c"]},
+        c: (if $last == "" then {} else {depends: [$last]} end)}}}' >three.json
+    cloche create box --profile plugin "${effort[@]}" --spec three.json >/dev/null
+    local name
+    for name in a b c; do
+        named $name ${name}1
+        cloche reload box $name=${name}1.so >/dev/null || return 1
+        [ "$(cloche call box $name add)" = 1 ]
+        cloche confirm box $name
+        named $name ${name}2 -DSCHEMA=2
+    done
+    wait_until 10 quiet
+}
+
+quiet() { cloche info --json box | jq -e 'all(.children[]; .module.attempt == null)' >/dev/null; }
+all_three() {
+    local found
+    found=$(for m in a b c; do echo "$(cloche call box $m version) $(cloche call box $m get)"; done | paste -sd ' ')
+    [ "$found" = "$1" ] || differ "versions and counts of a, b, c" "$found" "$1"
+}
+ends_of() { for m in a b c; do cloche history --json box $m | jq -r '.attempts[-1].state'; done | paste -sd ' '; }
+
+@test "several modules: one that fails in the pause takes the others back, all are un-paused" {
+    three
+    named b b3 -DSCHEMA=2 "-DFAULT_LOAD=({ char mark; int fd = open(\"/tmp/rehearsed\", O_RDWR | O_CREAT, 0666); int n = (int)read(fd, &mark, 1); write(fd, \"x\", 1); close(fd); n == 1 ? REFUSE : 0; })" -Wno-unused-result
+    run --separate-stderr cloche reload --json box a=a2.so b=b3.so c=c2.so
+    expect_status 1
+    expect_error module.load
+    all_three "1 1 1 1 1 1"
+    [ "$(ends_of)" = "ABORTED BAD ABORTED" ]
+    cloche reload box a=a2.so b=b2.so c=c2.so >/dev/null
+    all_three "2 1 3 1 2 1" # of b, version 2 was the one that failed
+    [ "$(for m in a b c; do cloche call box $m add; done)" = 222 ]
+    terminal 3 # on probation
+}
+
+@test "several modules: the keeper killed between them leaves all of them as they were" {
+    export CLOCHE_KEEPER_FAULT=$WORK/fault
+    three
+    local step
+    for step in 9 11 12 13; do
+        wait_until 10 quiet
+        printf %s $step >fault
+        cloche reload box a=a2.so b=b2.so c=c2.so >/dev/null 2>&1 || :
+        wait_until 10 gone
+        rm fault
+        cloche restart box >/dev/null
+        all_three "1 1 1 1 1 1" || { echo "# after a kill at step $step"; return 1; }
+        # without its row INTENT an attempt has only been aborted
+        [[ $(ends_of) =~ ^(ROLLED_BACK|ABORTED)\ (ROLLED_BACK|ABORTED)\ (ROLLED_BACK|ABORTED)$ ]]
+        [ $step = 9 ] || [ "$(ends_of)" = "ROLLED_BACK ROLLED_BACK ROLLED_BACK" ]
+        terminal
+    done
+}
+
+@test "dependents come along by --cascade; what depends on itself in a circle is refused" {
+    three
+    cloche reload --cascade box c=c2.so >/dev/null
+    [ "$(cloche call box c version)" = 2 ]
+    all_three "1 1 1 1 2 1"
+    [ "$(cloche history --json box a | jq '.attempts | length')" = 2 ]
+    [ "$(cloche history --json box b | jq '.attempts | length')" = 2 ]
+    cloche destroy --force box >/dev/null
+    run --separate-stderr three a
+    if [ "$status" -eq 0 ]; then
+        run --separate-stderr cloche reload --json --cascade box c=c2.so
+    fi
+    [ "$status" -ne 0 ]
+    expect_error module.cycle
 }
 
 # --- any: the keeper --------------------------------------------------------------------------------------------

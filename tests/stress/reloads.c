@@ -247,7 +247,7 @@ int main(int argc, char **argv)
             while (operate("confirm", NULL, false, &err) < 0 &&
                    strcmp(err.code, "reload.early") == 0);
         }
-        if (i == reloads / 10)
+        if (i == (reloads + 9) / 10)
             before = settle();
     }
     struct held after = settle();
