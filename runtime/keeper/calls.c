@@ -82,9 +82,13 @@ static void arm(struct worker *w)
 {
     const struct call *c = w->inflight.head;
     uint64_t timeout = w->replaying ? SERVICE_CALL_MS : c != NULL ? c->timeout_ms : 0;
-    if (w->watchdog != NULL || w->lost)
+    uint64_t due = w->progress_ms + timeout;
+    if (w->lost || (w->watchdog != NULL && w->watchdog_due_ms <= due))
         return;
-    uint64_t now = loop_now_ms(), due = w->progress_ms + timeout;
+    if (w->watchdog != NULL) /* of a request that had more time */
+        loop_cancel(w->keeper->loop, w->watchdog);
+    uint64_t now = loop_now_ms();
+    w->watchdog_due_ms = due;
     w->watchdog = loop_after(w->keeper->loop, due > now ? due - now : 0, on_watchdog, w);
 }
 
@@ -192,6 +196,9 @@ bool calls_reply(struct worker *w, const struct wire_record *r, const void *payl
     if (c == NULL || c->id != r->id || w != m->serving)
         return false;
     call_pop(&w->inflight);
+    const struct call *next = w->inflight.head;
+    if (next != NULL && next->timeout_ms < c->timeout_ms)
+        arm(w);
     int status = (int)(int64_t)r->value;
     if (c->client != NULL)
         session_reply(c->client, c, status, w->version, payload, r->size, fd);

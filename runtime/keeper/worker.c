@@ -500,6 +500,8 @@ static bool on_record(struct worker *w, const struct wire_record *r, const void 
 {
     if (((r->flags & WIRE_FD) != 0) != (*fd >= 0))
         return false;
+    if (r->type == WIRE_DONE || r->type == WIRE_REPLY) /* a line of the log buys no time */
+        w->progress_ms = loop_now_ms();
     if (r->type == WIRE_DONE)
         return on_done(w, r, payload, fd);
     if (r->type == WIRE_REPLY)
@@ -527,7 +529,6 @@ static void on_socket(void *context, int fd, uint32_t events)
     bool good = n > 0 && count <= 1;
     struct wire_record r;
     const void *payload;
-    w->progress_ms = loop_now_ms();
     for (size_t at = 0; good && !w->lost;) {
         int more = wire_next(packet, (size_t)n, &at, &r, &payload);
         if (more == 0)

@@ -50,8 +50,9 @@ struct worker {
 
     /* requests given to it and not answered, oldest first */
     struct call_list inflight;
-    uint64_t progress_ms; /* it took or gave something last */
+    uint64_t progress_ms; /* it was given something while idle, or answered, last */
     struct loop_timer *watchdog, *stop_timer, *send_failed;
+    uint64_t watchdog_due_ms;
     bool replaying; /* what is in flight is replayed, and belongs to the log */
 
     void (*on_lost)(struct worker *w);

@@ -62,6 +62,7 @@ does() {
     does answer-future future
     does never call.timeout
     does stop-itself call.timeout
+    does talk call.timeout
     does steal-packets call.timeout
 }
 

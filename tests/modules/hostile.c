@@ -174,6 +174,13 @@ static int flood(void)
         send_record(WIRE_LOG, 0, 2, "flooded", -1);
     return 0;
 }
+static int talk(void)
+{
+    for (;;) {
+        send_record(WIRE_LOG, 0, 2, "still at it", -1);
+        usleep(20000);
+    }
+}
 static int timers(void)
 {
     const struct cloche_timer_v1 *t = cloche_get(host, CLOCHE_TIMER_ID);
@@ -397,6 +404,7 @@ static const struct {
     {"many-files", many_files},
     {"files-with-lines", files_with_lines},
     {"flood", flood},
+    {"talk", talk},
     {"timers", timers},
     {"more-timers", more_timers},
     {"children", children},
