@@ -139,7 +139,7 @@ static bool read_spec(struct worker_child *c, const char *module, const char *js
     if (spec_apply_json(c->spec, text, n, "/", err) < 0)
         return false;
     cJSON *list = c->spec->children_json != NULL ? cJSON_Parse(c->spec->children_json) : NULL;
-    const cJSON *o = cJSON_GetArraySize(list) == 1 ? list->child : NULL, *arg;
+    const cJSON *o = list != NULL && cJSON_GetArraySize(list) == 1 ? list->child : NULL, *arg;
     const char *kind = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "kind")),
                *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "id")),
                *restart = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "restart"));

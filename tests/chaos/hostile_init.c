@@ -1,5 +1,5 @@
-/* A keeper whose sandboxes have an init that lies: linked with --wrap=serve_main, so that beside the
- * real loop of init a second process writes whatever it likes to the keeper, with whatever fds.
+/* A keeper whose sandboxes have an init that lies: linked with --wrap=serve_main, so that beside
+ * the real loop of init a second process writes whatever it likes to the keeper, with whatever fds.
  * HOSTILE_SEED and HOSTILE_MESSAGES say what and how much. */
 #include "isolation/spawn.h"
 
