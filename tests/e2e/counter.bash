@@ -56,7 +56,8 @@ confirm() {
     wait_until 10 status_in "$1" "$2" GOOD
 }
 
-call() { cloche call box counter "$@"; }
+# a pause that does not end fails its test, not the whole suite
+call() { timeout $((20 * CLOCHE_TEST_SCALE)) cloche call box counter "$@"; }
 last() { cloche history --json box counter | jq -r ".attempts[-1]$1"; }
 status_in() { [ "$(cloche versions --json "$1" counter | jq -r ".versions[] | select(.version == $2) | .status")" = "$3" ]; }
 status_of() { status_in box "$@"; }
