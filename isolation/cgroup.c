@@ -405,7 +405,7 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
 /* Groups of dead runs, in each hierarchy for itself. Every run stands in every slice, so the others
  * are only read when they do not hold as many as the first one does after its sweep: 500 living
  * runs are listed once. Fewer, too: callers in several v1 groups may share the v2 slice. */
-static void sweep(const struct cgroup *g)
+void cgroup_sweep_dead(const struct cgroup *g)
 {
     struct stat first, other;
     if (g->dir_count == 0)
@@ -429,7 +429,6 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
         err = &ours;
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
-    sweep(g);
     if (apply(g, r, want, required, err) < 0)
         return -1;
     if (g->v2 >= 0 && g->dirs[g->v2].controllers != 0)
@@ -451,6 +450,7 @@ int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec
         cgroup_remove(g, NULL);
         return -1;
     }
+    cgroup_sweep_dead(g);
     *ret = g;
     return 0;
 }

@@ -35,6 +35,10 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
                  struct error *err);
 int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err);
 
+/** Remove the groups of dead runs beside this one. Takes time where many are alive: when the
+ * program has been started. */
+void cgroup_sweep_dead(const struct cgroup *g);
+
 /** The v2 directory for CLONE_INTO_CGROUP, or -1. */
 int cgroup_v2_fd(const struct cgroup *g);
 

@@ -185,6 +185,7 @@ static int send_start(struct sandbox *s, struct error *err)
     int fds[PLAN_FDS_MAX], count = cgroup_join_fds(s->cgroup, fds, PLAN_FDS_MAX);
     if (count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+    cgroup_sweep_dead(s->cgroup);
     return 0;
 }
 
