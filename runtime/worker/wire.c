@@ -102,13 +102,13 @@ long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_co
         *ret_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(ret_fds, CMSG_DATA(c), sizeof(int) * (size_t)*ret_count);
     }
-    if ((msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+    if (n > 0 && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
         return n;
     for (int i = 0; i < *ret_count; i++)
         close(ret_fds[i]);
     *ret_count = 0;
     errno = EPROTO;
-    return -1;
+    return n == 0 ? 0 : -1; /* the end, or an empty packet, which may have brought fds */
 }
 
 int wire_make_memfd(const void *data, size_t size)
