@@ -31,13 +31,6 @@ static bool ending(const struct keeper *k)
     return k->tree == NULL || k->tree->abandoned;
 }
 
-static void cancel(struct reload *t, struct loop_timer **timer)
-{
-    if (*timer != NULL)
-        loop_cancel(t->k->loop, *timer);
-    *timer = NULL;
-}
-
 static void on_parked_gone(struct worker *w)
 {
     struct reload *t = w->owner;
@@ -347,8 +340,8 @@ static void roll_back(struct reload *t, struct worker *w)
     t->rolling = true;
     t->losing = w;
     w->owner = t;
-    cancel(t, &t->timer);
-    cancel(t, &t->health_timer);
+    transaction_cancel(t, &t->timer);
+    transaction_cancel(t, &t->health_timer);
     s->serving = NULL;
     const struct call *suspect = calls_take_back(s, w, true);
     t->redispatched = suspect != NULL ? suspect->id : 0;

@@ -1,11 +1,8 @@
-/* The transaction; its table is in reload.h. Steps 13 to 15 and the way back are in probation.c.
+/* The transaction; its table is in reload.h. Steps 13 to 15 and the way back are in probation.c,
+ * how it ends when a step fails in transaction.c.
  *
  * Each step is a function that asks something of a worker, the disk or a builder, and names the
- * function that goes on from the answer. Whatever fails ends in one of these:
- *
- *   refuse   no version came of it: REFUSED                       M never noticed
- *   bad      N is not fit: BAD                                    M serves, un-paused if need be
- *   abort    nothing is wrong with N: ABORTED                     M serves, un-paused if need be */
+ * function that goes on from the answer. */
 #include "runtime/keeper/reload.h"
 
 #include "base/cleanup.h"
@@ -24,204 +21,6 @@ static void step_8(struct reload *t);
 static void step_9(struct reload *t);
 static void step_11(struct reload *t);
 static void step_12(struct reload *t);
-
-uint64_t transaction_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-void transaction_step(struct reload *t, int step, const char *text)
-{
-    t->step = step;
-    fault_point(step, 0);
-    if (t->watch.step != NULL)
-        t->watch.step(t->watch.context, step, text);
-}
-
-/* --- ends ----------------------------------------------------------------------------------------
- */
-
-struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
-                                        const struct error *err)
-{
-    return (struct reload_result){.module = t->s->name,
-                                  .attempt = t->attempt,
-                                  .state = state,
-                                  .step = t->step,
-                                  .tried = t->to.number,
-                                  .active = t->s->serving != NULL ? t->s->active.number : 0,
-                                  .pause_us = t->pause_us,
-                                  .lost_updates = t->lost_updates,
-                                  .replayed = t->replayed,
-                                  .error = err};
-}
-
-static void drop(struct worker **w)
-{
-    if (*w != NULL)
-        worker_drop(*w, CLOCHE_STOP_REJECTED);
-    *w = NULL;
-}
-
-static void cancel(struct reload *t, struct loop_timer **timer)
-{
-    if (*timer != NULL)
-        loop_cancel(t->k->loop, *timer);
-    *timer = NULL;
-}
-
-void transaction_release(struct reload *t)
-{
-    build_cancel(t->build);
-    t->build = NULL;
-    drop(&t->next);
-    drop(&t->rehearsal);
-    drop(&t->migrator);
-    cancel(t, &t->timer);
-    cancel(t, &t->drain_timer);
-    cancel(t, &t->health_timer);
-    cleanup_close(&t->live);
-    cleanup_close(&t->kept);
-    cleanup_close(&t->snapshot);
-    t->live = t->snapshot = t->kept = -1;
-}
-
-static cJSON *detail_of(const struct reload *t, const struct error *err)
-{
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "step", t->step);
-    uint64_t total_us = (transaction_now_ns() - t->began_ns) / 1000;
-    cJSON_AddNumberToObject(o, "total_us", (double)total_us);
-    if (t->pause_us > 0)
-        cJSON_AddNumberToObject(o, "pause_us", (double)t->pause_us);
-    if (t->rolling) {
-        cJSON_AddNumberToObject(o, "lost_updates", (double)t->lost_updates);
-        cJSON_AddNumberToObject(o, "replayed", (double)t->replayed);
-        cJSON_AddNumberToObject(o, "replies_differ", (double)t->differs);
-    }
-    if (err != NULL)
-        cJSON_AddStringToObject(o, "message", err->message);
-    return o;
-}
-
-void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
-                     enum version_status verdict, const struct error *err)
-{
-    struct service *s = t->s;
-    struct error failed = ERROR_INIT;
-    cJSON *o = detail_of(t, err);
-    _cleanup_free_ char *detail = cJSON_PrintUnformatted(o);
-    cJSON_Delete(o);
-    const struct attempt_end end = {
-        .state = state, .reason = reason, .detail = detail, .verdict = verdict};
-    if (t->attempt != 0 && history_end(t->k->versions, t->attempt, &end, &failed) < 0)
-        journal_event(t->k, "history.failed", failed.message);
-    transaction_release(t);
-    if (!t->owed)
-        worker_forget(t->k, t);
-    if (s->reload == t)
-        s->reload = NULL;
-    if (s->probation == t)
-        s->probation = NULL;
-    struct reload_result result = transaction_result(t, state, err);
-    char event[256];
-    snprintf(event, sizeof event, "%s attempt %llu: version %u %s%s%.120s", s->name,
-             (unsigned long long)t->attempt, t->to.number, attempt_state_name(state),
-             reason != NULL ? ": " : "", reason != NULL ? reason : "");
-    journal_event(t->k, "reload.ended", event);
-    if (t->watch.ended != NULL)
-        t->watch.ended(t->watch.context, &result);
-    t->watch = (struct reload_watch){0};
-    t->ended = true;
-    if (!t->owed)
-        free(t);
-}
-
-/** M goes on as if nothing had been. */
-static void resume(struct service *s)
-{
-    if (s->serving != NULL && !s->serving->lost) {
-        calls_take_back(s, s->serving, false);
-        worker_hold(s->serving, false);
-    }
-    s->paused = false;
-    calls_dispatch(s);
-}
-
-static void fail(struct reload *t, enum attempt_state state, const char *reason,
-                 const struct error *why)
-{
-    static const char *const names[] = {
-        [1] = "slot",  [2] = "snapshot", [3] = "compile", [4] = "verify",    [5] = "publish",
-        [6] = "start", [7] = "rehearse", [8] = "intent",  [9] = "drain",     [10] = "save",
-        [11] = "load", [12] = "switch",  [13] = "record", [14] = "probation"};
-    struct error err = *why;
-    error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, names[t->step], t->s->name);
-    if (t->s->serving != NULL)
-        error_hint(&err, "version %u still serves", t->s->active.number);
-    if (t->step >= 9 && !t->owed)
-        resume(t->s);
-    struct service *s = t->s;
-    bool took_over = t->took_over;
-    struct reload_group *group = group_leave(t);
-    const char *module = t->s->name;
-    transaction_end(t, state, reason, VERSION_PUBLISHED, &err);
-    group_fail(group, module);
-    /* it was down before: its supervisor goes on where it was interrupted */
-    if (took_over && s->serving == NULL && s->node != NULL && s->node->state == NODE_STARTING)
-        node_is_down(s->node, END_ABNORMAL, "what was to replace it failed");
-}
-
-static void refuse(struct reload *t, const struct error *why)
-{
-    fail(t, ATTEMPT_REFUSED, why->code, why);
-}
-
-/** "init", "migrate 1->2", ...: what the version is BAD for. */
-static void bad(struct reload *t, const struct error *why)
-{
-    char reason[64];
-    const char *code = strchr(why->code, '.');
-    if (strcmp(why->code, "module.migrate") == 0)
-        snprintf(reason, sizeof reason, "migrate %u->%u", t->from.schema, t->to.schema);
-    else if (strcmp(why->code, "worker.died") == 0)
-        snprintf(reason, sizeof reason, "%s",
-                 t->step == 6   ? "init"
-                 : t->step == 7 ? "rehearsal"
-                                : "load");
-    else
-        snprintf(reason, sizeof reason, "%s", code != NULL ? code + 1 : why->code);
-    /* no way down is nobody's fault: the version served before */
-    if (strcmp(t->r.kind, "rollback") == 0) {
-        struct error err = *why;
-        if (strcmp(why->code, "module.migrate") == 0)
-            error_hint(&err, "choose what becomes of the state: --state migrate|snapshot|empty");
-        fail(t, ATTEMPT_ABORTED, reason, &err);
-        return;
-    }
-    fail(t, ATTEMPT_BAD, reason, why);
-}
-
-static void abort_it(struct reload *t, const char *reason, const struct error *why)
-{
-    fail(t, ATTEMPT_ABORTED, reason, why);
-}
-
-static void abort_drain(struct reload *t)
-{
-    struct error err = ERROR_INIT;
-    error_set(&err, "reload.drain", 0, "version %u has a request in hand for longer than %d ms",
-              t->from.number, SERVICE_DRAIN_MS);
-    error_hint(&err, "try again, or pass --force-drain to take the request from it");
-    abort_it(t, "drain", &err);
-}
-
-void transaction_abort(struct reload *t, const char *reason, const struct error *why)
-{
-    abort_it(t, reason, why);
-}
 
 /* --- 1: the slot ---------------------------------------------------------------------------------
  */
@@ -289,7 +88,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     if (s->reload != NULL) {
         struct error why = ERROR_INIT;
         error_set(&why, "reload.superseded", 0, "a newer attempt took over");
-        fail(s->reload, ATTEMPT_SUPERSEDED, NULL, &why);
+        transaction_fail(s->reload, ATTEMPT_SUPERSEDED, NULL, &why);
     }
     *t = (struct reload){.s = s,
                          .k = k,
@@ -372,16 +171,16 @@ static void on_built(void *context, const struct build_result *r)
     }
     t->to.number = r->number;
     if (r->status == BUILD_FAILED) {
-        refuse(t, &err);
+        transaction_refuse(t, &err);
     } else if (r->status == BUILD_UNCHANGED && r->number == t->s->active.number) {
         group_unchanged(t);
         transaction_end(t, ATTEMPT_UNCHANGED, NULL, VERSION_PUBLISHED, NULL);
     } else if (service_version(t->s, r->number, &t->to, &err) < 0) {
-        refuse(t, &err);
+        transaction_refuse(t, &err);
     } else if (t->to.status == VERSION_BAD || t->to.status == VERSION_SUSPECT) {
         error_set(&err, "reload.bad_version", 0, "these are the bytes of version %u, which is %s",
                   r->number, version_status_name(t->to.status));
-        refuse(t, &err);
+        transaction_refuse(t, &err);
     } else { /* unchanged, too, when it was published and never served */
         step_6(t);
     }
@@ -424,7 +223,7 @@ static void on_part(void *context, const struct error *err, int fd)
     struct reload *t = context;
     cleanup_close(&fd);
     if (err != NULL) {
-        bad(t, err);
+        transaction_bad(t, err);
         return;
     }
     if (--t->waiting == 0)
@@ -440,11 +239,11 @@ static void on_live(void *context, const struct error *err, int fd)
                                         .version = t->from.number,
                                         .schema = t->from.schema,
                                         .cap_bytes = SERVICE_STATE_CAP};
-    cancel(t, &t->drain_timer);
+    transaction_cancel(t, &t->drain_timer);
     if (err != NULL || state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
         t->step = 7;
-        abort_it(t, "save", err != NULL ? err : &why);
+        transaction_abort(t, "save", err != NULL ? err : &why);
         return;
     }
     t->live = fd;
@@ -466,6 +265,15 @@ static int find_kept(struct reload *t, struct error *err)
     error_set(err, "state.none", 0, "no state was kept of version %u: %.300s", t->to.number,
               why.message);
     return error_hint(err, "--state migrate or empty");
+}
+
+static void abort_drain(struct reload *t)
+{
+    struct error err = ERROR_INIT;
+    error_set(&err, "reload.drain", 0, "version %u has a request in hand for longer than %d ms",
+              t->from.number, SERVICE_DRAIN_MS);
+    error_hint(&err, "try again, or pass --force-drain to take the request from it");
+    transaction_abort(t, "drain", &err);
 }
 
 /** M is at a request that does not end: the copy cannot be had in time. */
@@ -492,7 +300,7 @@ static void step_6(struct reload *t)
     t->hand_over = t->r.state == RELOAD_STATE_MIGRATE && service_has_state(&t->from) &&
                    service_has_state(&t->to) && (s->serving != NULL || s->base >= 0);
     if (t->r.state == RELOAD_STATE_SNAPSHOT && find_kept(t, &err) < 0) {
-        abort_it(t, "snapshot", &err);
+        transaction_abort(t, "snapshot", &err);
         return;
     }
     if ((t->to.flags & CLOCHE_STATE_ARENA) != 0) {
@@ -501,7 +309,7 @@ static void step_6(struct reload *t)
                   "host does not have",
                   t->to.number);
         error_hint(&err, "save_state and load_state do the same, in time that grows with the size");
-        refuse(t, &err);
+        transaction_refuse(t, &err);
         return;
     }
     t->down = t->hand_over && t->to.schema < t->from.schema;
@@ -517,7 +325,7 @@ static void step_6(struct reload *t)
     }
     if (t->next == NULL || (t->hand_over && t->rehearsal == NULL) ||
         (t->down && t->migrator == NULL)) {
-        abort_it(t, "worker", &err);
+        transaction_abort(t, "worker", &err);
         return;
     }
     if (t->hand_over && s->serving != NULL) {
@@ -535,10 +343,10 @@ static void on_rehearsed(void *context, const struct error *err, int fd)
     struct reload *t = context;
     cleanup_close(&fd);
     if (err != NULL) {
-        bad(t, err);
+        transaction_bad(t, err);
         return;
     }
-    drop(&t->rehearsal);
+    transaction_drop(&t->rehearsal);
     step_8(t);
 }
 
@@ -547,7 +355,7 @@ static void on_rehearsal_migrated(void *context, const struct error *err, int fd
     struct reload *t = context;
     _cleanup_close_ int migrated = fd;
     if (err != NULL || t->rehearsal == NULL)
-        bad(t, err);
+        transaction_bad(t, err);
     else
         worker_ask(t->rehearsal, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_rehearsed, t);
 }
@@ -559,7 +367,7 @@ static bool missing(struct reload *t, const struct worker *w)
     if (w != NULL)
         return false;
     error_set(&err, "worker.died", 0, "version %u died", t->to.number);
-    bad(t, &err);
+    transaction_bad(t, &err);
     return true;
 }
 
@@ -572,7 +380,7 @@ static void step_7(struct reload *t)
     if (t->kept >= 0) { /* it does not change any more, so this load is the last one, too */
         worker_ask(t->next, WIRE_LOAD, 0, t->kept, SERVICE_LOAD_MS, on_rehearsed, t);
     } else if (t->hand_over && copy < 0) { /* M gives none, and there is no older one */
-        drop(&t->rehearsal);
+        transaction_drop(&t->rehearsal);
         worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
     } else if (!t->hand_over)
         worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
@@ -597,7 +405,7 @@ void transaction_quiesce(struct reload *t)
     struct error err = ERROR_INIT;
     transaction_step(t, 8, "intent");
     if (history_note(t->k->versions, t->attempt, ATTEMPT_INTENT, t->to.number, NULL, &err) < 0)
-        abort_it(t, "disk", &err);
+        transaction_abort(t, "disk", &err);
     else
         step_9(t);
 }
@@ -632,7 +440,7 @@ static void step_9(struct reload *t)
     if (m == NULL) { /* it is down: N begins from the last checkpoint, and answers the log */
         t->forced = t->took_over = true;
         if (s->starting != NULL)
-            drop(&s->starting);
+            transaction_drop(&s->starting);
         t->snapshot = s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
         step_11(t);
         return;
@@ -663,11 +471,11 @@ static void on_saved(void *context, const struct error *err, int fd)
     if (t->ended) { /* aborted for want of this answer */
         cleanup_close(&fd);
         if (s->reload == NULL || s->reload->step < 9)
-            resume(s);
+            transaction_resume(s);
         free(t);
         return;
     }
-    cancel(t, &t->drain_timer);
+    transaction_cancel(t, &t->drain_timer);
     transaction_step(t, 10, "save");
     if (t->forced) { /* killed by us; what it had in hand has been taken back */
         t->snapshot = t->hand_over && s->base >= 0 ? fcntl(s->base, F_DUPFD_CLOEXEC, 3) : -1;
@@ -679,13 +487,13 @@ static void on_saved(void *context, const struct error *err, int fd)
         return;
     }
     if (err != NULL) {
-        abort_it(t, "save", err);
+        transaction_abort(t, "save", err);
         return;
     }
     calls_take_back(s, s->serving, false);
     if (service_has_state(&t->from) && state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
-        abort_it(t, "save", &why);
+        transaction_abort(t, "save", &why);
         return;
     }
     t->snapshot = fd;
@@ -710,7 +518,7 @@ static void on_loaded(void *context, const struct error *err, int fd)
     struct reload *t = context;
     cleanup_close(&fd);
     if (err != NULL)
-        bad(t, err);
+        transaction_bad(t, err);
     else if (t->forced && t->s->log.head != NULL && !t->s->log_incomplete)
         calls_replay(t->s, t->next, 0, on_caught_up, t);
     else
@@ -722,7 +530,7 @@ static void on_migrated(void *context, const struct error *err, int fd)
     struct reload *t = context;
     _cleanup_close_ int migrated = fd;
     if (err != NULL)
-        bad(t, err);
+        transaction_bad(t, err);
     else if (!missing(t, t->next))
         worker_ask(t->next, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_loaded, t);
 }
@@ -791,7 +599,7 @@ void reload_abort(struct service *s, const char *reason)
     struct error err = ERROR_INIT;
     error_set(&err, "reload.aborted", 0, "%s", reason);
     if (t != NULL)
-        abort_it(t, reason, &err);
+        transaction_abort(t, reason, &err);
 }
 
 cJSON *reload_json(const struct service *s)

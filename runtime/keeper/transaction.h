@@ -1,5 +1,5 @@
-/** The inside of a reload, shared by reload.c (steps 1 to 12) and probation.c (13 to 15, rollback).
- * Private to the two. */
+/** The inside of a reload, shared by reload.c (steps 1 to 12), probation.c (13 to 15, rollback),
+ * group.c (several as one) and transaction.c (how it ends). Private to them. */
 #ifndef CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 #define CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 
@@ -51,6 +51,18 @@ void transaction_step(struct reload *t, int step, const char *text);
  * the version tried, VERSION_PUBLISHED: none. */
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
                      enum version_status verdict, const struct error *err);
+/** The ends of a step that fails before the switch; @t is gone then. transaction_bad finds out what
+ * the version is BAD for ("init", "migrate 1->2", ...). */
+void transaction_refuse(struct reload *t, const struct error *why);
+void transaction_bad(struct reload *t, const struct error *why);
+void transaction_abort(struct reload *t, const char *reason, const struct error *why);
+/** What they have in common. */
+void transaction_fail(struct reload *t, enum attempt_state state, const char *reason,
+                      const struct error *why);
+/** M goes on as if nothing had been. */
+void transaction_resume(struct service *s);
+void transaction_drop(struct worker **w);
+void transaction_cancel(struct reload *t, struct loop_timer **timer);
 /** Workers and files of @t that nothing else owns any more. */
 void transaction_release(struct reload *t);
 uint64_t transaction_now_ns(void);
@@ -71,7 +83,6 @@ void group_unchanged(struct reload *t);
 /** Go on with 8 and 9, with 12. */
 void transaction_quiesce(struct reload *t);
 void transaction_switch(struct reload *t);
-void transaction_abort(struct reload *t, const char *reason, const struct error *why);
 
 /** Steps 2 to 5. */
 int reload_build(struct reload *t, const struct build_options *o, struct error *err);

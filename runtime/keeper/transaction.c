@@ -1,0 +1,197 @@
+/* What all parts of a reload share: its steps as others see them, and its ends. Whatever fails ends
+ * in one of these:
+ *
+ *   refuse   no version came of it: REFUSED                       M never noticed
+ *   bad      N is not fit: BAD                                    M serves, un-paused if need be
+ *   abort    nothing is wrong with N: ABORTED                     M serves, un-paused if need be */
+#include "runtime/keeper/transaction.h"
+
+#include "base/cleanup.h"
+#include "runtime/keeper/build.h"
+#include "runtime/keeper/fault.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t transaction_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void transaction_step(struct reload *t, int step, const char *text)
+{
+    t->step = step;
+    fault_point(step, 0);
+    if (t->watch.step != NULL)
+        t->watch.step(t->watch.context, step, text);
+}
+
+/* --- ends ----------------------------------------------------------------------------------------
+ */
+
+struct reload_result transaction_result(const struct reload *t, enum attempt_state state,
+                                        const struct error *err)
+{
+    return (struct reload_result){.module = t->s->name,
+                                  .attempt = t->attempt,
+                                  .state = state,
+                                  .step = t->step,
+                                  .tried = t->to.number,
+                                  .active = t->s->serving != NULL ? t->s->active.number : 0,
+                                  .pause_us = t->pause_us,
+                                  .lost_updates = t->lost_updates,
+                                  .replayed = t->replayed,
+                                  .error = err};
+}
+
+void transaction_drop(struct worker **w)
+{
+    if (*w != NULL)
+        worker_drop(*w, CLOCHE_STOP_REJECTED);
+    *w = NULL;
+}
+
+void transaction_cancel(struct reload *t, struct loop_timer **timer)
+{
+    if (*timer != NULL)
+        loop_cancel(t->k->loop, *timer);
+    *timer = NULL;
+}
+
+void transaction_release(struct reload *t)
+{
+    build_cancel(t->build);
+    t->build = NULL;
+    transaction_drop(&t->next);
+    transaction_drop(&t->rehearsal);
+    transaction_drop(&t->migrator);
+    transaction_cancel(t, &t->timer);
+    transaction_cancel(t, &t->drain_timer);
+    transaction_cancel(t, &t->health_timer);
+    cleanup_close(&t->live);
+    cleanup_close(&t->kept);
+    cleanup_close(&t->snapshot);
+    t->live = t->snapshot = t->kept = -1;
+}
+
+static cJSON *detail_of(const struct reload *t, const struct error *err)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "step", t->step);
+    uint64_t total_us = (transaction_now_ns() - t->began_ns) / 1000;
+    cJSON_AddNumberToObject(o, "total_us", (double)total_us);
+    if (t->pause_us > 0)
+        cJSON_AddNumberToObject(o, "pause_us", (double)t->pause_us);
+    if (t->rolling) {
+        cJSON_AddNumberToObject(o, "lost_updates", (double)t->lost_updates);
+        cJSON_AddNumberToObject(o, "replayed", (double)t->replayed);
+        cJSON_AddNumberToObject(o, "replies_differ", (double)t->differs);
+    }
+    if (err != NULL)
+        cJSON_AddStringToObject(o, "message", err->message);
+    return o;
+}
+
+void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
+                     enum version_status verdict, const struct error *err)
+{
+    struct service *s = t->s;
+    struct error failed = ERROR_INIT;
+    cJSON *o = detail_of(t, err);
+    _cleanup_free_ char *detail = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    const struct attempt_end end = {
+        .state = state, .reason = reason, .detail = detail, .verdict = verdict};
+    if (t->attempt != 0 && history_end(t->k->versions, t->attempt, &end, &failed) < 0)
+        journal_event(t->k, "history.failed", failed.message);
+    transaction_release(t);
+    if (!t->owed)
+        worker_forget(t->k, t);
+    if (s->reload == t)
+        s->reload = NULL;
+    if (s->probation == t)
+        s->probation = NULL;
+    struct reload_result result = transaction_result(t, state, err);
+    char event[256];
+    snprintf(event, sizeof event, "%s attempt %llu: version %u %s%s%.120s", s->name,
+             (unsigned long long)t->attempt, t->to.number, attempt_state_name(state),
+             reason != NULL ? ": " : "", reason != NULL ? reason : "");
+    journal_event(t->k, "reload.ended", event);
+    if (t->watch.ended != NULL)
+        t->watch.ended(t->watch.context, &result);
+    t->watch = (struct reload_watch){0};
+    t->ended = true;
+    if (!t->owed)
+        free(t);
+}
+
+void transaction_resume(struct service *s)
+{
+    if (s->serving != NULL && !s->serving->lost) {
+        calls_take_back(s, s->serving, false);
+        worker_hold(s->serving, false);
+    }
+    s->paused = false;
+    calls_dispatch(s);
+}
+
+void transaction_fail(struct reload *t, enum attempt_state state, const char *reason,
+                      const struct error *why)
+{
+    static const char *const names[] = {
+        [1] = "slot",  [2] = "snapshot", [3] = "compile", [4] = "verify",    [5] = "publish",
+        [6] = "start", [7] = "rehearse", [8] = "intent",  [9] = "drain",     [10] = "save",
+        [11] = "load", [12] = "switch",  [13] = "record", [14] = "probation"};
+    struct error err = *why;
+    error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, names[t->step], t->s->name);
+    if (t->s->serving != NULL)
+        error_hint(&err, "version %u still serves", t->s->active.number);
+    if (t->step >= 9 && !t->owed)
+        transaction_resume(t->s);
+    struct service *s = t->s;
+    bool took_over = t->took_over;
+    struct reload_group *group = group_leave(t);
+    const char *module = t->s->name;
+    transaction_end(t, state, reason, VERSION_PUBLISHED, &err);
+    group_fail(group, module);
+    /* it was down before: its supervisor goes on where it was interrupted */
+    if (took_over && s->serving == NULL && s->node != NULL && s->node->state == NODE_STARTING)
+        node_is_down(s->node, END_ABNORMAL, "what was to replace it failed");
+}
+
+void transaction_refuse(struct reload *t, const struct error *why)
+{
+    transaction_fail(t, ATTEMPT_REFUSED, why->code, why);
+}
+
+void transaction_bad(struct reload *t, const struct error *why)
+{
+    char reason[64];
+    const char *code = strchr(why->code, '.');
+    if (strcmp(why->code, "module.migrate") == 0)
+        snprintf(reason, sizeof reason, "migrate %u->%u", t->from.schema, t->to.schema);
+    else if (strcmp(why->code, "worker.died") == 0)
+        snprintf(reason, sizeof reason, "%s",
+                 t->step == 6   ? "init"
+                 : t->step == 7 ? "rehearsal"
+                                : "load");
+    else
+        snprintf(reason, sizeof reason, "%s", code != NULL ? code + 1 : why->code);
+    /* no way down is nobody's fault: the version served before */
+    if (strcmp(t->r.kind, "rollback") == 0) {
+        struct error err = *why;
+        if (strcmp(why->code, "module.migrate") == 0)
+            error_hint(&err, "choose what becomes of the state: --state migrate|snapshot|empty");
+        transaction_fail(t, ATTEMPT_ABORTED, reason, &err);
+        return;
+    }
+    transaction_fail(t, ATTEMPT_BAD, reason, why);
+}
+
+void transaction_abort(struct reload *t, const char *reason, const struct error *why)
+{
+    transaction_fail(t, ATTEMPT_ABORTED, reason, why);
+}
