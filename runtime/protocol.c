@@ -82,6 +82,8 @@ bool frame_check(const struct frame_head *head, const char *body, size_t size)
 
 const char *frame_next(const struct frame *f, const char *key, const char *last)
 {
+    if (f->head.type >= FRAME_CALLS) /* no fields, and no NUL that would end them */
+        return NULL;
     size_t n = strlen(key);
     const char *end = f->body + f->head.size;
     const char *at = last == NULL ? f->body : last + strlen(last) + 1;

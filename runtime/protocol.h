@@ -73,7 +73,7 @@ void fields_free(struct fields *f);
 /** Whether @size bytes, a head and a body, belong together. Everything below relies on it. */
 bool frame_check(const struct frame_head *head, const char *body, size_t size);
 
-/** First value of @key, or NULL. */
+/** First value of @key, or NULL; a frame of calls or replies has none. */
 const char *frame_get(const struct frame *f, const char *key);
 /** The values of @key one after the other: start with NULL. */
 const char *frame_next(const struct frame *f, const char *key, const char *last);

@@ -43,6 +43,16 @@ Test(protocol, fields_and_fds_arrive)
     cr_expect_eq(frame_receive(ends[1], &frame, 0), 0);
 }
 
+Test(protocol, a_frame_of_calls_has_no_fields)
+{
+    int ends[2];
+    pair(ends);
+    cr_assert_eq(frame_send_body(ends[0], FRAME_CALLS, 1, "op=create", 9, NULL, 0, 0), 0);
+    cr_assert_eq(frame_receive(ends[1], &frame, 0), 1);
+    cr_expect_null(frame_get(&frame, "op"));
+    cr_expect_eq(frame_get_int(&frame, "op", 0, 9, 4), 4);
+}
+
 Test(protocol, an_error_arrives)
 {
     int ends[2];
