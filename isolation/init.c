@@ -79,9 +79,9 @@ static int wait_for(const struct plan *p, int type)
 {
     struct message m, failed = {0};
     for (;;) {
-        int groups[PLAN_FDS_MAX];
+        int groups[PACKET_MAX_FDS];
         unsigned count;
-        if (message_receive_fds(p->control, &m, groups, PLAN_FDS_MAX, &count, 0) <= 0)
+        if (message_receive_fds(p->control, &m, groups, PACKET_MAX_FDS, &count, 0) <= 0)
             _exit(1); /* nobody is left to build for */
         if (join(groups, count) < 0) {
             step_failed(&failed, STEP_CGROUP_JOIN, NULL);

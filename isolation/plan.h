@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/packet.h"
 #include "config/spec.h"
 #include "isolation/caps.h"
 #include "isolation/landlock.h"
@@ -113,9 +114,6 @@ struct idmap {
     bool joined; /* the maps are those of a namespace that was there before */
 };
 
-/** fds that one message carries at most. */
-#define PLAN_FDS_MAX 8
-
 enum { PLAN_FALLBACK_MEMORY = 1, PLAN_FALLBACK_PROCESSES = 2, PLAN_FALLBACK_CPU = 4 };
 
 struct plan {
@@ -202,7 +200,7 @@ struct message {
 int message_send(int socket, const struct message *m, int fd_to_pass);
 /** 1: got one (and an fd in *@ret_fd, else -1); 0: the other end is gone; -1: errno. */
 int message_receive(int socket, struct message *ret, int *ret_fd, int flags);
-/** The same with up to PLAN_FDS_MAX fds. More than @max are closed. */
+/** The same with up to PACKET_MAX_FDS fds. More than @max: EPROTO. */
 int message_send_fds(int socket, const struct message *m, const int *fds, unsigned count);
 int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
                         unsigned *ret_count, int flags);

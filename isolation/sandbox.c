@@ -182,7 +182,7 @@ static int send_message(struct sandbox *s, int type, int value, struct error *er
 static int send_start(struct sandbox *s, struct error *err)
 {
     const struct message m = {.type = MESSAGE_START, .value = (int)s->plan.fallbacks};
-    int fds[PLAN_FDS_MAX], count = cgroup_join_fds(s->cgroup, fds, PLAN_FDS_MAX);
+    int fds[PACKET_MAX_FDS], count = cgroup_join_fds(s->cgroup, fds, PACKET_MAX_FDS);
     if (count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
     cgroup_sweep_dead(s->cgroup);

@@ -45,43 +45,14 @@ struct slot {      /* in memory shared with the guard */
 struct request {
     struct message message;
     int fds[SPAWN_MAX_FDS];
-    int fd_count;
+    unsigned fd_count;
 };
 
 static void close_all(struct request *r)
 {
-    for (int i = 0; i < r->fd_count; i++)
+    for (unsigned i = 0; i < r->fd_count; i++)
         close(r->fds[i]);
     r->fd_count = 0;
-}
-
-/** 1: a request; 0: nobody is above any more; -1: not a request. */
-static int receive(int control, struct request *r)
-{
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * SPAWN_MAX_FDS)];
-    } space;
-    struct iovec iov = {.iov_base = &r->message, .iov_len = sizeof r->message};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = space.buf,
-                         .msg_controllen = sizeof space.buf};
-    ssize_t n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
-    r->fd_count = 0;
-    if (n == 0 || (n < 0 && errno == ECONNRESET))
-        return 0;
-    if (n < 0)
-        return -1;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        r->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(r->fds, CMSG_DATA(c), (size_t)r->fd_count * sizeof(int));
-    }
-    if (n == (ssize_t)sizeof r->message && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
-        return 1;
-    close_all(r);
-    return -1;
 }
 
 bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_parsed *ret)
@@ -297,7 +268,7 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
         open_file(&p, slot, &command);
     if (mount_own_proc(&p, &failed) < 0)
         give_up(&p, slot, &failed);
-    int streams = head->terminal ? 0 : 3;
+    const unsigned streams = head->terminal ? 0 : 3;
     if (r->fd_count != 1 + streams + head->has_ready + head->has_program) {
         step_failed(&failed, STEP_STREAMS, NULL);
         give_up(&p, slot, &failed);
@@ -426,7 +397,7 @@ void serve_main(const struct plan *p, int child_events)
         if (fds[0].revents == 0)
             continue;
         struct request r;
-        int rc = receive(p->control, &r);
+        int rc = message_receive_fds(p->control, &r.message, r.fds, SPAWN_MAX_FDS, &r.fd_count, 0);
         if (rc == 0)
             _exit(1); /* nobody is left to serve: the kernel ends the rest */
         if (rc < 0)

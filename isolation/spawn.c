@@ -319,29 +319,6 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
     return TAKE_FD(fd);
 }
 
-static int send_spawn(int control, const struct message *m, const int *fds, size_t count)
-{
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * SPAWN_MAX_FDS)];
-    } space = {0};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = space.buf,
-                         .msg_controllen = CMSG_SPACE(sizeof(int) * count)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int) * count);
-    memcpy(CMSG_DATA(c), fds, sizeof(int) * count);
-    ssize_t n;
-    do
-        n = sendmsg(control, &msg, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == (ssize_t)sizeof *m ? 0 : -1;
-}
-
 int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, struct error *err)
 {
     struct children *c = s->children;
@@ -360,7 +337,7 @@ int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, stru
         return error_set(err, "sandbox.control", EAGAIN, "as many commands as may run already");
     c->last = c->last == INT32_MAX ? 1 : c->last + 1;
     const struct message m = {.type = MESSAGE_SPAWN, .child = c->last};
-    if (send_spawn(s->control, &m, fds, count) < 0)
+    if (message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
     c->alive[c->alive_count++] = (struct child){
         .number = c->last,

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,34 +112,10 @@ uint64_t plan_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
-union control {
-    struct cmsghdr align;
-    char buf[CMSG_SPACE(PLAN_FDS_MAX * sizeof(int))];
-};
-
 int message_send_fds(int socket, const struct message *m, const int *fds, unsigned count)
 {
-    union control control = {0};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (count > PLAN_FDS_MAX) {
-        errno = E2BIG;
-        return -1;
-    }
-    if (count > 0) {
-        msg.msg_control = control.buf;
-        msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(count * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, count * sizeof(int));
-    }
-    ssize_t n;
-    do
-        n = sendmsg(socket, &msg, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == (ssize_t)sizeof *m ? 0 : -1;
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
+    return packet_send(socket, &part, 1, fds, count, 0);
 }
 
 int message_send(int socket, const struct message *m, int fd_to_pass)
@@ -151,40 +126,15 @@ int message_send(int socket, const struct message *m, int fd_to_pass)
 int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
                         unsigned *ret_count, int flags)
 {
-    union control control = {0};
-    struct iovec iov = {.iov_base = ret, .iov_len = sizeof *ret};
-    struct msghdr msg = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = control.buf,
-        .msg_controllen = sizeof control.buf,
-    };
-    *ret_count = 0;
-    ssize_t n;
-    do
-        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
-    /* an end that closed with unread messages says so once, before what it sent last */
-    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
-    if (n < 0)
-        return -1;
-
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        unsigned count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (unsigned i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (i < max)
-                fds[(*ret_count)++] = fd;
-            else
-                close(fd);
-        }
-    }
-    if (n != (ssize_t)sizeof *ret || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    const struct iovec part = {.iov_base = ret, .iov_len = sizeof *ret};
+    ssize_t n = packet_receive(socket, &part, 1, fds, max, ret_count, flags);
+    if (n <= 0)
+        return (int)n;
+    if (n != (ssize_t)sizeof *ret) {
         while (*ret_count > 0)
             close(fds[--*ret_count]);
         errno = EPROTO;
-        return n == 0 ? 0 : -1; /* the end, or an empty packet, which may have brought fds */
+        return -1;
     }
     ret->text[sizeof ret->text - 1] = '\0';
     return 1;

@@ -2,12 +2,12 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/packet.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 void fields_add(struct fields *f, const char *key, const char *value)
 {
@@ -175,28 +175,9 @@ int frame_send_body(int socket, enum frame_type type, uint32_t serial, const voi
                               .type = (uint16_t)type,
                               .serial = serial,
                               .size = (uint32_t)size};
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_MAX_FDS)];
-    } space = {0};
-    struct iovec iov[2] = {{.iov_base = &head, .iov_len = sizeof head},
-                           {.iov_base = (void *)(uintptr_t)body, .iov_len = size}};
-    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-    if (fd_count > 0) {
-        size_t bytes = sizeof(int) * (size_t)fd_count;
-        msg.msg_control = space.buf;
-        msg.msg_controllen = CMSG_SPACE(bytes);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(bytes);
-        memcpy(CMSG_DATA(c), fds, bytes);
-    }
-    ssize_t n;
-    do
-        n = sendmsg(socket, &msg, MSG_NOSIGNAL | flags);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    const struct iovec parts[] = {{.iov_base = &head, .iov_len = sizeof head},
+                                  {.iov_base = (void *)(uintptr_t)body, .iov_len = size}};
+    return packet_send(socket, parts, 2, fds, (unsigned)fd_count, flags);
 }
 
 void frame_close_fds(struct frame *f)
@@ -210,34 +191,14 @@ void frame_close_fds(struct frame *f)
 
 int frame_receive(int socket, struct frame *ret, int flags)
 {
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_MAX_FDS)];
-    } space = {0};
-    struct iovec iov[2] = {{.iov_base = &ret->head, .iov_len = sizeof ret->head},
-                           {.iov_base = ret->body, .iov_len = sizeof ret->body}};
-    struct msghdr msg = {.msg_iov = iov,
-                         .msg_iovlen = 2,
-                         .msg_control = space.buf,
-                         .msg_controllen = sizeof space.buf};
-    ssize_t n;
-    do
-        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
-    while (n < 0 && errno == EINTR);
-    ret->fd_count = 0;
-    if (n < 0)
-        return errno == ECONNRESET ? 0 : -1;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        ret->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(ret->fds, CMSG_DATA(c), sizeof(int) * (size_t)ret->fd_count);
-    }
-    if (n == 0) { /* the end, or an empty packet, which may have brought fds */
-        frame_close_fds(ret);
-        return 0;
-    }
-    if (frame_check(&ret->head, ret->body, (size_t)n) &&
-        (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+    const struct iovec parts[] = {{.iov_base = &ret->head, .iov_len = sizeof ret->head},
+                                  {.iov_base = ret->body, .iov_len = sizeof ret->body}};
+    unsigned count;
+    ssize_t n = packet_receive(socket, parts, 2, ret->fds, PROTOCOL_MAX_FDS, &count, flags);
+    ret->fd_count = (int)count;
+    if (n <= 0)
+        return (int)n;
+    if (frame_check(&ret->head, ret->body, (size_t)n))
         return 1;
     frame_close_fds(ret);
     errno = EPROTO;

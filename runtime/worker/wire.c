@@ -2,11 +2,11 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/packet.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -54,61 +54,17 @@ int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *r
 
 int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags)
 {
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * WIRE_MAX_FDS)];
-    } space;
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd_count > 0) {
-        size_t bytes = sizeof(int) * (size_t)fd_count;
-        memset(&space, 0, sizeof space);
-        msg.msg_control = space.buf;
-        msg.msg_controllen = CMSG_SPACE(bytes);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(bytes);
-        memcpy(CMSG_DATA(c), fds, bytes);
-    }
-    ssize_t n;
-    do
-        n = sendmsg(socket, &msg, MSG_NOSIGNAL | flags);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    return packet_send(socket, &part, 1, fds, (unsigned)fd_count, flags);
 }
 
 long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_count, int flags)
 {
-    union {
-        struct cmsghdr align;
-        char buf[CMSG_SPACE(sizeof(int) * WIRE_MAX_FDS)];
-    } space;
-    struct iovec iov = {.iov_base = data, .iov_len = room};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = space.buf,
-                         /* not CMSG_SPACE: in its padding the kernel finds room for one more */
-                         .msg_controllen = CMSG_LEN(sizeof(int) * WIRE_MAX_FDS)};
-    ssize_t n;
-    *ret_count = 0;
-    do
-        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == ECONNRESET ? 0 : -1;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        *ret_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(ret_fds, CMSG_DATA(c), sizeof(int) * (size_t)*ret_count);
-    }
-    if (n > 0 && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
-        return n;
-    for (int i = 0; i < *ret_count; i++)
-        close(ret_fds[i]);
-    *ret_count = 0;
-    errno = EPROTO;
-    return n == 0 ? 0 : -1; /* the end, or an empty packet, which may have brought fds */
+    const struct iovec part = {.iov_base = data, .iov_len = room};
+    unsigned count;
+    ssize_t n = packet_receive(socket, &part, 1, ret_fds, WIRE_MAX_FDS, &count, flags);
+    *ret_count = (int)count;
+    return n;
 }
 
 int wire_make_memfd(const void *data, size_t size)

@@ -24,7 +24,7 @@ static uint32_t below(uint32_t n)
 
 static void lie(int control)
 {
-    int ends[2], fds[PLAN_FDS_MAX];
+    int ends[2], fds[PACKET_MAX_FDS];
     struct message m;
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         _exit(1);

@@ -88,7 +88,7 @@ static void sockets(const uint8_t *data, size_t size, unsigned count, bool frame
 {
     static struct frame f;
     struct message m;
-    int lowest = dup(0), fds[PLAN_FDS_MAX];
+    int lowest = dup(0), fds[PACKET_MAX_FDS];
     unsigned got = 0;
     close(lowest);
     int socket = through_socket(data, size, count);
