@@ -97,6 +97,11 @@ static int build(struct plan *p, struct mount_built *ret, struct message *failed
     const struct spec *spec = p->spec;
     if (setsid() < 0)
         return step_failed(failed, STEP_SESSION, NULL);
+    if (p->serve != NULL) { /* now: with the change of ids this file becomes root's */
+        p->oom_score_fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+        if (p->oom_score_fd < 0)
+            return step_failed(failed, STEP_OOM_SCORE, NULL);
+    }
     wait_for(p, MESSAGE_GO);
     if (p->late) {
         if (namespaces_enter_late(p, failed) < 0)
@@ -203,8 +208,7 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
     return pid;
 }
 
-/** Close everything but @keep, whose numbers may be -1. */
-static int close_others(const int *keep, size_t count)
+int init_close_others(const int *keep, size_t count)
 {
     for (int from = 0;;) {
         int next = -1;
@@ -318,7 +322,7 @@ _Noreturn void init_main(struct plan *p)
     if (terminal >= 0)
         close(terminal);
     const int keep[] = {p->control, child_events, p->kill_fd};
-    if (close_others(keep, sizeof keep / sizeof *keep) < 0 || init_drop_capabilities() < 0) {
+    if (init_close_others(keep, sizeof keep / sizeof *keep) < 0 || init_drop_capabilities() < 0) {
         step_failed(&failed, STEP_CLOSE, NULL);
         give_up(p, &failed);
     }

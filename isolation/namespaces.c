@@ -201,10 +201,10 @@ static unsigned join_all(const struct plan *p, unsigned wanted, bool may_wait)
     return waiting;
 }
 
-static void write_oom_score(const struct plan *p)
+int oom_score_write(int fd, int score)
 {
     char text[12], digits[12];
-    int score = p->spec->oom_score_adj, n = 0, k = 0;
+    int n = 0, k = 0;
     unsigned rest = score < 0 ? 0U - (unsigned)score : (unsigned)score;
     if (score < 0)
         text[n++] = '-';
@@ -213,8 +213,13 @@ static void write_oom_score(const struct plan *p)
     while ((rest /= 10) != 0);
     while (k > 0)
         text[n++] = digits[--k];
+    return write(fd, text, (size_t)n) < 0 ? -1 : 0;
+}
+
+static void set_oom_score(const struct plan *p)
+{
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, (size_t)n) < 0)
+    if (fd < 0 || oom_score_write(fd, p->spec->oom_score_adj) < 0)
         tell(p, STEP_OOM_SCORE, 0);
     close(fd);
 }
@@ -224,7 +229,7 @@ static void doorstep(struct plan *p, struct clone_args *args)
     int pidfd = -1;
     unsigned wanted = 0;
     if (p->spec->oom_score_adj_set) /* later /proc belongs to root */
-        write_oom_score(p);
+        set_oom_score(p);
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         tell(p, STEP_UNTRACEABLE, 0);
     for (int i = 0; i < NS_COUNT; i++)

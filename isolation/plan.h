@@ -146,10 +146,11 @@ struct plan {
     /* NULL, or what init does instead of running one program: serve.c (a pointer, so that the start
      * program need not link it) */
     void (*serve)(const struct plan *p, int child_events);
-    int32_t child; /* whose plan this is, in a serving sandbox; else 0 */
-    int control;   /* init's end */
-    bool quiet;    /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
-    int stdio[3];  /* fds that become 0, 1, 2; -1: the terminal */
+    int oom_score_fd; /* then: init's own oom_score_adj, in init */
+    int32_t child;    /* whose plan this is, in a serving sandbox; else 0 */
+    int control;      /* init's end */
+    bool quiet;       /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
+    int stdio[3];     /* fds that become 0, 1, 2; -1: the terminal */
     const int *pass_fds;
     size_t pass_fd_count;
     int program;     /* 0, or the fd (one of the passed, so 3 or more) that is executed */
@@ -233,6 +234,8 @@ pid_t namespaces_clone(struct plan *p, struct clone_args *args);
 int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,
                       struct error *err);
 int namespaces_clone_failed(const struct plan *p, int errnum, struct error *err);
+/** Write @score to an open oom_score_adj; 0, or -1 with errno. */
+int oom_score_write(int fd, int score);
 /** In init. */
 int namespaces_enter_late(struct plan *p, struct message *failed);
 
@@ -283,6 +286,8 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
                          struct message *failed);
 /** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
 int init_make_terminal(const struct plan *p, struct message *failed);
+/** All fds but the @count in @keep, of which those below 0 are none. */
+int init_close_others(const int *keep, size_t count);
 /** All but CAP_KILL. */
 int init_drop_capabilities(void);
 

@@ -140,16 +140,6 @@ static int open_signals(void)
     return signalfd(-1, &all, SFD_CLOEXEC);
 }
 
-/** Everything but these two is closed. */
-static int keep_only(int a, int b)
-{
-    int low = a < b ? a : b, high = a < b ? b : a;
-    if ((low > 0 && sys_close_range(0, (unsigned)low - 1, 0) < 0) ||
-        (high > low + 1 && sys_close_range((unsigned)low + 1, (unsigned)high - 1, 0) < 0))
-        return -1;
-    return sys_close_range((unsigned)high + 1, ~0U, 0);
-}
-
 /** cp: with the rights of the program's user (a file system uid that is not root loses what root
  * may do to files), below the sandbox's root, through no magic link. */
 static _Noreturn void open_file(const struct plan *p, struct slot *slot,
@@ -307,7 +297,7 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     int self = sys_pidfd_open(1, 0);
     if (message_send(p.control, &started, self) < 0)
         _exit(1);
-    if (keep_only(signals, signals) < 0 || init_drop_capabilities() < 0)
+    if (init_close_others(&signals, 1) < 0 || init_drop_capabilities() < 0)
         _exit(1); /* the program dies with us */
     watch_program(slot, program, signals);
 }
@@ -321,19 +311,41 @@ static struct slot *find(struct slot *slots, int32_t child)
     return NULL;
 }
 
-static void spawn(const struct plan *p, struct slot *slots, struct request *r)
+/* When memory ends, what runs in the sandbox goes before its init, with which all of it would go: a
+ * child inherits a higher score, and init may lower its own again to what it was. 10 % of the limit
+ * is more than init ever has. */
+#define OOM_SCORE_STEP 100
+#define OOM_SCORE_MAX  1000
+
+static int higher_oom_score(int score)
+{
+    return score < OOM_SCORE_MAX - OOM_SCORE_STEP ? score + OOM_SCORE_STEP : OOM_SCORE_MAX;
+}
+
+static int read_oom_score(int fd)
+{
+    char text[12];
+    ssize_t n = pread(fd, text, sizeof text, 0);
+    int score = 0;
+    for (ssize_t i = 0; i < n && text[i] != '\n'; i++)
+        score = text[i] == '-' ? score : score * 10 + (text[i] - '0');
+    return n > 0 && text[0] == '-' ? -score : score;
+}
+
+static void spawn(const struct plan *p, struct slot *slots, int oom_score, struct request *r)
 {
     struct message failed = {0};
     int32_t child = r->message.child;
     struct slot *slot = child > 0 && find(slots, child) == NULL ? find(slots, 0) : NULL;
     pid_t pid = -1;
     errno = EAGAIN;
-    if (slot != NULL) {
+    if (slot != NULL && oom_score_write(p->oom_score_fd, higher_oom_score(oom_score)) == 0) {
         *slot = (struct slot){.child = child};
         struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
         pid = sys_clone3(&args);
         if (pid == 0)
             guard_main(p, slot, r);
+        oom_score_write(p->oom_score_fd, oom_score);
     }
     if (pid > 0) {
         slot->guard = pid;
@@ -382,7 +394,9 @@ void serve_main(const struct plan *p, int child_events)
     const size_t room = SPAWN_MAX_CHILDREN * sizeof(struct slot);
     struct slot *slots =
         mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (slots == MAP_FAILED || keep_only(p->control, child_events) < 0 ||
+    const int keep[] = {p->control, child_events, p->oom_score_fd};
+    const int oom_score = read_oom_score(p->oom_score_fd);
+    if (slots == MAP_FAILED || init_close_others(keep, sizeof keep / sizeof *keep) < 0 ||
         message_send(p->control, &started, -1) < 0)
         _exit(1);
     struct pollfd fds[2] = {{.fd = p->control, .events = POLLIN},
@@ -403,7 +417,7 @@ void serve_main(const struct plan *p, int child_events)
         if (rc < 0)
             continue;
         if (r.message.type == MESSAGE_SPAWN) {
-            spawn(p, slots, &r);
+            spawn(p, slots, oom_score, &r);
         } else if (r.message.type == MESSAGE_CHILD_SIGNAL && r.message.child > 0) {
             const struct slot *slot = find(slots, r.message.child);
             if (slot != NULL && slot->guard > 0)

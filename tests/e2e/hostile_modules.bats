@@ -33,11 +33,12 @@ as_before() { settled && [ "$(open_files)" -le "$files" ]; }
 neighbour() { [ "$(cloche call box echo "is $1 well?")" = "is $1 well?" ]; }
 pong() { [ "$(cloche call box hostile ping 2>/dev/null)" = pong ]; }
 
-# does DEED OUTCOME: "done", or the code of the error that its client gets; then all is as it was.
+# does DEED OUTCOME: "done", or the code of the error that its client gets; then all is as it was. $PATIENCE: how long
+# the deed may take (1s).
 does() {
     local outcome got
     pair
-    outcome=$(cloche call --json --timeout 1s box hostile "$1" 2>&1) || :
+    outcome=$(cloche call --json --timeout "${PATIENCE:-1s}" box hostile "$1" 2>&1) || :
     got=$(jq -r 'if .error then .error.code else .reply end' <<<"$outcome")
     [[ "$got" =~ ^($2)$ ]] || differ "what \"$1\" came to" "$outcome" "$2"
     neighbour "$1"
@@ -115,6 +116,7 @@ does() {
 
 @test "all memory, also in files that nobody has mapped" {
     need_cgroups
+    local PATIENCE=60s
     does all-memory call.died
     does memory-in-files call.died
 }

@@ -123,6 +123,18 @@ fill() { cloche exec --timeout none "$1" -- python3 -c 'import sys; x = bytearra
     cloche destroy s
 }
 
+@test "when memory ends, what runs inside goes before what holds the sandbox" {
+    cloche create s
+    local init
+    init=$(info s .init_pid)
+    [ "$(cloche exec s -- cat /proc/self/oom_score_adj)" -eq $(($(cat "/proc/$init/oom_score_adj") + 100)) ]
+    jq -n '{ociVersion: "1.1.0", process: {oomScoreAdj: 950}}' >high.json
+    cloche create high --spec high.json
+    [ "$(cat "/proc/$(info high .init_pid)/oom_score_adj")" -eq 950 ]
+    [ "$(cloche exec high -- cat /proc/self/oom_score_adj)" -eq 1000 ]
+    cloche destroy s high
+}
+
 # What slows it down: memory.high where memory is v2's, else half of the CPU.
 slowed() {
     local file
