@@ -4,6 +4,7 @@
  * picture of the source and says nothing of its own, with python's "File" lines as the one
  * exception. */
 #include "compiler/diagnostics.h"
+#include "compiler/sources.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct scan {
     struct diagnostics *d;
     enum diagnostics_format format;
     const struct diagnostics_map *map;
+    struct text object;         /* what the linker speaks of */
     struct text traceback_file; /* python's and node's place, until their message comes */
     unsigned traceback_line;
 };
@@ -177,6 +179,7 @@ static bool form_noise(struct scan *s, struct text t)
         "error: could not compile",
         "Traceback ",
         "clang-14: error: linker ",
+        "clang: error: unable to remove file", /* the artifact has no name inside */
     };
     for (size_t i = 0; i < sizeof noise / sizeof *noise; i++) {
         /* when the linker said nothing better, its driver's line is all there is */
@@ -246,42 +249,6 @@ static bool form_fixit(struct scan *s, struct text t)
     return true;
 }
 
-/* [/usr/bin/ld: ]FILE:(.text+0x5): undefined reference to `foo' */
-static bool form_linker(struct scan *s, struct text t)
-{
-    bool ld = false;
-    if (t.at[0] == '/') {
-        const char *end = find(t, "/ld: ");
-        ld = end != NULL && memchr(t.at, ' ', (size_t)(end - t.at)) == NULL;
-        if (ld)
-            t = trim(after(t, (size_t)(end - t.at) + 5));
-    }
-    if (t.size == 0 || find(t, ": in function `") != NULL)
-        return true;
-    const char *section = find(t, ":(.");
-    if (section != NULL) {
-        const char *end = memmem(section, t.size - (size_t)(section - t.at), "): ", 3);
-        if (end == NULL)
-            return false;
-        struct text file = {t.at, (size_t)(section - t.at)};
-        struct text message = trim(after(t, (size_t)(end - t.at) + 3));
-        /* objects of a driver's scratch are nothing to a reader */
-        if (starts(file, "/tmp/"))
-            file.size = 0;
-        place(s, add(s, SEVERITY_ERROR, message, (struct text){NULL, 0}), file, 0, 0);
-        return true;
-    }
-    if (!ld)
-        return false;
-    if (form_placed(s, t))
-        return true;
-    enum severity severity = SEVERITY_ERROR;
-    struct text code = {NULL, 0};
-    severity_word(t, &severity, &code, &t);
-    add(s, severity, t, code);
-    return true;
-}
-
 /* gcc: error: ..., tcc: error: ..., error: ..., cc1: fatal error: ... */
 static bool form_tool(struct scan *s, struct text t)
 {
@@ -296,6 +263,106 @@ static bool form_tool(struct scan *s, struct text t)
          !severity_word(trim(after(t, name + 1)), &severity, &code, &message)))
         return false;
     add(s, severity, message, code);
+    return true;
+}
+
+/* Objects of our own link stand for their source; those of a driver's scratch for nothing. */
+static bool is_object(struct text t)
+{
+    return starts(t, OBJECTS_INSIDE "/");
+}
+
+/* "FILE:(.text+0x5)" or "FILE:LINE", with an object that is known before it or instead of it */
+static void place_linked(struct scan *s, struct diagnostic *item, struct text t, struct text object)
+{
+    unsigned line = 0;
+    while (t.size > 0 && (t.at[t.size - 1] == ' ' || t.at[t.size - 1] == ':'))
+        t.size--;
+    struct text file = t;
+    const char *section = find(t, ":(.");
+    if (section != NULL) {
+        file.size = (size_t)(section - t.at);
+    } else {
+        size_t colon = t.size;
+        while (colon > 0 && t.at[colon - 1] != ':')
+            colon--;
+        if (colon > 1 && number(after(t, colon), &line) > 0)
+            file.size = colon - 1;
+    }
+    if (is_object(object))
+        file = object;
+    if (starts(file, "/tmp/"))
+        file.size = 0;
+    place(s, item, file, line, 0);
+}
+
+/* "multiple definition of `f'; OBJECT:PLACE: first defined here" is an error and a note. */
+static void add_linked(struct scan *s, struct text message, struct text at)
+{
+    const char *first = find(message, "; "), *end = find(message, ": first defined here");
+    struct text other = {NULL, 0};
+    if (first != NULL && end != NULL && first < end) {
+        other = (struct text){first + 2, (size_t)(end - first) - 2};
+        message.size = (size_t)(first - message.at);
+    }
+    place_linked(s, add(s, SEVERITY_ERROR, message, (struct text){NULL, 0}), at, s->object);
+    const char *colon = other.at == NULL ? NULL : memchr(other.at, ':', other.size);
+    if (colon == NULL)
+        return;
+    struct text object = {other.at, (size_t)(colon - other.at)};
+    struct text rest =
+        starts(after(other, object.size), ":(") ? other : after(other, object.size + 1);
+    static const char here[] = "first defined here";
+    place_linked(
+        s, add(s, SEVERITY_NOTE, (struct text){here, sizeof here - 1}, (struct text){NULL, 0}),
+        rest, object);
+}
+
+/* [/usr/bin/ld: ]FILE:(.text+0x5): undefined reference to `foo' */
+static bool form_linker(struct scan *s, struct text t)
+{
+    bool ld = false;
+    if (t.at[0] == '/') {
+        const char *end = find(t, "/ld: ");
+        ld = end != NULL && memchr(t.at, ' ', (size_t)(end - t.at)) == NULL;
+        if (ld)
+            t = trim(after(t, (size_t)(end - t.at) + 5));
+    }
+    const char *in = t.size == 0 ? NULL : find(t, ": in function `");
+    if (in != NULL)
+        s->object = (struct text){t.at, (size_t)(in - t.at)};
+    if (t.size == 0 || in != NULL)
+        return true;
+    const char *section = find(t, ":(.");
+    if (section != NULL) {
+        const char *end = memmem(section, t.size - (size_t)(section - t.at), "): ", 3);
+        if (end == NULL)
+            return false;
+        struct text at = {t.at, (size_t)(end - t.at) + 1};
+        if (is_object(t))
+            s->object = (struct text){t.at, (size_t)(section - t.at)};
+        add_linked(s, trim(after(t, at.size + 1)), at);
+        return true;
+    }
+    struct text file, rest, code = {NULL, 0};
+    unsigned line, column;
+    if (find(t, ": first defined here") != NULL && place_prefix(t, &file, &line, &column, &rest)) {
+        add_linked(s, rest, (struct text){t.at, (size_t)(rest.at - t.at)});
+        return true;
+    }
+    if (!ld)
+        return false;
+    if (form_placed(s, t) || form_tool(s, t))
+        return true;
+    enum severity severity = SEVERITY_ERROR;
+    severity_word(t, &severity, &code, &t);
+    const char *colon = find(t, ": ");
+    struct text object = {t.at, colon == NULL ? 0 : (size_t)(colon - t.at)};
+    if (is_object(object) || starts(object, "/tmp/"))
+        place_linked(s, add(s, severity, trim(after(t, object.size + 1)), code), object,
+                     (struct text){NULL, 0});
+    else
+        add(s, severity, t, code);
     return true;
 }
 

@@ -180,7 +180,7 @@ static int plan_objects(struct compile *c, struct error *err)
         feed_list(&ctx, "argv", &s->run.argv);
         feed_text(&ctx, "digest", f->digest);
         finish_key(&ctx, s->key);
-        strings_add(a, &objects, arena_printf(a, "/obj/%zu.o", c->step_count));
+        strings_add(a, &objects, arena_printf(a, OBJECTS_INSIDE "/%zu.o", c->step_count));
         c->step_count++;
     }
     struct step *s = &c->steps[c->step_count++];

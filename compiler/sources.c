@@ -421,10 +421,32 @@ const struct source_file *sources_find(const struct sources *s, const char *path
     return bsearch(&wanted, s->files, s->count, sizeof *s->files, by_inside);
 }
 
+/* /obj/N.o is made of the Nth file that is compiled (plan.c). */
+static const struct source_file *source_of_object(const struct sources *s, const char *path)
+{
+    uint64_t n;
+    const char *digits = path + strlen(OBJECTS_INSIDE "/"), *end = strstr(path, ".o");
+    char text[16];
+    if (strncmp(path, OBJECTS_INSIDE "/", strlen(OBJECTS_INSIDE "/")) != 0 || end == NULL ||
+        (size_t)(end - digits) >= sizeof text)
+        return NULL;
+    memcpy(text, digits, (size_t)(end - digits));
+    text[end - digits] = '\0';
+    if (!io_parse_u64(text, &n))
+        return NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->files[i].compiled && n-- == 0)
+            return &s->files[i];
+    }
+    return NULL;
+}
+
 static const char *map_path(const void *data, struct arena *a, const char *path)
 {
     (void)a;
     const struct source_file *f = sources_find(data, path);
+    if (f == NULL)
+        f = source_of_object(data, path);
     return f == NULL ? NULL : f->given;
 }
 

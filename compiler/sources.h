@@ -12,6 +12,7 @@
 #include "compiler/diagnostics.h"
 
 #define SOURCES_INSIDE "/src"
+#define OBJECTS_INSIDE "/obj"
 
 struct source_file {
     const char *inside; /* below /src */

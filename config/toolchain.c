@@ -330,6 +330,9 @@ int toolchain_check_flag(const struct toolchain *tc, const char *flag, struct er
     const char *list = "";
     for (size_t i = 0; i < tc->flags.count; i++)
         list = arena_printf(a, "%s%s%s", list, i > 0 ? " " : "", tc->flags.items[i]);
+    if (tc->define != NULL)
+        list =
+            arena_printf(a, "%s %.*sNAME[=VALUE]", list, (int)strcspn(tc->define, "{"), tc->define);
     error_set(err, "compile.flag", 0, "toolchain \"%s\" does not allow the flag %s", tc->name,
               problem_quote(a, flag));
     return error_hint(err, "allowed: %s", list[0] != '\0' ? list : "none");

@@ -145,6 +145,28 @@ int cli_write_artifact(int from, uint64_t size, const char *path, struct error *
     return error_hint(err, "choose a writable place with -o");
 }
 
+/* `-o a.c b.c` is a slip that has cost many a source; an artifact that is a source itself may. */
+static int check_output(const char *path, const struct strings *sources, bool program,
+                        struct error *err)
+{
+    struct stat old, st;
+    if (lstat(path, &old) < 0 || !S_ISREG(old.st_mode))
+        return 0;
+    bool lost = false;
+    for (size_t i = 0; i < sources->count && !lost; i++)
+        lost =
+            stat(sources->items[i], &st) == 0 && st.st_dev == old.st_dev && st.st_ino == old.st_ino;
+    struct toolchain *tc = NULL;
+    if (!lost && program && toolchain_for_file(&tc, path, NULL) == 0)
+        lost = true;
+    toolchain_free(tc);
+    if (!lost)
+        return 0;
+    error_set(err, "compile.output", 0, "the artifact would overwrite the source \"%s\"", path);
+    error_path(err, path);
+    return error_hint(err, "give it another name with -o, or remove that file first");
+}
+
 static const char *default_output(struct arena *a, const char *source, bool module)
 {
     char *name = arena_strdup(a, source);
@@ -160,12 +182,18 @@ static const char *default_output(struct arena *a, const char *source, bool modu
     return arena_printf(a, "%s%s", base, module ? ".so" : dot == NULL ? ".out" : "");
 }
 
-/* The log may hold anything: what a terminal would obey is shown as "?". */
+/* The log may hold anything: what a terminal would obey is shown as "?". gcc's lines of JSON are
+ * not for people. */
 static void print_log(const struct compile_result *r)
 {
     size_t from = r->log_size > 4096 ? r->log_size - 4096 : 0;
+    bool json = false;
     for (size_t i = from; i < r->log_size; i++) {
         unsigned char c = (unsigned char)r->log[i];
+        if (i == 0 || r->log[i - 1] == '\n')
+            json = c == '[' && i + 1 < r->log_size && strchr("{]", r->log[i + 1]) != NULL;
+        if (json)
+            continue;
         fputc(c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f) ? c : '?', stderr);
     }
 }
@@ -181,8 +209,8 @@ static void show(const struct compile_result *r, const struct compile_options *o
         print_log(r);
     fprintf(stderr, "cloche: %s", verdict_name(r->verdict));
     if (r->diagnostics->errors > 0)
-        fprintf(stderr, ": %zu error%s", r->diagnostics->errors,
-                r->diagnostics->errors == 1 ? "" : "s");
+        fprintf(stderr, ": %s%zu error%s", r->diagnostics->truncated ? "at least " : "",
+                r->diagnostics->errors, r->diagnostics->errors == 1 ? "" : "s");
     else if (r->detail[0] != '\0')
         fprintf(stderr, ": %s", r->detail);
     fputc('\n', stderr);
@@ -222,7 +250,8 @@ int cli_compile(int argc, char **argv)
     if (output == NULL && program)
         output = default_output(a, o.common.sources.items[0], o.module);
     if (status == 0 && output != NULL &&
-        cli_write_artifact(r.artifact_fd, r.artifact_bytes, output, &err) < 0) {
+        (check_output(output, &o.common.sources, program, &err) < 0 ||
+         cli_write_artifact(r.artifact_fd, r.artifact_bytes, output, &err) < 0)) {
         compile_result_free(&r);
         return cli_fail(&err, o.common.json, EXIT_FAILURE);
     }

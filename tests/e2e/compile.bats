@@ -338,3 +338,49 @@ EOF
     expect_error compile.output
     [ -z "$found" ]
 }
+
+@test "an artifact never takes the place of a source" {
+    printf 'int main(void) { return 0; }\n' >one.c
+    cp one.c two.c
+    cp one.c kept.c
+    for output in one.c ./one.c two.c; do
+        run --separate-stderr compile one.c -o "$output"
+        expect_status 1
+        expect_stderr_line 'the artifact would overwrite the source'
+    done
+    cmp one.c kept.c
+    cmp two.c kept.c
+    printf 'print(1)\n' >a.py
+    # a script's artifact is a script: the second time there is one
+    for round in 1 2; do
+        run --separate-stderr compile a.py -o b.py
+        expect_status 0
+    done
+    run --separate-stderr compile a.py -o a.py
+    expect_status 1
+}
+
+@test "what the linker says of the objects of a project is said of their sources" {
+    mkdir -p p/lib
+    printf 'int twice(void) { return 1; }\n' >p/lib/x.c
+    printf 'int missing(void);\nint twice(void) { return 2; }\nint main(void) { return twice() + missing(); }\n' >p/y.c
+    for round in new cached; do
+        run --separate-stderr compile p
+        expect_status 1
+        # shellcheck disable=SC2154 # set by run
+        [ "$stderr" = 'p/y.c: error: multiple definition of `twice'"'"'
+p/lib/x.c: note: first defined here
+p/y.c: error: undefined reference to `missing'"'"'
+cloche: compile_error: 2 errors' ]
+    done
+}
+
+@test "a refused flag's error names defines, and an ended compiler leaves no JSON on the terminal" {
+    run --separate-stderr compile hello.c -D X=1
+    expect_status 1
+    expect_stderr_line ' -DNAME\[=VALUE\]$'
+    cgroups_usable || skip "no cgroup controllers delegated to this user"
+    run --separate-stderr compile hello.c --no-cache --memory 5m
+    expect_status 1
+    expect_stderr 'cloche: memory_limit: needed more than the memory limit'
+}

@@ -120,9 +120,33 @@ Test(diagnostics, json_and_back_is_the_same)
 static const struct {
     const char *format, *text;
     size_t errors, warnings;
-    const char *first; /* file:line:column severity option message */
+    const char *first; /* file:line:column severity option message (the first note) */
 } lines[] = {
     {"plain", "a.c:3: error: ';' expected\n", 1, 0, "a.c:3:0 error - ';' expected"},
+    {"gcc-json", "/usr/bin/ld: /tmp/ccX.o: warning: relocation against `bar' in section `.text'\n",
+     0, 1, "-:0:0 warning - relocation against `bar' in section `.text'"},
+    {"gcc-json", "/usr/bin/ld: warning: creating DT_TEXTREL in a PIE\n", 0, 1,
+     "-:0:0 warning - creating DT_TEXTREL in a PIE"},
+    {"gcc-json",
+     "/usr/bin/ld: /tmp/ccX.o: relocation R_X86_64_32 against `.data' can not be used\n", 1, 0,
+     "-:0:0 error - relocation R_X86_64_32 against `.data' can not be used"},
+    {"gcc-json", "/usr/bin/ld: cannot find -lnosuch: No such file or directory\n", 1, 0,
+     "-:0:0 error - cannot find -lnosuch: No such file or directory"},
+    {"gcc-json",
+     "/usr/bin/ld: /obj/1.o: in function `main':\ny.c:(.text+0x1c): undefined reference to `f'\n",
+     1, 0, "/obj/1.o:0:0 error - undefined reference to `f'"},
+    {"gcc-json",
+     "/usr/bin/ld: /obj/1.o: in function `dup':\ny.c:(.text+0x0): multiple definition of `dup'; "
+     "/obj/0.o:x.c:(.text+0x0): first defined here\n",
+     1, 0, "/obj/1.o:0:0 error - multiple definition of `dup' (/obj/0.o:0 first defined here)"},
+    {"gcc-json",
+     "/usr/bin/ld: /tmp/b.o: in function `dup':\ny.c:7: multiple definition of `dup'; "
+     "/tmp/a.o:x.c:3: first defined here\n",
+     1, 0, "y.c:7:0 error - multiple definition of `dup' (x.c:3 first defined here)"},
+    {"clang",
+     "a.c:(.text+0x1): undefined reference to `f'\nclang: error: linker command failed\n"
+     "clang: error: unable to remove file: Operation not permitted\n",
+     1, 0, "a.c:0:0 error - undefined reference to `f'"},
     {"plain", "a.c:3:7: Warning: odd\n", 0, 1, "a.c:3:7 warning - odd"},
     {"plain", "x.rs:2:5: error[E0425]: cannot find value `y`\n", 1, 0,
      "x.rs:2:5 error E0425 cannot find value `y`"},
@@ -179,6 +203,10 @@ Test(diagnostics, forms)
         snprintf(got, sizeof got, "%s:%u:%u %s %s %s", t->file != NULL ? t->file : "-", t->line,
                  t->column, severity_name(t->severity), t->option != NULL ? t->option : "-",
                  t->message);
+        size_t n = strlen(got);
+        if (t->note_count > 0)
+            snprintf(got + n, sizeof got - n, " (%s:%u %s)", t->notes[0].file, t->notes[0].line,
+                     t->notes[0].message);
         cr_expect_str_eq(got, lines[i].first);
     }
 }
