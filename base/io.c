@@ -142,3 +142,31 @@ int io_remove_tree_at(int dirfd, const char *path)
 {
     return remove_tree(dirfd, path, 0);
 }
+
+size_t io_utf8_length(const char *text, size_t left)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    if (p[0] < 0x80)
+        return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+size_t io_printable(const char *text, size_t left)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t n = io_utf8_length(text, left);
+    bool control = (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) ||
+                   (n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
+                   (n == 3 && p[0] == 0xef && p[1] == 0xbf && p[2] >= 0xbe);
+    return control ? 0 : n;
+}

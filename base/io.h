@@ -40,4 +40,12 @@ int io_remove_tree_at(int dirfd, const char *path);
 /** mkdir -p with mode 0700 for what is missing. */
 int io_mkdir_parents(const char *path, struct error *err);
 
+/** Length of the well-formed UTF-8 sequence at @text (not empty); 0 when it is none (Unicode 15,
+ * table 3-7). */
+size_t io_utf8_length(const char *text, size_t left);
+
+/** The same, but 0 also for what a terminal would obey or XML cannot hold: controls, C1 ones too,
+ * and U+FFFE, U+FFFF. */
+size_t io_printable(const char *text, size_t left);
+
 #endif

@@ -1,5 +1,7 @@
 #include "compiler/diagnostics.h"
 
+#include "base/io.h"
+
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <string.h>
@@ -40,24 +42,6 @@ void diagnostics_free(struct diagnostics *d)
         arena_free(d->arena);
 }
 
-/* Length of the well-formed UTF-8 sequence at @p, 0 when it is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 const char *diagnostics_clean(struct arena *a, const char *text, size_t n, size_t max)
 {
     if (n > max)
@@ -66,7 +50,7 @@ const char *diagnostics_clean(struct arena *a, const char *text, size_t n, size_
     size_t used = 0;
     for (size_t i = 0; i < n;) {
         const unsigned char *p = (const unsigned char *)text + i;
-        size_t len = utf8_length(p, n - i);
+        size_t len = io_utf8_length(text + i, n - i);
         /* C1 controls (U+0080..U+009F) steer terminals, too */
         bool control = (len == 1 && (p[0] < 0x20 || p[0] == 0x7f)) ||
                        (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);

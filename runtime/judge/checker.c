@@ -1,5 +1,7 @@
 #include "runtime/judge.h"
 
+#include "base/io.h"
+
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -32,11 +34,16 @@ static const char *shown(struct text t, char buf[80])
 {
     size_t n = 0;
     buf[n++] = '"';
-    for (size_t i = 0; i < t.size && i < 40; i++) {
-        unsigned char c = (unsigned char)t.at[i];
-        buf[n++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
+    size_t i = 0;
+    while (i < t.size && n < 40) {
+        size_t length = io_printable(t.at + i, t.size - i);
+        if (length == 0)
+            buf[n++] = '?';
+        memcpy(buf + n, t.at + i, length);
+        n += length;
+        i += length == 0 ? 1 : length;
     }
-    if (t.size > 40) {
+    if (i < t.size) {
         memcpy(buf + n, "...", 3);
         n += 3;
     }

@@ -1,6 +1,7 @@
 #include "runtime/judge/engine.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -152,9 +153,13 @@ const char *first_line(struct arena *a, const char *text, size_t size)
 {
     char buf[200];
     size_t n = 0;
-    for (size_t i = 0; i < size && text[i] != '\n' && n < sizeof buf - 1; i++) {
-        unsigned char c = (unsigned char)text[i];
-        buf[n++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
+    for (size_t i = 0; i < size && text[i] != '\n' && n < sizeof buf - 4;) {
+        size_t length = io_printable(text + i, size - i);
+        if (length == 0)
+            buf[n++] = '?';
+        memcpy(buf + n, text + i, length);
+        n += length;
+        i += length == 0 ? 1 : length;
     }
     buf[n] = '\0';
     return arena_strdup(a, buf);

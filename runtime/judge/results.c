@@ -1,9 +1,15 @@
 /* A graded class for people, for programs (JSON) and for CI servers (JUnit XML). */
 #include "runtime/judge.h"
 
+#include "base/cleanup.h"
+#include "base/io.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+
+#define NAME_CELLS 40
 
 static const char *verdict_color(enum verdict v)
 {
@@ -14,10 +20,12 @@ static int name_width(const struct judge_result *r)
 {
     size_t width = 10;
     for (size_t i = 0; i < r->count; i++) {
-        size_t n = strlen(r->submissions[i].name);
+        size_t n = 0; /* characters */
+        for (const char *p = r->submissions[i].name; *p != '\0'; p++)
+            n += ((unsigned char)*p & 0xc0) != 0x80;
         width = n > width ? n : width;
     }
-    return width > 40 ? 40 : (int)width;
+    return width > NAME_CELLS ? NAME_CELLS : (int)width;
 }
 
 static void print_verdict(FILE *out, enum verdict v, bool color)
@@ -48,10 +56,25 @@ static const char *why(const struct judge_row *row)
     return row->report.detail[0] != '\0' ? row->report.detail : row->message;
 }
 
-static void print_clean(FILE *out, const char *text, size_t max)
+/* At most @max characters; their number. */
+static int print_clean(FILE *out, const char *text, int max)
 {
-    for (size_t i = 0; i < max && text[i] != '\0'; i++)
-        fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+    int cells = 0;
+    size_t left = strlen(text);
+    while (left > 0 && cells < max) {
+        size_t n = io_printable(text, left);
+        fwrite(n == 0 ? "?" : text, 1, n == 0 ? 1 : n, out);
+        text += n == 0 ? 1 : n;
+        left -= n == 0 ? 1 : n;
+        cells++;
+    }
+    return cells;
+}
+
+static void print_column(FILE *out, const char *text, int width, int max)
+{
+    int cells = print_clean(out, text, max);
+    fprintf(out, "%*s", cells < width ? width - cells : 0, "");
 }
 
 static void print_remark(const struct judge_result *r, const struct judge_submission *s, FILE *out)
@@ -62,7 +85,9 @@ static void print_remark(const struct judge_result *r, const struct judge_submis
         const struct judge_row *row = &s->rows[i];
         if (row->skipped || row->report.verdict == VERDICT_OK)
             continue;
-        fprintf(out, "test %s: ", r->tests->items[i].name);
+        fputs("test ", out);
+        print_clean(out, r->tests->items[i].name, INT_MAX);
+        fputs(": ", out);
         print_clean(out, why(row), 100);
         return;
     }
@@ -74,7 +99,9 @@ static void print_rows(const struct judge_result *r, const struct judge_submissi
 {
     for (size_t i = 0; i < r->tests->count; i++) {
         const struct judge_row *row = &s->rows[i];
-        fprintf(out, "    %-16s ", r->tests->items[i].name);
+        fputs("    ", out);
+        print_column(out, r->tests->items[i].name, 16, INT_MAX);
+        fputc(' ', out);
         if (row->skipped) {
             fprintf(out, "skipped\n");
             continue;
@@ -105,7 +132,8 @@ void judge_print_table(const struct judge_result *r, FILE *out, bool details, bo
         uint64_t bytes;
         costs(r, s, &ms, &bytes);
         passed += s->verdict == VERDICT_OK;
-        fprintf(out, "%-*.*s  ", width, 40, s->name);
+        print_column(out, s->name, width, NAME_CELLS);
+        fputs("  ", out);
         print_verdict(out, s->verdict, color);
         fprintf(out, " %3zu/%-2zu %6g/%-4g %8.1f ms %8.1f MiB  ", s->passed, r->tests->count,
                 s->points, r->tests->max_points, ms, (double)bytes / 1048576);
@@ -120,11 +148,24 @@ void judge_print_table(const struct judge_result *r, FILE *out, bool details, bo
 
 /* --- JSON --- */
 
+/* A file's name may be anything; JSON is UTF-8. */
+static void add_name(cJSON *o, const char *name)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (f != NULL) {
+        print_clean(f, name, INT_MAX);
+        fclose(f);
+    }
+    cJSON_AddStringToObject(o, "name", text != NULL ? text : "");
+}
+
 static cJSON *row_to_json(const struct judge_test *t, const struct judge_row *row)
 {
     cJSON *o = cJSON_CreateObject();
     const struct report *p = &row->report;
-    cJSON_AddStringToObject(o, "name", t->name);
+    add_name(o, t->name);
     cJSON_AddStringToObject(o, "verdict", row->skipped ? "skipped" : verdict_name(p->verdict));
     cJSON_AddNumberToObject(o, "points", row->points);
     cJSON_AddNumberToObject(o, "max_points", t->points);
@@ -169,7 +210,7 @@ cJSON *judge_to_json(const struct judge_result *r)
     for (size_t i = 0; i < r->count; i++) {
         const struct judge_submission *s = &r->submissions[i];
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "name", s->name);
+        add_name(o, s->name);
         cJSON_AddStringToObject(o, "verdict", verdict_name(s->verdict));
         cJSON_AddItemToObject(
             o, "detail", s->detail[0] != '\0' ? cJSON_CreateString(s->detail) : cJSON_CreateNull());
@@ -199,10 +240,12 @@ cJSON *judge_to_json(const struct judge_result *r)
 
 /* --- JUnit XML --- */
 
-/* XML 1.0 has no way to write most control characters, and non-ASCII bytes may be broken UTF-8. */
+/* XML 1.0 has no way to write most control characters, and names may be broken UTF-8. */
 static void xml(FILE *out, const char *text)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+    size_t n, left = strlen(text);
+    for (const char *p = text; left > 0; p += n, left -= n) {
+        n = 1;
         switch (*p) {
         case '<':
             fputs("&lt;", out);
@@ -217,7 +260,9 @@ static void xml(FILE *out, const char *text)
             fputs("&quot;", out);
             break;
         default:
-            fputc(*p < 0x20 || *p >= 0x7f ? '?' : *p, out);
+            n = io_printable(p, left);
+            fwrite(n == 0 ? "?" : p, 1, n == 0 ? 1 : n, out);
+            n = n == 0 ? 1 : n;
         }
     }
 }

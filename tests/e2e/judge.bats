@@ -288,3 +288,25 @@ dave.py time_limit" ]
     expect_status 3
     [[ ${lines[2]} = "judge.tests: "* ]]
 }
+
+@test "names and answers in any script, and names that are no text" {
+    rm tests/*
+    echo x >'tests/größe.in' && echo да >'tests/größe.out'
+    echo x >'tests/größ2.in' && echo да >'tests/größ2.out'
+    echo 'print("нет")' >нет.py
+    cp нет.py $'odd\xff.py'
+    run --separate-stderr judge нет.py $'odd\xff.py' --tests tests --junit out.xml --details
+    expect_status 1
+    [[ ${lines[1]} =~ ^нет\.py\ {6}wrong_answer\ .*\ \ test\ größ2:\ line\ 1:\ expected\ \"да\",\ found\ \"нет\"$ ]]
+    [[ ${lines[2]} =~ ^\ {4}größ2\ {12}wrong_answer ]]
+    [[ ${lines[4]} =~ ^odd\?\.py\ {5}wrong_answer ]]
+    run --separate-stderr python3 -c 'if True:
+        import xml.etree.ElementTree as E
+        case = E.parse("out.xml").getroot()[0][1]
+        print(case.get("name"), case[0].get("message"))'
+    expect_output 'größe line 1: expected "да", found "нет"'
+    run --separate-stderr judge $'odd\xff.py' --tests tests --json
+    expect_status 1
+    [ "$(field '.submissions[0] | .name, .tests[1].name')" = $'odd?.py\ngröße' ]
+    iconv -f UTF-8 -t UTF-8 <<<"$output" >/dev/null
+}
