@@ -70,6 +70,11 @@ static void measure(struct sandbox *s)
         r->user_ms = ms_of(&s->usage.ru_utime);
         r->system_ms = ms_of(&s->usage.ru_stime);
         r->cpu_ms = r->user_ms + r->system_ms;
+        if ((double)s->sampled_usec > r->cpu_ms * 1e3) { /* killed: see sandbox_kill() */
+            r->measured_by.cpu = MEANS_TIMER;
+            r->cpu_ms = (double)s->sampled_usec / 1e3;
+            r->user_ms = r->cpu_ms - r->system_ms;
+        }
     }
     if (r->measured_by.memory != MEANS_NONE) {
         r->memory_peak_bytes = stats->memory_peak_bytes;
@@ -94,9 +99,9 @@ static void enforced(struct sandbox *s)
     r->enforced_by.processes = (p->fallbacks & PLAN_FALLBACK_PROCESSES) != 0
                                    ? MEANS_RLIMIT
                                    : cgroup_enforced_by(s->cgroup, CGROUP_PROCESSES);
-    r->enforced_by.cpu = (p->fallbacks & PLAN_FALLBACK_CPU) != 0
-                             ? MEANS_RLIMIT
-                             : cgroup_enforced_by(s->cgroup, CGROUP_CPU);
+    r->enforced_by.cpu = (p->fallbacks & PLAN_FALLBACK_CPU) != 0 ? MEANS_RLIMIT
+                         : s->sample_cpu                         ? MEANS_TIMER
+                                         : cgroup_enforced_by(s->cgroup, CGROUP_CPU);
 }
 
 void report_finish(struct sandbox *s)

@@ -55,13 +55,16 @@ static int complete_cgroup(struct sandbox *s, struct error *err)
     if (spec->resources.processes != LIMIT_NONE &&
         cgroup_enforced_by(g, CGROUP_PROCESSES) == MEANS_NONE)
         *fallbacks |= PLAN_FALLBACK_PROCESSES;
-    if (spec->cpu_time_ms != LIMIT_NONE && cgroup_measured_by(g, CGROUP_CPU) == MEANS_NONE)
-        *fallbacks |= PLAN_FALLBACK_CPU;
-    if ((*fallbacks & PLAN_FALLBACK_CPU) != 0 && spec->enforce_required) {
+    bool counted = cgroup_measured_by(g, CGROUP_CPU) != MEANS_NONE;
+    if (!counted && spec->cpu_time_ms != LIMIT_NONE && spec->enforce_required) {
         error_set(err, "cgroup.cpu_time", 0,
                   "cannot limit CPU time: no control group here counts that of the whole tree");
         return error_hint(err, "cloche doctor names what is missing; or pass --best-effort");
     }
+    /* the rlimit counts whole seconds of one process, and by the kernel's ticks: the last resort */
+    s->sample_cpu = !counted && spec->cpu_time_ms != LIMIT_NONE && tree_cpu_usec(s->pid) >= 0;
+    if (!counted && spec->cpu_time_ms != LIMIT_NONE && !s->sample_cpu)
+        *fallbacks |= PLAN_FALLBACK_CPU;
     return 0;
 }
 
@@ -380,6 +383,9 @@ void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail)
         s->report.verdict = verdict;
         snprintf(s->report.detail, sizeof s->report.detail, "%s", detail);
     }
+    /* what the kernel reaps for an init that dies is added to nobody's rusage */
+    if (!s->reaped && cgroup_measured_by(s->cgroup, CGROUP_CPU) == MEANS_NONE)
+        watch_cpu_usec(s);
     if (!s->reaped && s->pidfd >= 0)
         sys_pidfd_send_signal(s->pidfd, SIGKILL);
     namespaces_end_tree(&s->plan);

@@ -67,6 +67,8 @@ struct sandbox {
     int status;           /* of the program, once exited */
     uint64_t start_ns, end_ns;
     uint64_t wall_deadline_ns; /* 0: none */
+    bool sample_cpu;           /* no control group counts CPU time: tree.c does */
+    int64_t sampled_usec;      /* the most that tree.c saw */
     struct rusage usage;       /* of init and what it reaped, once reaped */
     struct report report;
     struct cgroup_stats stats;
@@ -90,8 +92,13 @@ void watch_arm(struct sandbox *s);
  * said so yet. Without this a program that is ended at once would look like one that never started.
  */
 void watch_program_seen(struct sandbox *s);
+/** CPU time of the tree in microseconds; -1: not known. */
+int64_t watch_cpu_usec(struct sandbox *s);
 /** A message of init, from wherever it was read. */
 void watch_message(struct sandbox *s, const struct message *m, int fd);
+
+/** tree.c: CPU time of @init and what descends from it, to 10 ms; -1 where /proc does not tell. */
+int64_t tree_cpu_usec(pid_t init);
 
 /** stream.c: make what the program gets as 0, 1, 2 (@own: which of them to close after the clone);
  * let its user open the pipes again through /dev/stderr; and the terminal, once init has made it.

@@ -40,6 +40,16 @@ int watch_open(struct sandbox *s, struct error *err)
     return 0;
 }
 
+int64_t watch_cpu_usec(struct sandbox *s)
+{
+    if (cgroup_measured_by(s->cgroup, CGROUP_CPU) != MEANS_NONE)
+        return cgroup_cpu_usec(s->cgroup);
+    int64_t used = s->reaped ? -1 : tree_cpu_usec(s->pid);
+    if (used > s->sampled_usec)
+        s->sampled_usec = used;
+    return used;
+}
+
 /** The next moment at which a limit can have been reached: the wall deadline, or the earliest that
  * all CPUs together could have used up the CPU time that is left. */
 static void arm(struct sandbox *s)
@@ -47,7 +57,7 @@ static void arm(struct sandbox *s)
     const struct spec *spec = s->spec;
     uint64_t next = s->wall_deadline_ns, now = plan_now_ns();
     if (spec->cpu_time_ms != LIMIT_NONE) {
-        int64_t used = cgroup_cpu_usec(s->cgroup);
+        int64_t used = watch_cpu_usec(s);
         if (used >= 0) {
             uint64_t limit = spec->cpu_time_ms * 1000ULL;
             uint64_t left_ns = (uint64_t)used >= limit ? 0 : (limit - (uint64_t)used) * 1000ULL;
@@ -88,7 +98,7 @@ static void on_timer(struct sandbox *s)
         sandbox_kill(s, VERDICT_TIME_LIMIT, "ran longer than the wall time limit");
         return;
     }
-    int64_t used = s->spec->cpu_time_ms != LIMIT_NONE ? cgroup_cpu_usec(s->cgroup) : -1;
+    int64_t used = s->spec->cpu_time_ms != LIMIT_NONE ? watch_cpu_usec(s) : -1;
     if (used >= 0 && (uint64_t)used >= s->spec->cpu_time_ms * 1000ULL) {
         sandbox_kill(s, VERDICT_TIME_LIMIT, "used more than the CPU time limit");
         return;

@@ -268,7 +268,7 @@ JSON
     inside --profile student --best-effort --report report.json echo hello
     expect_status 0
     expect_output hello
-    expect_report '[.enforced_by[]] | join(" ")' "rlimit rlimit rlimit"
+    expect_report '[.enforced_by[]] | join(" ")' "rlimit rlimit timer"
     expect_report '[.measured_by[]] | join(" ")' "rusage rusage"
     inside --profile student echo hello
     expect_status 125

@@ -113,11 +113,23 @@ SIGNALS
     expect_status 0
 }
 
-@test "time_limit by CPU time without a control group: the rlimit, and the report says so" {
+@test "time_limit by CPU time without a control group: the tree's clocks are read, and the report says so" {
     need_no_cgroups
-    inside --best-effort --cpu-time 1s --timeout 60s sh -c "$burn"
+    inside --best-effort --cpu-time 400ms --timeout 60s sh -c "$burn"
     expect_status 124
-    expect_report '[.verdict, .enforced_by.cpu] | @json' '["time_limit","rlimit"]'
+    expect_report '[.verdict, .enforced_by.cpu, .detail] | @json' '["time_limit","timer","used more than the CPU time limit"]'
+    within .cpu_ms 400 500
+    # children, also those that were reaped, and those whose parent has gone
+    inside --best-effort --cpu-time 400ms --timeout 60s bash -c 'while :; do bash -c "for i in {1..20000}; do :; done"; done & (while :; do :; done & ) ; wait'
+    expect_status 124
+    expect_report '[.verdict, .measured_by.cpu] | @json' '["time_limit","timer"]'
+    within .cpu_ms 400 500
+    # what a killed tree had used is told, too
+    inside --best-effort --timeout 500ms sh -c "$burn & $burn & wait"
+    expect_status 124
+    within .cpu_ms 100 1200
+    inside --best-effort --cpu-time 400ms --timeout 60s sleep 0.5
+    expect_status 0
 }
 
 @test "memory_limit: 137" {
