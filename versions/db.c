@@ -44,6 +44,7 @@ static const char schema[] =
     "  collected_ms INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (module, number)"
     ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX version_kept ON version (module, number) WHERE collected_ms = 0;"
     "CREATE TRIGGER version_number_is_new BEFORE INSERT ON version"
     "  WHEN NEW.number <= (SELECT high_water FROM module WHERE name = NEW.module)"
     "  BEGIN SELECT RAISE(ABORT, 'this number was taken before'); END;"
@@ -300,6 +301,8 @@ static int open_database(struct versions *v, int flags, struct error *err)
     sqlite3_busy_timeout(v->db, 5000);
     if (db_run(v, err, "PRAGMA journal_mode = WAL", "") < 0 ||
         db_run(v, err, "PRAGMA synchronous = FULL", "") < 0 ||
+        /* KiB; what a history of any length costs in memory */
+        db_run(v, err, "PRAGMA cache_size = -256", "") < 0 ||
         db_run(v, err, "PRAGMA foreign_keys = ON", "") < 0 ||
         db_run(v, err, "PRAGMA recursive_triggers = ON", "") < 0)
         return -1;

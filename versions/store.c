@@ -304,10 +304,12 @@ int store_list(struct versions *v, struct arena *a, const char *module, bool all
                struct version **ret, size_t *ret_count, struct error *err)
 {
     _cleanup_stmt_ sqlite3_stmt *s = NULL;
+    /* the second one by an index of few rows, however many were collected */
     if (db_prepare(v, &s, err,
-                   "SELECT " VERSION_COLUMNS " FROM version"
-                   "  WHERE module = ? AND (? OR collected_ms = 0) ORDER BY number",
-                   "si", module, (int64_t)all) < 0)
+                   all ? "SELECT " VERSION_COLUMNS " FROM version WHERE module = ? ORDER BY number"
+                       : "SELECT " VERSION_COLUMNS " FROM version"
+                         "  WHERE module = ? AND collected_ms = 0 ORDER BY number",
+                   "s", module) < 0)
         return -1;
     struct version *rows = NULL;
     size_t count = 0;
@@ -471,24 +473,35 @@ static int mark_collected(struct versions *v, void *argument, struct error *err)
     return 0;
 }
 
+/* not numbered last: what was GOOD last is what a rollback goes back to */
+static void keep_good(struct collection *c, unsigned most)
+{
+    for (; most > 0; most--) {
+        size_t last = c->count;
+        for (size_t i = 0; i < c->count; i++) {
+            if (c->rows[i].status == VERSION_GOOD && c->remove[i] &&
+                (last == c->count || c->rows[i].good_ms >= c->rows[last].good_ms))
+                last = i;
+        }
+        if (last == c->count)
+            break;
+        c->remove[last] = false;
+    }
+}
+
 /* what nothing protects, oldest first, until no more than the total are left; the number of them */
 static size_t choose(struct collection *c, const struct store_keep *keep, uint32_t good)
 {
-    unsigned newest = keep->good != 0 ? keep->good : KEEP_GOOD;
     size_t total = keep->total != 0 ? keep->total : KEEP_TOTAL, left = c->count;
-    for (size_t i = c->count; i-- > 0;) {
+    for (size_t i = 0; i < c->count; i++)
+        c->remove[i] = true;
+    keep_good(c, keep->good != 0 ? keep->good : KEEP_GOOD);
+    for (size_t i = 0; i < c->count; i++) {
         const struct version *n = &c->rows[i];
-        bool kept = n->pinned || n->number == good;
+        bool kept = !c->remove[i] || n->pinned || n->number == good;
         for (size_t k = 0; k < keep->in_use_count; k++)
             kept |= keep->in_use[k] == n->number;
-        if (n->status == VERSION_GOOD && newest > 0) {
-            newest--;
-            kept = true;
-        }
-        c->remove[i] = !kept;
-    }
-    for (size_t i = 0; i < c->count; i++) {
-        c->remove[i] = c->remove[i] && left > total;
+        c->remove[i] = !kept && left > total;
         left -= c->remove[i];
     }
     return c->count - left;

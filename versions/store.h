@@ -88,7 +88,7 @@ int store_pin(struct versions *v, const char *module, uint32_t number, bool pinn
 struct store_keep {
     const uint32_t *in_use; /* serving, parked, on probation */
     size_t in_use_count;
-    unsigned good;  /* newest GOOD ones; 0: 5 */
+    unsigned good;  /* those that were GOOD last; 0: 5 */
     unsigned total; /* versions in all, unless more are protected; 0: 10 */
 };
 
