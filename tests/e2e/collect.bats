@@ -14,12 +14,14 @@ teardown() {
 
 info() { cloche info --json "$1" | jq -r "$2"; }
 is_gone() { ! cloche info "$1" >/dev/null 2>&1; }
+# at emulated speed a second is over before a sandbox runs
+second=${CLOCHE_TEST_SCALE}s seconds=$((2 * CLOCHE_TEST_SCALE))s
 nothing_stays() {
     [ "$(cloche list --json)" = "[]" ] && [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
 }
 
 @test "ttl: it goes at its age, also while it is used, and nothing stays" {
-    cloche create old --ttl 1s -- sleep 1000
+    cloche create old --ttl $second -- sleep 1000
     cloche create young --ttl 1h
     cloche exec --timeout none old -- sleep 1000 3>&- &
     wait_until 10 is_gone old
@@ -30,7 +32,7 @@ nothing_stays() {
 }
 
 @test "ttl: a restart does not make it younger" {
-    cloche create a --ttl 2s
+    cloche create a --ttl $seconds
     kill -KILL "$(info a .keeper_pid)"
     wait_until 5 eval '[ "$(info a .status)" = "failed(keeper)" ]'
     cloche restart a
@@ -40,9 +42,9 @@ nothing_stays() {
 }
 
 @test "idle: a command keeps it, looking at it does not" {
-    cloche create a --idle 1s
-    cloche create b --idle 1s
-    cloche exec --timeout none a -- sleep 2 3>&- &
+    cloche create a --idle $second
+    cloche create b --idle $second
+    cloche exec --timeout none a -- sleep $seconds 3>&- &
     wait_until 10 eval 'cloche info a >/dev/null; is_gone b'
     cloche exec a -- true
     wait
@@ -51,7 +53,7 @@ nothing_stays() {
 }
 
 @test "ttl and idle of a spec, and what is no time" {
-    jq -n '{ociVersion: "1.1.0", cloche: {idle_timeout_s: 1, ttl_s: 3600}}' >spec.json
+    jq -n '{ociVersion: "1.1.0", cloche: {idle_timeout_s: $s, ttl_s: 3600}}' --argjson s "$CLOCHE_TEST_SCALE" >spec.json
     cloche create a --spec spec.json
     wait_until 10 is_gone a
     for option in --ttl=0 --ttl=-1s --ttl=x --idle=0s --idle=; do
