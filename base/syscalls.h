@@ -6,6 +6,7 @@
 #ifndef CLOCHE_BASE_SYSCALLS_H
 #define CLOCHE_BASE_SYSCALLS_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/landlock.h>
@@ -46,11 +47,20 @@ static inline pid_t sys_clone3(struct clone_args *args)
     return (pid_t)syscall(SYS_clone3, args, sizeof *args);
 }
 
+/* EAGAIN: somebody on this machine renamed or mounted something while a ".." was walked, and the
+ * kernel cannot tell whether that was on our way (openat2(2)). Bounded: inside, somebody may do
+ * nothing else. */
 static inline int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode,
                               uint64_t resolve)
 {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    int fd;
+    for (int tries = 0; tries < 1000; tries++) {
+        fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN)
+            break;
+    }
+    return fd;
 }
 
 static inline int sys_pidfd_open(pid_t pid, unsigned flags)

@@ -341,6 +341,31 @@ the server was killed:
     [ "$(cloche list --json)" = "[]" ]
 }
 
+@test "cp: a path with \"..\", while somebody renames" {
+    cat >renames.c <<'C'
+#include <stdio.h>
+int main(void)
+{
+    for (;;)
+        if (rename("a", "b") < 0 || rename("b", "a") < 0)
+            return 1;
+}
+C
+    gcc -O1 -o renames renames.c
+    touch a
+    ./renames &
+    local pid=$! i
+    cloche create box --best-effort
+    echo text >file
+    for ((i = 0; i < 30; i++)); do
+        cloche cp file box:/tmp/../tmp/../tmp/../tmp/file
+        cloche cp box:/tmp/../tmp/../tmp/../tmp/file back
+    done
+    kill "$pid"
+    cmp file back
+    cloche destroy box
+}
+
 @test "cp: out, in, with the rights of the inside, and only regular files" {
     cloche create s --tmpfs /data
     echo content >file
