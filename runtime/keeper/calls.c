@@ -13,6 +13,7 @@
 /* What a worker may have in hand: enough to keep it busy, little enough for its socket's room */
 #define WINDOW_CALLS 512
 #define WINDOW_BYTES (128u * 1024)
+#define ROOM_OF_REST (64u * 1024) /* for what is no request */
 
 void call_push(struct call_list *l, struct call *c)
 {
@@ -125,6 +126,18 @@ static void give_rest(struct worker *w)
     p->used = 0;
 }
 
+static size_t inline_bytes(const struct call *c)
+{
+    return c->fd >= 0 ? 0 : c->size;
+}
+
+/** Whether a socket has room for so many requests, each in a packet of its own: the kernel counts
+ * buffers with their heads, rounded up to powers of two (sk_buff.truesize). */
+static bool has_room(const struct worker *w, size_t count, size_t bytes)
+{
+    return count * 1024 + 2 * bytes + ROOM_OF_REST <= w->room;
+}
+
 static bool may_go(const struct service *m, const struct worker *w, const struct call *c)
 {
     if (w->inflight.count == 0)
@@ -132,7 +145,8 @@ static bool may_go(const struct service *m, const struct worker *w, const struct
     /* one that a worker died of goes alone, so that the next death says whose fault it was */
     if (c == m->suspect || w->inflight.head == m->suspect)
         return false;
-    return w->inflight.count < WINDOW_CALLS && w->inflight.bytes + c->size <= WINDOW_BYTES;
+    return w->inflight.count < WINDOW_CALLS && w->inflight.bytes + c->size <= WINDOW_BYTES &&
+           has_room(w, w->inflight.count + 1, w->inflight.bytes + c->size);
 }
 
 void calls_dispatch(struct service *m)
@@ -178,6 +192,7 @@ static bool replay_reply(struct service *m, const struct worker *w, const struct
     m->replay_differs += digest_of((int)(int64_t)r->value, payload, r->size, fd) != c->reply_digest;
     m->replay_wait = c->next;
     m->replay_flying--;
+    m->replay_bytes -= inline_bytes(c);
     m->replay_answers--;
     replay_more(m);
     return true;
@@ -287,7 +302,6 @@ static void replay_end(void *context)
 static void replay_more(struct service *m)
 {
     struct worker *w = m->replay_worker;
-    size_t bytes = 0;
     if (m->replay_answers == 0) {
         replay_end(m);
         return;
@@ -295,9 +309,14 @@ static void replay_more(struct service *m)
     if (m->replay_left == 0 || m->replay_flying > WINDOW_CALLS / 2)
         return;
     w->keeper->packet.used = 0;
-    for (; m->replay_left > 0 && m->replay_flying < WINDOW_CALLS && bytes < WINDOW_BYTES / 2;
-         m->replay_flying++, m->replay_left--) {
-        bytes += m->replay_next->size;
+    while (m->replay_left > 0 && m->replay_flying < WINDOW_CALLS) {
+        size_t bytes = m->replay_bytes + inline_bytes(m->replay_next);
+        if (m->replay_flying > 0 &&
+            (bytes > WINDOW_BYTES || !has_room(w, m->replay_flying + 1, bytes)))
+            break;
+        m->replay_bytes = bytes;
+        m->replay_flying++;
+        m->replay_left--;
         give(w, m->replay_next, CLOCHE_REQUEST_REPLAY);
         m->replay_next = m->replay_next->next;
         m->replay_at++;
@@ -323,7 +342,7 @@ void calls_replay(struct service *m, struct worker *w, size_t skip,
     m->replay_at = skip;
     m->replay_left = m->replay_answers = m->log.count - skip;
     m->replayed += m->replay_left;
-    m->replay_flying = 0;
+    m->replay_flying = m->replay_bytes = 0;
     w->replaying = true;
     w->progress_ms = loop_now_ms();
     arm(w);

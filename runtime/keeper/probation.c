@@ -459,6 +459,21 @@ void reload_came_up(struct service *s)
         back(s->probation);
 }
 
+void reload_gave_up(struct service *s, const char *why)
+{
+    struct reload *t = s->probation;
+    struct error err = ERROR_INIT;
+    if (t == NULL || !t->rolling)
+        return;
+    t->step = 14;
+    error_set(&err, "reload.rolled_back", 0,
+              "step 14 (probation) of module \"%s\": version %u: %s; version %u does not come up "
+              "again: %s",
+              s->name, t->to.number, t->why[0] != '\0' ? t->why : "it died", t->from.number, why);
+    transaction_end(t, ATTEMPT_ROLLED_BACK, t->poisoned ? "poison" : t->why,
+                    t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
+}
+
 void reload_answered(struct service *s, const struct call *c)
 {
     struct reload *t = s->probation;

@@ -149,6 +149,7 @@ void service_serve(struct service *s, struct worker *w, const struct service_ver
     if (service_has_state(v))
         checkpoint_later(s);
     calls_dispatch(s);
+    service_host_tell(w);
 }
 
 void service_answered(struct service *s, struct call *c)
@@ -344,6 +345,8 @@ bool service_fall_back(struct service *s)
         .module = s->name, .artifact = -1, .kind = "rollback", .cause = "automatic"};
     const struct reload_watch w = {
         .switched = create_switched, .ended = create_ended, .context = s};
+    if (s->node != NULL)
+        reload_gave_up(s, s->node->last);
     if (s->fell_back || s->active.number == 0 || s->reload != NULL || s->probation != NULL ||
         s->stopping ||
         history_previous_good(s->keeper->versions, s->name, s->active.number, &r.number, &err) <
@@ -446,6 +449,7 @@ void service_give_up(struct service *s, const char *why)
     struct error err = ERROR_INIT;
     snprintf(s->why, sizeof s->why, "%.199s", why);
     s->gave_up = true;
+    reload_gave_up(s, why);
     error_set(&err, "module.failed", 0, "module \"%s\" has failed: %s", s->name, s->why);
     error_hint(&err, "cloche logs %s %s", s->keeper->id, s->name);
     calls_refuse(s, &err);

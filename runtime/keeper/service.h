@@ -79,7 +79,7 @@ struct service {
     /* the replay of the log into some worker */
     struct worker *replay_worker;
     struct call *replay_next, *replay_wait; /* to send; whose reply is awaited */
-    size_t replay_at, replay_left, replay_answers, replay_flying;
+    size_t replay_at, replay_left, replay_answers, replay_flying, replay_bytes;
     uint64_t replayed, replay_differs;
     void (*replay_done)(void *context, bool ok);
     void *replay_context;
@@ -133,6 +133,8 @@ void service_hung(struct worker *w);
 bool service_ask_host(struct worker *w, const struct wire_record *r, const void *payload);
 /** Its timers end with it. */
 void service_host_forget(struct worker *w);
+/** It serves (again): timers that have expired meanwhile are told. */
+void service_host_tell(struct worker *w);
 
 /** {"name", "version", ...} for info. */
 cJSON *service_json(const struct service *s);
@@ -159,6 +161,8 @@ bool reload_takes_over(const struct service *s);
 bool reload_on_probation(const struct service *s);
 /** It was brought up again by its supervisor. */
 void reload_came_up(struct service *s);
+/** Its supervisor does not bring it up any more. */
+void reload_gave_up(struct service *s, const char *why);
 /** The tree is gone. */
 void reload_detach(struct service *s);
 /** The sandbox ends: a probation is confirmed, what is not switched yet is aborted. */

@@ -2,6 +2,7 @@
  * children belong to the worker that asked, and end with it. */
 #include "runtime/keeper/service.h"
 
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "runtime/keeper/worker_children.h"
 
@@ -17,6 +18,7 @@ struct worker_timer {
     struct worker *worker;
     struct loop_timer *timer;
     uint64_t token, period_ms;
+    bool due; /* and the worker has not been told yet */
 };
 
 static void timer_free(struct worker_timer *t)
@@ -34,19 +36,51 @@ static void timer_free(struct worker_timer *t)
     free(t);
 }
 
+static void on_told(void *context, const struct error *err, int fd);
+
+/* All that are due in one packet, and no more before it is done with them: however long it is at a
+ * request, what waits in its socket stays small. A period that passes meanwhile is left out. */
+void service_host_tell(struct worker *w)
+{
+    struct wire_packet *p = &w->keeper->packet;
+    /* a parked or paused worker hears nothing before it serves again */
+    if (w->ticking || w->lost || w->hold || w->service == NULL || w->service->serving != w)
+        return;
+    p->used = 0;
+    for (struct worker_timer *t = w->timers, *next; t != NULL; t = next) {
+        const struct wire_record r = {.type = WIRE_EXPIRED, .id = t->token};
+        next = t->next;
+        if (!t->due)
+            continue;
+        t->due = false;
+        wire_add(p, &r, NULL);
+        if (t->timer == NULL)
+            timer_free(t);
+    }
+    if (p->used == 0 || !worker_send(w, p, -1))
+        return;
+    w->ticking = true;
+    worker_ask(w, WIRE_PING, 0, -1, SERVICE_CALL_MS, on_told, w);
+}
+
+static void on_told(void *context, const struct error *err, int fd)
+{
+    struct worker *w = context;
+    cleanup_close(&fd);
+    w->ticking = false;
+    if (err == NULL)
+        service_host_tell(w);
+}
+
 static void on_timer(void *context)
 {
     struct worker_timer *t = context;
     struct worker *w = t->worker;
-    const struct wire_record r = {.type = WIRE_EXPIRED, .id = t->token};
     t->timer = NULL;
-    /* a parked or paused worker hears nothing: its time stands still */
-    if (w->service == NULL || (w->service->serving == w && !w->hold))
-        worker_tell(w, &r, NULL);
-    if (t->period_ms > 0 && !w->lost)
+    t->due = true;
+    if (t->period_ms > 0)
         t->timer = loop_after(w->keeper->loop, t->period_ms, on_timer, t);
-    else
-        timer_free(t);
+    service_host_tell(w);
 }
 
 static struct worker_timer *find(struct worker *w, uint64_t token)

@@ -136,6 +136,8 @@ void transaction_resume(struct service *s)
     }
     s->paused = false;
     calls_dispatch(s);
+    if (s->serving != NULL)
+        service_host_tell(s->serving);
 }
 
 void transaction_fail(struct reload *t, enum attempt_state state, const char *reason,
@@ -171,6 +173,10 @@ void transaction_bad(struct reload *t, const struct error *why)
 {
     char reason[64];
     const char *code = strchr(why->code, '.');
+    if (strcmp(why->code, "worker.start") == 0) { /* no byte of the version ran */
+        transaction_abort(t, "start", why);
+        return;
+    }
     if (strcmp(why->code, "module.migrate") == 0)
         snprintf(reason, sizeof reason, "migrate %u->%u", t->from.schema, t->to.schema);
     else if (strcmp(why->code, "worker.died") == 0)

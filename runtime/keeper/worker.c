@@ -75,8 +75,14 @@ static struct worker *spawn(struct keeper *k, struct error *err)
     }
     _cleanup_close_ int theirs = ends[1], mine = ends[0];
     int size = SOCKET_BUFFER;
+    socklen_t len = sizeof size;
     if (setsockopt(mine, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
         setsockopt(mine, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    /* an ordinary user gets what net.core.wmem_max allows */
+    if (getsockopt(mine, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0) {
+        error_set(err, "worker.start", errno, "cannot make the socket of a worker");
+        return NULL;
+    }
     struct worker *w = calloc(1, sizeof *w);
     if (w == NULL) {
         error_set(err, "worker.start", ENOMEM, "cannot make a worker");
@@ -96,6 +102,7 @@ static struct worker *spawn(struct keeper *k, struct error *err)
     w->task = (struct task){.child = child, .call = on_task};
     w->keeper = k;
     w->socket = TAKE_FD(mine);
+    w->room = (size_t)size;
     w->progress = TAKE_FD(progress);
     w->log = -1;
     w->started_ms = loop_now_ms();
@@ -250,7 +257,8 @@ static void on_send_failed(void *context)
 {
     struct worker *w = context;
     w->send_failed = NULL;
-    worker_kill(w, "it does not read what it is told");
+    if (!w->lost)
+        worker_kill(w, "it does not read what it is told");
 }
 
 bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
@@ -259,10 +267,12 @@ bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
         return false;
     if (wire_send(w->socket, p->data, p->used, &fd, fd >= 0 ? 1 : 0, MSG_DONTWAIT) == 0)
         return true;
-    /* what is outstanding is bounded far below the socket's room, so this one does not read; or it
-     * is gone already. Said from the loop: the caller is in the middle of something */
+    /* what is outstanding is bounded below the socket's room, so this one does not read; or it is
+     * gone already, and in a moment its end says why. Said from the loop: the caller is in the
+     * middle of something */
     if (w->send_failed == NULL)
-        w->send_failed = loop_after(w->keeper->loop, 0, on_send_failed, w);
+        w->send_failed =
+            loop_after(w->keeper->loop, errno == EAGAIN ? 0 : HANG_UP_MS, on_send_failed, w);
     return false;
 }
 
@@ -304,7 +314,8 @@ static void on_stop_timer(void *context)
 static void end_asks(struct worker *w)
 {
     struct error err = ERROR_INIT;
-    error_set(&err, "worker.died", 0, "%s", w->why[0] != '\0' ? w->why : "the worker died");
+    error_set(&err, w->failed ? "worker.start" : "worker.died", 0, "%s",
+              w->why[0] != '\0' ? w->why : "the worker died");
     for (struct ask *a; (a = w->asks) != NULL;) {
         w->asks = a->next;
         ask_end(a, &err, -1);
@@ -400,6 +411,7 @@ static void on_task(struct task *t, const struct sandbox_child_event *e)
     if (e->type != CHILD_FAILED && e->type != CHILD_EXITED)
         return;
     describe(w, e);
+    w->failed = e->type == CHILD_FAILED;
     lost(w, true);
     end_asks(w);
     if (w->on_gone != NULL)

@@ -42,9 +42,11 @@ struct worker {
     struct service *service; /* NULL: in reserve, or dropped */
     uint32_t version;
     int socket, progress;
+    size_t room; /* of its socket, as the kernel counts it */
     struct loop_source *source;
     struct ask *asks; /* oldest first */
     bool lost, hold, stopping;
+    bool failed;   /* it never ran */
     char why[200]; /* how it ended, as far as it is known */
     uint64_t started_ms;
 
@@ -54,6 +56,7 @@ struct worker {
     struct loop_timer *watchdog, *stop_timer, *send_failed;
     uint64_t watchdog_due_ms;
     bool replaying; /* what is in flight is replayed, and belongs to the log */
+    bool ticking;   /* it was told of timers, and has not come to the end of that */
 
     void (*on_lost)(struct worker *w);
     void (*on_gone)(struct worker *w);

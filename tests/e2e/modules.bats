@@ -413,5 +413,32 @@ ticked() { [ "$(parent ticks)" -ge 2 ]; }
     [ "$(parent ended)" = "0 0" ]
 }
 
+@test "timers while it works are told behind that, and are no flood" {
+    SOURCE=parent build parent
+    cloche create box --profile plugin --best-effort
+    cloche reload box parent=parent.so
+    parent busy
+    [ "$(parent ticks)" -ge 1 ]
+    wait_until 5 ticked
+    # the very worker that was busy
+    [ "$(cloche events box --json | grep -c reload.ended)" = 0 ]
+}
+
+@test "a timer that comes once is not lost while its worker is parked" {
+    SOURCE=parent build parent
+    SOURCE=parent build bad -DBAD
+    cloche create box --profile plugin --best-effort
+    cloche reload box parent=parent.so
+    cloche confirm box parent
+    parent once
+    cloche reload box parent=bad.so
+    parent work # twice 0.3 s: the timer expires meanwhile
+    parent work
+    parent bad >/dev/null # version 2 dies of it, and version 1 answers
+    wait_until 5 ticked_once
+}
+
+ticked_once() { [ "$(parent ticks)" = 1 ]; }
+
 sleeps() { cloche top box | grep -q sleep; }
 no_sleeper() { ! sleeps; }

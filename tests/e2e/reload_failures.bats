@@ -384,6 +384,36 @@ TABLE
     rolled_back 6003 "signal 11"
 }
 
+# large COUNT: as many requests of 30 000 bytes, each of which takes 2 ms; their replies
+large() {
+    local line
+    printf -v line 'sleep 2 %030000d' 0
+    for ((i = 0; i < $1; i++)); do echo "$line"; done | timeout 60 cloche call --lines box counter
+}
+
+@test "step 14: large requests are answered again by a version that is slow" {
+    gcc -shared -fPIC -o little.so "$CHECKOUT/tests/lib/little.c"
+    LD_PRELOAD=$PWD/little.so probation "-DFAULT_AFTER=60" "-DFAULT_HANDLE=CRASH"
+    [ "$(large 70)" = "$(seq 4 73)" ]
+    rolled_back 73 "signal 11"
+}
+
+@test "step 14: the old version does not survive the way back: one terminal row, and a better one can come" {
+    box "-DFAULT_HANDLE=((r->flags & CLOCHE_REQUEST_REPLAY) != 0 ? CRASH : 0)"
+    build two "-DFAULT_HANDLE=(is(r, \"crash\") ? CRASH : 0)"
+    build three
+    tried two
+    [ "$(call add)" = 4 ]
+    run --separate-stderr call crash
+    expect_status 1
+    wait_until 10 ended
+    [ "$(last '| .state, .reason' | paste -sd '|')" = "ROLLED_BACK|signal 11 (Segmentation fault)" ]
+    terminal
+    tried three
+    expect_status 0
+    serves 3
+}
+
 @test "step 15: a version whose state cannot be had does not become GOOD" {
     probation "-DFAULT_SAVE=({ static int n; ++n, REFUSE; })"
     [ "$(call add)" = 4 ]

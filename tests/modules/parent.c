@@ -1,7 +1,10 @@
 /* Starts children and timers: "start" answers the child's number, "ended" how many ended and the
- * last status, "timer" starts one of 10 ms, "ticks" how often it came. */
+ * last status, "timer" starts one of 10 ms, "once" one that comes once, "busy" 200 of 1 ms beside
+ * 0.3 s of work, "ticks" how often they came. "bad" ends it when it is built with -DBAD. */
 #include <cloche/module.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cloche_host *host;
 static int ended_count, ended_status, ticks;
@@ -13,9 +16,20 @@ static int init(const struct cloche_host *h, void **self)
     return 0;
 }
 
+static int is(const struct cloche_request *r, const char *word)
+{
+    return r->size == strlen(word) && memcmp(r->data, word, r->size) == 0;
+}
+
 static int handle(void *self, const struct cloche_request *r, struct cloche_reply *reply)
 {
+    const struct cloche_timer_v1 *t =
+        (const struct cloche_timer_v1 *)cloche_get(host, CLOCHE_TIMER_ID);
     (void)self;
+#ifdef BAD
+    if (is(r, "bad"))
+        abort();
+#endif
     if (r->size > 0 && ((const char *)r->data)[0] == '{') {
         const struct cloche_children_v1 *c =
             (const struct cloche_children_v1 *)cloche_get(host, CLOCHE_CHILDREN_ID);
@@ -26,12 +40,15 @@ static int handle(void *self, const struct cloche_request *r, struct cloche_repl
             return 1;
         return cloche_reply_number(reply, (int64_t)child);
     }
-    if (r->size == 5 && memcmp(r->data, "timer", 5) == 0) {
-        const struct cloche_timer_v1 *t =
-            (const struct cloche_timer_v1 *)cloche_get(host, CLOCHE_TIMER_ID);
+    if (is(r, "timer"))
         return t->start(host, 7, 10, 10);
-    }
-    if (r->size == 5 && memcmp(r->data, "ticks", 5) == 0)
+    if (is(r, "once"))
+        return t->start(host, 7, 400, 0);
+    for (uint64_t token = 100; is(r, "busy") && token < 300; token++)
+        t->start(host, token, 1, 1);
+    if (is(r, "busy") || is(r, "work"))
+        return usleep(300000);
+    if (is(r, "ticks"))
         return cloche_reply_number(reply, ticks);
     cloche_reply_number(reply, ended_count);
     cloche_reply_text(reply, " ");
@@ -49,7 +66,7 @@ static void on_ended(void *self, uint64_t child, int status)
 static void on_expired(void *self, uint64_t token)
 {
     (void)self;
-    ticks += token == 7;
+    ticks += token == 7 || token == 299;
 }
 
 static const void *extension(void *self, const char *id)
