@@ -281,7 +281,8 @@ CLOCHE_API int cloche_reload(struct cloche *c, const char *id, const char *modul
 CLOCHE_API int cloche_rollback(struct cloche *c, const char *id, const char *module,
                                uint32_t version, const struct cloche_reload_options *options,
                                char **ret_json, struct cloche_error *error);
-/** End the probation now: GOOD. */
+/** End the probation now: GOOD. -1: it is not, "reload.rolled_back" when the version was taken back
+ * over it. */
 CLOCHE_API int cloche_confirm(struct cloche *c, const char *id, const char *module,
                               struct cloche_error *error);
 

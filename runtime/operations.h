@@ -28,7 +28,7 @@
     OPERATION(call, "call", NULL, USE, "requests to a module, over this connection")               \
     OPERATION(reload, "reload", NULL, USE, "a new version of a module serves; writes its events")  \
     OPERATION(rollback, "rollback", NULL, USE, "an older one does")                                \
-    OPERATION(confirm, "confirm", "confirm", USE, "end a probation: GOOD")                         \
+    OPERATION(confirm, "confirm", NULL, USE, "end a probation: GOOD; writes its own events")       \
     OPERATION(watch, "watch", "watch", USE, "reload a module when its source is saved")            \
     OPERATION(unwatch, "unwatch", "unwatch", USE, "no longer")                                     \
     OPERATION(restart, "restart", NULL, USE, "end the tree, start it again with the same spec")    \

@@ -265,7 +265,9 @@ static void on_confirm_saved(void *context, const struct error *err, int fd)
     }
     cleanup_close(&fd);
     if (err == NULL) { /* the disk's fault, not the version's: later, again */
+        const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, &failed);
         journal_event(t->k, "checkpoint.failed", failed.message);
+        transaction_tell_confirmer(t, &r);
         t->confirming = false;
         t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
         return;
@@ -288,7 +290,8 @@ static void step_15(struct reload *t)
         confirm(t, -1);
 }
 
-int reload_confirm(struct keeper *k, const char *module, struct error *err)
+int reload_confirm(struct keeper *k, const char *module, const struct reload_watch *w,
+                   struct error *err)
 {
     struct service *s = service_require(k, module, err);
     if (s == NULL)
@@ -297,6 +300,14 @@ int reload_confirm(struct keeper *k, const char *module, struct error *err)
         error_set(err, "reload.none", 0, "no version of module \"%s\" is on probation", s->name);
         return error_hint(err, "cloche versions %s %s", k->id, s->name);
     }
+    if (k->status == STATUS_PAUSED) {
+        error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
+        return error_hint(err, "cloche resume %s", k->id);
+    }
+    if (s->probation->confirmer.ended != NULL)
+        return error_set(err, "reload.busy", 0, "version %u of module \"%s\" is being confirmed",
+                         s->active.number, s->name);
+    s->probation->confirmer = *w;
     step_15(s->probation);
     return 0;
 }

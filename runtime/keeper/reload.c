@@ -150,6 +150,8 @@ void reload_forget(struct keeper *k, void *context)
             s->reload->watch = (struct reload_watch){0};
         if (s != NULL && s->probation != NULL && s->probation->watch.context == context)
             s->probation->watch = (struct reload_watch){0};
+        if (s != NULL && s->probation != NULL && s->probation->confirmer.context == context)
+            s->probation->confirmer = (struct reload_watch){0};
     }
 }
 

@@ -84,7 +84,9 @@ int reload_start_all(struct keeper *k, const struct reload_request *list, size_t
 /** Nobody listens any more; the attempt goes on. */
 void reload_forget(struct keeper *k, void *context);
 
-/** End the probation of @module with GOOD now. reload.none, reload.early (no request completed). */
-int reload_confirm(struct keeper *k, const char *module, struct error *err);
+/** End the probation of @module with GOOD now. reload.none, reload.busy (it is being ended). 0:
+ * @w's `ended` says whether it became GOOD; reload_forget() as above. */
+int reload_confirm(struct keeper *k, const char *module, const struct reload_watch *w,
+                   struct error *err);
 
 #endif

@@ -65,6 +65,18 @@ static void on_switched(void *context, const struct reload_result *r)
         answer(w, r);
 }
 
+static void finish(struct waiting *w)
+{
+    for (struct waiting **at = &all; *at != NULL; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    }
+    cJSON_Delete(w->results);
+    free(w);
+}
+
 static void on_ended(void *context, const struct reload_result *r)
 {
     struct waiting *w = context;
@@ -81,14 +93,27 @@ static void on_ended(void *context, const struct reload_result *r)
         return;
     if (!w->failed)
         journal_stop(w->keeper, w->span, w->operation, NULL, NULL);
-    for (struct waiting **at = &all; *at != NULL; at = &(*at)->next) {
-        if (*at == w) {
-            *at = w->next;
-            break;
-        }
-    }
-    cJSON_Delete(w->results);
-    free(w);
+    finish(w);
+}
+
+/** The probation has ended, and not always with GOOD. */
+static void on_confirmed(void *context, const struct reload_result *r)
+{
+    struct waiting *w = context;
+    struct error err = ERROR_INIT;
+    if (r->error != NULL)
+        err = *r->error;
+    else if (r->state != ATTEMPT_GOOD)
+        error_set(&err, "reload.superseded", 0,
+                  "version %u of module \"%s\" was not confirmed: a newer attempt took over",
+                  r->tried, r->module);
+    bool failed = err.code != NULL;
+    if (w->client != NULL && failed)
+        connection_error(w->client, w->serial, &err);
+    else if (w->client != NULL)
+        connection_reply(w->client, w->serial, NULL);
+    journal_stop(w->keeper, w->span, w->operation, NULL, failed ? &err : NULL);
+    finish(w);
 }
 
 void reload_client_gone(struct connection *c)
@@ -122,9 +147,7 @@ static int start(struct connection *c, struct frame *f, const struct reload_requ
     if (reload_start_all(k, list, count, cascade, &watch, &w->expected, err) == 0)
         return 0;
     journal_stop(k, w->span, list[0].kind, c, err);
-    all = w->next;
-    cJSON_Delete(w->results);
-    free(w);
+    finish(w);
     return -1;
 }
 
@@ -202,9 +225,22 @@ int op_rollback(struct connection *c, struct frame *f, struct error *err)
 
 int op_confirm(struct connection *c, struct frame *f, struct error *err)
 {
+    struct keeper *k = c->keeper;
     const char *name = frame_get(f, "module");
-    if (reload_confirm(c->keeper, name != NULL ? name : "", err) < 0)
-        return -1;
-    connection_reply(c, f->head.serial, NULL);
-    return 0;
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return error_set(err, "keeper.memory", ENOMEM, "cannot confirm");
+    *w = (struct waiting){.keeper = k,
+                          .client = c,
+                          .serial = f->head.serial,
+                          .operation = "confirm",
+                          .span = journal_start(k, "confirm", c, name),
+                          .next = all};
+    all = w;
+    const struct reload_watch watch = {.ended = on_confirmed, .context = w};
+    if (reload_confirm(k, name != NULL ? name : "", &watch, err) == 0)
+        return 0;
+    journal_stop(k, w->span, "confirm", c, err);
+    finish(w);
+    return -1;
 }

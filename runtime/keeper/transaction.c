@@ -95,6 +95,14 @@ static cJSON *detail_of(const struct reload *t, const struct error *err)
     return o;
 }
 
+void transaction_tell_confirmer(struct reload *t, const struct reload_result *r)
+{
+    const struct reload_watch w = t->confirmer;
+    t->confirmer = (struct reload_watch){0};
+    if (w.ended != NULL)
+        w.ended(w.context, r);
+}
+
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
                      enum version_status verdict, const struct error *err)
 {
@@ -122,6 +130,7 @@ void transaction_end(struct reload *t, enum attempt_state state, const char *rea
     journal_event(t->k, "reload.ended", event);
     if (t->watch.ended != NULL)
         t->watch.ended(t->watch.context, &result);
+    transaction_tell_confirmer(t, &result);
     t->watch = (struct reload_watch){0};
     t->ended = true;
     if (!t->owed)

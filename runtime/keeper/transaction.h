@@ -10,6 +10,7 @@ struct reload {
     struct keeper *k;
     struct reload_request r;
     struct reload_watch watch; /* `ended` NULL: nobody listens */
+    struct reload_watch confirmer;
     uint64_t attempt;
     int step;
     struct build *build;
@@ -51,6 +52,8 @@ void transaction_step(struct reload *t, int step, const char *text);
  * the version tried, VERSION_PUBLISHED: none. */
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
                      enum version_status verdict, const struct error *err);
+/** Who has asked for the end of the probation hears of it once. */
+void transaction_tell_confirmer(struct reload *t, const struct reload_result *r);
 /** The ends of a step that fails before the switch; @t is gone then. transaction_bad finds out what
  * the version is BAD for ("init", "migrate 1->2", ...). */
 void transaction_refuse(struct reload *t, const struct error *why);
