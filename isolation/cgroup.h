@@ -79,6 +79,10 @@ int64_t cgroup_cpu_usec(const struct cgroup *g);
  * Borrowed. */
 int cgroup_memory_event_fd(const struct cgroup *g, uint32_t *ret_epoll_events);
 
+/** @fn for each process of the group that has this limit. -1: there is none. */
+int cgroup_each_process(const struct cgroup *g, void (*fn)(void *context, pid_t pid),
+                        void *context);
+
 /** True when memory was the cause of death (call on an event, and at the end). Consumes the event.
  */
 bool cgroup_memory_exceeded(struct cgroup *g);

@@ -4,6 +4,7 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -166,6 +167,22 @@ int cgroup_memory_event_fd(const struct cgroup *g, uint32_t *ret_epoll_events)
         return -1;
     *ret_epoll_events = d->version == 1 ? EPOLLIN : EPOLLPRI;
     return g->oom_fd;
+}
+
+int cgroup_each_process(const struct cgroup *g, void (*fn)(void *context, pid_t pid), void *context)
+{
+    const struct cgroup_dir *d = cgroup_dir_of(g, CTL_PIDS);
+    _cleanup_close_ int fd = d != NULL ? openat(d->fd, "cgroup.procs", O_RDONLY | O_CLOEXEC) : -1;
+    _cleanup_free_ char *text = NULL;
+    if (fd < 0 || io_read_to_end(fd, 1 << 20, &text) < 0)
+        return -1;
+    for (char *at = text, *end; *at != '\0'; at = end + (*end == '\n')) {
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+        if (end == at)
+            break;
+        fn(context, pid);
+    }
+    return 0;
 }
 
 /* v1: true when @usage is at @limit but for what the kernel may hold ready for the CPUs. */

@@ -184,6 +184,7 @@ struct sandbox_child_event {
     int status; /* as of wait(2) */
     uint64_t time_ns, user_us, system_us, max_rss_bytes;
     const char *blocked_syscall; /* it was killed for this call; static or NULL */
+    bool process_limit; /* it was killed: most of the processes that all may have were its */
     const struct error *error;
 };
 typedef void sandbox_child_fn(void *context, const struct sandbox_child_event *event);

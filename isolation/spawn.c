@@ -4,6 +4,7 @@
 
 #include "base/io.h"
 #include "base/syscalls.h"
+#include "isolation/crowd.h"
 #include "isolation/sandbox_impl.h"
 
 #include <string.h>
@@ -22,6 +23,8 @@ enum { MAY_LISTENER = 1, MAY_START = 2, MAY_TERMINAL = 4, MAY_FILE = 8 };
 struct child {
     int number;
     unsigned may;
+    pid_t guard;  /* its namespace's init, while the processes of a child can be counted; else 0 */
+    bool crowded; /* it was killed for its many processes */
 };
 
 struct children {
@@ -39,6 +42,7 @@ struct children {
         const char *syscall;
     } blocked[SPAWN_MAX_CHILDREN];
     size_t blocked_count;
+    uint64_t crowd_next_ns;
 };
 
 static struct child *find_child(struct children *c, int number)
@@ -115,6 +119,28 @@ static void drop_listener(struct sandbox *s, struct listener *l)
     s->children->listener_count--;
 }
 
+/** The limit of processes is the sandbox's. A child that has used most of it when another could not
+ * start dies of it alone, as with memory. */
+static void thin_out(struct sandbox *s)
+{
+    struct children *c = s->children;
+    struct crowd_part parts[SPAWN_MAX_CHILDREN];
+    uint64_t limit = s->spec->resources.processes, began_ns = plan_now_ns();
+    if (began_ns < c->crowd_next_ns)
+        return;
+    for (size_t i = 0; i < c->alive_count; i++)
+        parts[i] = (struct crowd_part){.guard = c->alive[i].guard};
+    crowd_count(s->cgroup, s->pid, parts, c->alive_count);
+    /* it takes time in proportion to what runs: of all time at most a twentieth */
+    c->crowd_next_ns = plan_now_ns() + 20 * (plan_now_ns() - began_ns);
+    for (size_t i = 0; i < c->alive_count; i++) {
+        if (parts[i].tasks <= limit / 2 || c->alive[i].crowded)
+            continue;
+        c->alive[i].crowded = true;
+        sandbox_child_signal(s, c->alive[i].number, SIGKILL);
+    }
+}
+
 static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
 {
     struct children *c = s->children;
@@ -173,6 +199,8 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
     struct error failure = ERROR_INIT;
     struct sandbox_child_event e = {
         .child = m->child, .fd = fd, .time_ns = m->time_ns, .status = m->value};
+    struct child *known = find_child(c, m->child);
+    e.process_limit = known != NULL && known->crowded;
     if (!allowed(c, m, fd)) {
         cleanup_close(&fd);
         return;
@@ -183,6 +211,8 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
     }
     if (m->type == MESSAGE_STARTED) {
         e.type = CHILD_STARTED;
+        if (known != NULL && s->spec->resources.processes != LIMIT_NONE)
+            known->guard = crowd_pid_of(fd);
     } else if (m->type == MESSAGE_TERMINAL) {
         e.type = CHILD_TERMINAL;
     } else if (m->type == MESSAGE_FILE) {
@@ -191,6 +221,11 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         e.type = CHILD_FAILED;
         take_blocked(c, m->child);
         step_error(&s->plan, m, &failure);
+        if (m->errnum == EAGAIN && s->spec->resources.processes != LIMIT_NONE) {
+            thin_out(s);
+            error_hint(&failure, "other commands have all the processes that the sandbox may have; "
+                                 "try again, or raise its limit");
+        }
         e.error = &failure;
     } else {
         e.type = CHILD_EXITED;

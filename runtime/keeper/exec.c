@@ -65,6 +65,8 @@ static const char *verdict_of(struct job *j, const struct sandbox_child_event *e
         return "time_limit";
     if (e->blocked_syscall != NULL)
         return "blocked_syscall";
+    if (e->process_limit)
+        return "process_limit";
     if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL &&
         sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
         k->oom_kills = u.oom_kills;

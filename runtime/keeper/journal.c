@@ -137,11 +137,15 @@ void journal_retire(struct keeper *k)
 void journal_violation(struct keeper *k, const struct sandbox_child_event *e, const char *who)
 {
     const char *call = e->blocked_syscall;
-    if (call == NULL && !(WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGSYS))
+    if (call == NULL && !e->process_limit &&
+        !(WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGSYS))
         return;
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "kind", "syscall");
-    cJSON_AddStringToObject(o, "detail", call != NULL ? call : "(killed by the filter)");
+    cJSON_AddStringToObject(o, "kind", e->process_limit ? "processes" : "syscall");
+    cJSON_AddStringToObject(o, "detail",
+                            call != NULL       ? call
+                            : e->process_limit ? "process limit"
+                                               : "(killed by the filter)");
     cJSON_AddStringToObject(o, "who", who);
     journal_fields(k, "security.violation", o);
 }

@@ -110,6 +110,8 @@ static void describe(struct node *n, const struct sandbox_child_event *e)
     const char *why = "";
     if (e->blocked_syscall != NULL)
         why = e->blocked_syscall;
+    else if (e->process_limit)
+        why = "process limit";
     else if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL && k->sandbox != NULL &&
              sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
         n->keeper->oom_kills = u.oom_kills;

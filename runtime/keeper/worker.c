@@ -368,6 +368,8 @@ static void describe(struct worker *w, const struct sandbox_child_event *e)
         snprintf(w->why, sizeof w->why, "cannot start: %.150s", e->error->message);
     else if (e->blocked_syscall != NULL)
         snprintf(w->why, sizeof w->why, "blocked system call %.60s", e->blocked_syscall);
+    else if (e->process_limit)
+        snprintf(w->why, sizeof w->why, "process limit");
     else if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL && k->sandbox != NULL &&
              sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
         k->oom_kills = u.oom_kills;
@@ -411,6 +413,8 @@ static void on_task(struct task *t, const struct sandbox_child_event *e)
     if (e->type != CHILD_FAILED && e->type != CHILD_EXITED)
         return;
     describe(w, e);
+    if (e->type == CHILD_EXITED)
+        journal_violation(w->keeper, e, w->service != NULL ? w->service->name : PROGRAM);
     w->failed = e->type == CHILD_FAILED;
     lost(w, true);
     end_asks(w);

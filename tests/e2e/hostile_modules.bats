@@ -114,6 +114,30 @@ does() {
     does kill-all call.died
 }
 
+crowded() { [ "$(cloche info --json box | jq -r '.children[] | select(.id == "hostile").last')" = "process limit" ]; }
+second_serves() { cloche reload box echo=second.so; }
+starts() { cloche exec box -- true; }
+
+@test "takes all processes that there may be: it dies of that, its neighbours are started and reloaded" {
+    need_cgroups
+    pair
+    SOURCE=echo build second -DOTHER -O2
+    [ "$(cloche call box hostile crowd)" = done ]
+    neighbour crowd
+    wait_until 10 second_serves
+    wait_until 10 crowded
+    wait_until 10 starts
+    wait_until 10 pong
+    neighbour crowd
+    [ "$(keeper_pid)" = "$keeper" ]
+    cloche events --json box | grep -q '"kind":"processes","detail":"process limit","who":"hostile"'
+    # a command that does it, too; the modules live
+    run --separate-stderr cloche exec box -- bash -c 'set -m; for i in {1..200}; do sleep 1000 & done; wait'
+    wait_until 10 starts
+    [ "$(keeper_pid)" = "$keeper" ]
+    neighbour "the command"
+}
+
 @test "all memory, also in files that nobody has mapped" {
     need_cgroups
     local PATIENCE=60s

@@ -263,6 +263,15 @@ static int fork_bomb(void)
     for (;;)
         fork();
 }
+static int crowd(void)
+{
+    for (pid_t pid; (pid = fork()) >= 0;) {
+        while (pid == 0)
+            pause();
+    }
+    return 0;
+}
+
 static int forks_and_leaves(void)
 {
     for (int i = 0; i < 60; i++) {
@@ -414,6 +423,7 @@ static const struct {
     {"steal-packets", steal_packets},
     {"write-everywhere", write_everywhere},
     {"fork-bomb", fork_bomb},
+    {"crowd", crowd},
     {"forks-and-leaves", forks_and_leaves},
     {"all-memory", all_memory},
     {"memory-in-files", memory_in_files},
