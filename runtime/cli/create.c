@@ -84,6 +84,11 @@ static int set_module(void *context, const char *text, struct error *err)
         error_set(err, "usage.value", 0, "expected NAME=SOURCE, found \"%.200s\"", text);
         return error_hint(err, "--module counter=counter.c");
     }
+    for (size_t i = 0; i < c->modules.count; i++) {
+        if (strncmp(c->modules.items[i], text, (size_t)(sign - text) + 1) == 0)
+            return error_set(err, "usage.value", 0, "module \"%.*s\" is given twice",
+                             (int)(sign - text), text);
+    }
     strings_add(c->sandbox.spec->arena, &c->modules, text);
     return 0;
 }

@@ -318,6 +318,13 @@ END
     [ "$(versions app echo '.versions | length')" = 1 ]
 }
 
+@test "a module given twice is refused, and nothing is made" {
+    run --separate-stderr cloche create box --module a=one.c --module ab=two.c --module a=two.c
+    expect_status 2
+    expect_stderr_line 'module "a" is given twice'
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "questions about what is not there" {
     cloche create empty
     local command
