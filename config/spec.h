@@ -194,8 +194,7 @@ struct spec {
     struct spec_capabilities capabilities;
     struct spec_rlimit *rlimits;
     size_t rlimit_count;
-    bool no_new_privileges; /* default true; false is an error together with a filter for ordinary
-                               users */
+    bool no_new_privileges; /* default true */
     bool oom_score_adj_set;
     int oom_score_adj;
 

@@ -53,6 +53,11 @@ int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error 
 {
     const struct spec_capabilities *c = &spec->capabilities;
     const uint64_t setpcap = 1ULL << CAP_SETPCAP;
+    /* seccomp(2) wants it where new privileges are not given up; the exec, which goes by the
+     * ambient, inheritable and bounding sets, takes it away */
+    const uint64_t filter = spec->no_new_privileges || spec->seccomp.kind == SECCOMP_UNCONFINED
+                                ? 0
+                                : 1ULL << CAP_SYS_ADMIN;
     int last = cap_max_bits() - 1;
     uint64_t all = c->bounding | c->permitted | c->effective | c->inheritable | c->ambient;
 
@@ -80,8 +85,8 @@ int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error 
     };
     if (spec->uid != 0 || c->permitted == 0)
         plan.securebits |= SECBIT_NOROOT;
-    plan.sets = make(c->permitted, c->effective, c->inheritable);
-    plan.raising = make(c->permitted | setpcap, setpcap, c->inheritable);
+    plan.sets = make(c->permitted | filter, c->effective | filter, c->inheritable);
+    plan.raising = make(c->permitted | setpcap | filter, setpcap, c->inheritable);
     if (plan.sets == NULL || plan.raising == NULL) {
         int saved = errno;
         caps_plan_free(&plan);

@@ -13,7 +13,8 @@
 unsigned cgroup_wanted(const struct spec_resources *r)
 {
     unsigned want = 0;
-    if (r->memory_bytes != LIMIT_NONE || r->memory_high_bytes != LIMIT_NONE || r->swap_set)
+    if (r->memory_bytes != LIMIT_NONE || r->memory_high_bytes != LIMIT_NONE ||
+        (r->swap_set && r->swap_bytes != LIMIT_NONE))
         want |= CTL_BIT(CTL_MEMORY);
     if (r->processes != LIMIT_NONE)
         want |= CTL_BIT(CTL_PIDS);

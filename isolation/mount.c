@@ -382,12 +382,14 @@ static int set_sysctls(const struct builder *b)
         const char *key = spec->sysctl[i].key, *value = spec->sysctl[i].value;
         char path[256] = "sys/";
         size_t n = strlen(key);
-        if (n > sizeof path - 5 || strstr(key, "..") != NULL || strchr(key, '/') != NULL) {
+        if (n > sizeof path - 5 || strstr(key, "..") != NULL) {
             errno = EINVAL;
             return step_failed(b->failed, STEP_SYSCTL, key);
         }
+        /* the first separator says which of the two it is (sysctl(8)) */
+        bool path_form = key[strcspn(key, "./")] == '/';
         for (size_t j = 0; j <= n; j++)
-            path[4 + j] = key[j] == '.' ? '/' : key[j];
+            path[4 + j] = path_form ? key[j] : key[j] == '.' ? '/' : key[j] == '/' ? '.' : key[j];
         _cleanup_close_ int fd =
             sys_openat2(proc, path, O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
         if (fd < 0 || write(fd, value, strlen(value)) < 0)
@@ -468,6 +470,11 @@ int mount_enter(const struct mount_built *m, struct message *failed)
         errno = EXDEV;
         return step_failed(failed, STEP_PIVOT, NULL);
     }
+    /* everything is private: nobody is there whose slave it could be */
+    uint64_t propagation = m->propagation & ~(uint64_t)MS_REC;
+    if ((propagation == MS_SHARED || propagation == MS_UNBINDABLE) &&
+        set_attributes(m->root, 0, 0, propagation, (m->propagation & MS_REC) != 0) < 0)
+        return step_failed(failed, STEP_MOUNT_ATTRIBUTES, "/");
     return 0;
 }
 
@@ -524,12 +531,8 @@ int mount_build(const struct plan *p, struct mount_built *ret, struct message *f
     }
     if (spec->rootfs_readonly && set_attributes(b.root, MOUNT_ATTR_RDONLY, 0, 0, false) < 0)
         return step_failed(failed, STEP_READONLY, "/");
-    uint64_t propagation = spec->rootfs_propagation & ~(uint64_t)MS_REC;
-    if (propagation == MS_SHARED || propagation == MS_UNBINDABLE) {
-        if (set_attributes(b.root, 0, 0, propagation, (spec->rootfs_propagation & MS_REC) != 0) < 0)
-            return step_failed(failed, STEP_PROPAGATION, NULL);
-    }
-    *ret = (struct mount_built){.root = b.root, .staging = b.staging >= 0};
+    *ret = (struct mount_built){
+        .root = b.root, .staging = b.staging >= 0, .propagation = spec->rootfs_propagation};
     return 0;
 }
 

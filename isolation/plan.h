@@ -248,6 +248,7 @@ void mount_prepare(struct plan *p, const char *type);
 struct mount_built {
     int root;
     bool staging;
+    uint64_t propagation; /* of the root, MS_*: a shared one cannot be pivoted to */
 };
 
 /** mount.c, init: build the tree. 0, or -1 with the failure in @failed. */

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 const char *verdict_name(enum verdict v)
@@ -104,6 +105,22 @@ static void enforced(struct sandbox *s)
                                          : cgroup_enforced_by(s->cgroup, CGROUP_CPU);
 }
 
+/** SIGXCPU (at the soft limit) and SIGKILL (at the hard one) are the kernel's only near an rlimit;
+ * anybody can send one. Half of it: the kernel counts its rlimit by ticks. */
+static bool is_cpu_rlimit(const struct sandbox *s)
+{
+    const struct spec *spec = s->spec;
+    uint64_t seconds = (s->plan.fallbacks & PLAN_FALLBACK_CPU) != 0
+                           ? (spec->cpu_time_ms + 999) / 1000
+                           : UINT64_MAX;
+    for (size_t i = 0; i < spec->rlimit_count; i++) {
+        const struct spec_rlimit *r = &spec->rlimits[i];
+        if (r->resource == RLIMIT_CPU && r->soft < seconds)
+            seconds = r->soft;
+    }
+    return seconds != UINT64_MAX && s->report.cpu_ms >= (double)seconds * 500;
+}
+
 void report_finish(struct sandbox *s)
 {
     struct report *r = &s->report;
@@ -133,10 +150,13 @@ void report_finish(struct sandbox *s)
         return;
 
     uint64_t cpu_limit = s->spec->cpu_time_ms;
-    if ((cpu_limit != LIMIT_NONE && r->cpu_ms >= (double)cpu_limit) || r->signal == SIGXCPU) {
+    if ((cpu_limit != LIMIT_NONE && r->cpu_ms >= (double)cpu_limit) ||
+        ((r->signal == SIGXCPU || r->signal == SIGKILL) && is_cpu_rlimit(s))) {
         set(r, VERDICT_TIME_LIMIT, "used more than the CPU time limit");
-    } else if (r->signal == SIGSYS) {
-        r->blocked_syscall = "foreign_abi";
+    } else if (r->signal == SIGSYS && s->spec->seccomp.kind != SECCOMP_UNCONFINED) {
+        /* our lists kill for nothing else; which call a list of the user's killed for is not told
+         */
+        r->blocked_syscall = s->spec->seccomp.kind == SECCOMP_NAMED ? "foreign_abi" : NULL;
         set(r, VERDICT_BLOCKED_SYSCALL, "made a system call that the filter kills for");
     } else if (r->signal != 0) {
         char text[64];

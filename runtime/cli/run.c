@@ -31,7 +31,9 @@ static int open_signals(struct error *err)
     return fd < 0 ? error_set(err, "run.signals", errno, "cannot receive signals") : fd;
 }
 
-static int wait_for_end(struct sandbox *s, int signals, struct report *r, struct error *err)
+/** A change of the window's size is the program's terminal's where it has one. */
+static int wait_for_end(struct sandbox *s, int signals, bool terminal, struct report *r,
+                        struct error *err)
 {
     struct pollfd fds[2] = {{.fd = sandbox_event_fd(s), .events = POLLIN},
                             {.fd = signals, .events = POLLIN}};
@@ -45,7 +47,7 @@ static int wait_for_end(struct sandbox *s, int signals, struct report *r, struct
             continue;
         struct signalfd_siginfo info;
         while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
-            if (info.ssi_signo == SIGWINCH)
+            if (info.ssi_signo == SIGWINCH && terminal)
                 sandbox_resize(s);
             else
                 sandbox_signal(s, (int)info.ssi_signo);
@@ -183,7 +185,8 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     _cleanup_sandbox_ struct sandbox *s = NULL;
     struct report r = {0};
-    if (sandbox_run(&s, spec, &options, &err) < 0 || wait_for_end(s, signals, &r, &err) < 0) {
+    if (sandbox_run(&s, spec, &options, &err) < 0 ||
+        wait_for_end(s, signals, options.terminal_fd >= 0, &r, &err) < 0) {
         sandbox_free(TAKE_PTR(s)); /* the terminal back first, then the message */
         if (report_fd >= 0) {
             r = (struct report){.verdict = VERDICT_SETUP_ERROR, .exit_code = -1};

@@ -150,18 +150,35 @@ static int set_env(void *context, const char *text, struct error *err)
     return 0;
 }
 
+/* Docker's rules: blanks before a name and a carriage return at the end of a line do not count, a
+ * name has no blanks. */
 static int set_env_file(void *context, const char *text, struct error *err)
 {
     _cleanup_close_ int fd = open(text, O_RDONLY | O_CLOEXEC);
     _cleanup_free_ char *data = NULL;
-    if (fd < 0 || io_read_to_end(fd, 1 << 20, &data) < 0) {
+    ssize_t size = fd < 0 ? -1 : io_read_to_end(fd, 1 << 20, &data);
+    if (size < 0) {
         error_set(err, "usage.env_file", errno, "cannot read environment file \"%s\"", text);
+        return error_path(err, text);
+    }
+    if (strlen(data) != (size_t)size) {
+        error_set(err, "usage.env_file", 0, "environment file \"%s\" has NUL bytes", text);
         return error_path(err, text);
     }
     char *save = NULL;
     for (char *line = strtok_r(data, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
-        if (line[0] != '#' && set_env(context, line, err) < 0)
+        size_t n = strlen(line);
+        if (n > 0 && line[n - 1] == '\r')
+            line[n - 1] = '\0';
+        line += strspn(line, " \t");
+        if (line[0] == '\0' || line[0] == '#')
+            continue;
+        size_t name = strcspn(line, "=");
+        if (strcspn(line, " \t") < name)
+            return error_set(err, "usage.env", 0, "variable \"%.*s\" has a blank in its name",
+                             (int)name, line);
+        if (set_env(context, line, err) < 0)
             return -1;
     }
     return 0;

@@ -75,6 +75,29 @@ setup() {
 1'
 }
 
+@test "noNewPrivileges: false, as docker writes it, with a filter, and without more capabilities" {
+    local caps='grep -E "NoNew|Seccomp:|CapPrm|CapEff|CapAmb" /proc/self/status | cut -f 2'
+    holds '.process.noNewPrivileges = false | del(.process.capabilities)' "$caps" $'0000000000000000\n0000000000000000\n0000000000000000\n0\n2'
+    holds '.process.noNewPrivileges = false | .process.user = {uid: 1000, gid: 1000} | .process.capabilities = {bounding: ["CAP_CHOWN"], permitted: ["CAP_CHOWN"], effective: ["CAP_CHOWN"], inheritable: [], ambient: []}' \
+        "$caps" $'0000000000000000\n0000000000000000\n0000000000000000\n0\n2'
+    holds '.process.noNewPrivileges = false | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 71}]}' \
+        'mkdir /tmp/x 2>&1; true' "mkdir: can't create directory '/tmp/x': Protocol error"
+}
+
+@test "memory and swap of -1 limit nothing, so no control group is needed" {
+    holds '.linux.resources.memory = {limit: -1, swap: -1}' 'echo ran' ran
+}
+
+@test "rootfsPropagation: every word" {
+    local word seen
+    for word in private rprivate slave rslave shared rshared unbindable runbindable; do
+        case $word in *shared) seen=shared ;; *unbindable) seen=unbindable ;; *) seen= ;; esac
+        # the optional fields of the root's line, between the options and the dash
+        holds ".linux.rootfsPropagation = \"$word\"" \
+            "awk '\$5 == \"/\" { print (\$7 == \"-\" ? \"\" : \$7) }' /proc/self/mountinfo | cut -d : -f 1" "$seen"
+    done
+}
+
 @test "hostname and domainname" {
     holds '.hostname = "here" | .domainname = "example.org"' 'hostname; cat /proc/sys/kernel/domainname' $'here\nexample.org'
 }
@@ -108,6 +131,7 @@ setup() {
 
 @test "linux.sysctl: of the sandbox's own namespaces" {
     holds '.linux.sysctl = {"kernel.msgmax": "12345", "net.ipv4.ip_forward": "1"}' 'cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward' $'12345\n1'
+    holds '.linux.sysctl = {"kernel/msgmax": "12346", "net/ipv4/conf/lo/forwarding": "1"}' 'cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/conf/lo/forwarding' $'12346\n1'
     spec '.linux.sysctl = {"vm.swappiness": "1"}' true
     inside
     expect_status 125

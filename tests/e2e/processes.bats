@@ -19,8 +19,8 @@ status_of() {
 
 @test "signals to cloche reach the program, which decides" {
     local signal
-    for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
-        start $signal perl -e '$| = 1; $SIG{$_} = sub { print "caught $_[0]\n"; exit 9 } for qw(HUP INT QUIT TERM USR1 USR2 ALRM); print "ready\n"; sleep 100 while 1'
+    for signal in HUP INT QUIT TERM USR1 USR2 ALRM WINCH; do
+        start $signal perl -e '$| = 1; $SIG{$_} = sub { print "caught $_[0]\n"; exit 9 } for qw(HUP INT QUIT TERM USR1 USR2 ALRM WINCH); print "ready\n"; sleep 100 while 1'
         kill -$signal "$started"
         status_of "$started"
         expect_status 9

@@ -101,6 +101,21 @@ JSON
     expect_stderr 'cloche: cannot change to working directory "/nowhere": No such file or directory; fix: it must exist inside the sandbox'
 }
 
+@test "--env-file: blanks, comments, carriage returns, and what is no variable" {
+    printf '# no\n  # no\r\n\n \t\nA=1\r\n  B= x \nC=no newline' >env
+    inside --env-file env sh -c 'env | grep "^[A-C]=" | sort'
+    expect_status 0
+    expect_output $'A=1\nB= x \nC=no newline'
+    printf 'A=1\nB =2\n' >env
+    inside --env-file env true
+    expect_status 2
+    expect_stderr 'cloche: --env-file: variable "B " has a blank in its name'
+    printf 'A=\0\nB=2\n' >env
+    inside --env-file env true
+    expect_status 2
+    expect_stderr 'cloche: --env-file: environment file "env" has NUL bytes'
+}
+
 @test "-e, --env-file: set, replaced, passed on; nothing else of the caller" {
     export CALLER=1 SECRET=2
     inside -e A=1 -e B= -e A=2 -e CALLER -e NOWHERE_SET -e LANG=de sh -c 'env | sort'

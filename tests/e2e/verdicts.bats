@@ -264,3 +264,20 @@ counted() {
         false
     }
 }
+
+@test "a signal that a limit or the filter could have sent, but did not" {
+    inside sh -c 'kill -XCPU $$'
+    expect_status 152
+    expect_report '[.verdict, .signal] | @json' '["runtime_error",24]'
+    inside --ulimit cpu=1 --timeout 60s sh -c "$burn"
+    expect_status 124
+    expect_report .verdict time_limit
+    inside --seccomp unconfined sh -c 'kill -SYS $$'
+    expect_status 159
+    expect_report '[.verdict, .blocked_syscall] | @json' '["runtime_error",null]'
+    # a list of one's own: which call it killed for is not known
+    printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_KILL_PROCESS"}]}' >kill.json
+    inside --seccomp kill.json mkdir /tmp/x
+    expect_status 159
+    expect_report '[.verdict, .blocked_syscall] | @json' '["blocked_syscall",null]'
+}
