@@ -85,6 +85,15 @@ int cgroup_write_u64(const struct cgroup_dir *d, const char *file, uint64_t valu
     return cgroup_write(d, file, value == LIMIT_NONE && unlimited != NULL ? unlimited : text, err);
 }
 
+int cgroup_write_processes(const struct cgroup_dir *d, const struct spec_resources *r,
+                           struct error *err)
+{
+    uint64_t limit = r->processes;
+    if (limit < PROCESSES_MAX)
+        limit++; /* init is in the group, and is not the program's */
+    return cgroup_write_u64(d, "pids.max", limit, "max", err);
+}
+
 int cgroup_apply_hugetlb(const struct cgroup_dir *d, const struct spec_resources *r,
                          const char *file, const char *unlimited, struct error *err)
 {

@@ -153,6 +153,10 @@ const struct cgroup_dir *cgroup_dir_of(const struct cgroup *g, enum cgroup_contr
 int cgroup_write(const struct cgroup_dir *d, const char *file, const char *text, struct error *err);
 int cgroup_write_u64(const struct cgroup_dir *d, const char *file, uint64_t value,
                      const char *unlimited, struct error *err);
+int cgroup_write_processes(const struct cgroup_dir *d, const struct spec_resources *r,
+                           struct error *err);
+/* of the kernel's pids.max (PID_MAX_LIMIT) */
+#define PROCESSES_MAX 4194304
 
 /** A number that stands alone in a file, or behind @key; 0 when it cannot be had. */
 uint64_t cgroup_read_u64(int dirfd, const char *file);

@@ -384,7 +384,7 @@ int cgroup_v2_apply(const struct cgroup_dir *d, enum cgroup_controller c,
     case CTL_MEMORY:
         return apply_memory(d, r, err);
     case CTL_PIDS:
-        return cgroup_write_u64(d, "pids.max", r->processes, "max", err);
+        return cgroup_write_processes(d, r, err);
     case CTL_CPU:
         return apply_cpu(d, r, err);
     case CTL_CPUSET:

@@ -83,7 +83,7 @@ static void measure(struct sandbox *s)
         r->measured_by.memory = MEANS_RUSAGE;
         r->memory_peak_bytes = (uint64_t)s->usage.ru_maxrss * 1024;
     }
-    r->processes_peak = stats->processes_peak;
+    r->processes_peak = stats->processes_peak - (stats->processes_peak > 0); /* without init */
     for (size_t i = 0; i < s->pump_count && r->output_errno == 0; i++)
         r->output_errno = s->pumps[i].failed;
     r->stdout_bytes = s->stdout_pump != NULL ? s->stdout_pump->bytes : 0;
