@@ -203,7 +203,7 @@ quickstart: ## install what is missing, build, do the main job and show its resu
 	$(MAKE) $(JOBS) all
 	examples/quickstart
 
-bench: ## measure side by side with the real peers
+bench: ## measure side by side with the real peers that are there (tests/deps peers vm: all of them)
 	tests/deps build bench
 	$(MAKE) $(JOBS) all test-bins
 	tests/bench/run

@@ -14,8 +14,9 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^
-test-bins: $(BUILD)/tests/bench/library
-$(BUILD)/tests/bench/library: $(BUILD)/obj/tests/bench/library.o $(BUILD)/libcloche.a
+LIBRARY_BENCH := $(BUILD)/tests/bench/library $(BUILD)/tests/bench/modules
+test-bins: $(LIBRARY_BENCH)
+$(LIBRARY_BENCH): $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libcloche.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
