@@ -70,7 +70,7 @@ $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -l:libsqlite3.a $(LIBS)
 
 # what runs a module, inside: needs nothing but libc
-$(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) versions/state.c base/error.c base/io.c base/packet.c)
+$(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) versions/state.c versions/state_arena.c base/error.c base/io.c base/packet.c)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $^
 

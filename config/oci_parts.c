@@ -352,7 +352,8 @@ void children_check(struct json_reader *r, const struct json_at *at, const cJSON
 /* --- cloche.modules -------------------------------------------------------------------------- */
 
 /* what a compiler of ours may write at most (COMPILE_ARTIFACT_MAX) */
-#define MODULE_SIZE_MAX (256 << 20)
+#define MODULE_SIZE_MAX  (256 << 20)
+#define MODULE_ARENA_MAX (1ull << 40)
 
 static const struct json_word state_words[] = {
     {"keep", 0}, {"migrate", 1}, {"empty", 2}, {NULL, 0}};
@@ -391,6 +392,7 @@ void modules_check(struct json_reader *r, const struct json_at *at, const cJSON 
         {.name = "watch", .read = check_watch},
         {.name = "state", .read = check_state},
         {.name = "probation_ms", .read = check_number, .max = 86400000},
+        {.name = "arena_bytes", .read = check_number, .min = 1, .max = MODULE_ARENA_MAX},
         {.name = "keep", .read = check_number, .min = 1, .max = 1000000},
         {.name = "deny_symbols", .read = check_strings},
         {.name = "allow_libraries", .read = check_strings},

@@ -104,6 +104,11 @@ static int read_abi(const struct module_view *m, struct cloche_abi *abi, struct 
     if ((abi->flags & ~CLOCHE_FLAGS_KNOWN) != 0 || abi->reserved != 0)
         return error_set(err, "verify.abi", 0, "unknown flags 0x%x",
                          abi->flags & ~CLOCHE_FLAGS_KNOWN);
+    if ((abi->flags & CLOCHE_STATE_ARENA) != 0 &&
+        (abi->state_schema == 0 || (abi->flags & CLOCHE_THREADS) != 0))
+        return error_set(err, "verify.abi", 0, "STATE_ARENA %s",
+                         abi->state_schema == 0 ? "without a state_schema"
+                                                : "together with THREADS");
     if (abi->state_schema_min > abi->state_schema)
         return error_set(err, "verify.abi", 0, "state_schema_min %u is newer than state_schema %u",
                          abi->state_schema_min, abi->state_schema);

@@ -44,7 +44,7 @@ extern "C" {
 #define CLOCHE_MODULE_SYMBOL "cloche_module_v1"
 #define CLOCHE_MODULE_MAGIC  0x31484c43u /* "CLH1" as bytes of a little-endian file */
 #define CLOCHE_MODULE_MAJOR  1
-#define CLOCHE_MODULE_MINOR  0
+#define CLOCHE_MODULE_MINOR  1
 
 /** libc that the module was compiled for; a worker of another one cannot load it. */
 #define CLOCHE_LIBC_GLIBC 1
@@ -64,7 +64,8 @@ extern "C" {
 /** A request whose worker died is answered with an error instead of being dispatched again. */
 #define CLOCHE_NO_REDISPATCH 2u
 /** The state lives in host->arena and holds no pointers: it is handed over as a mapping, in a time
- * that does not depend on its size. save_state and load_state then only pass what is outside. */
+ * that does not depend on its size. save_state and load_state then only pass what is outside, less
+ * than 2 MiB. Needs a state schema; not with CLOCHE_THREADS. */
 #define CLOCHE_STATE_ARENA 4u
 /** The module starts threads of its own; it is then never stopped between two instructions of
  * theirs without `stop` having been called. */
@@ -92,9 +93,12 @@ struct cloche_host {
     const char *module; /* its name */
     uint32_t version;   /* its number */
     uint32_t reserved;
-    void *arena; /* of CLOCHE_STATE_ARENA: zeroed at the very first start, else as it was left */
-    size_t arena_size;
-    void *opaque; /* the host's own */
+    /** Of CLOCHE_STATE_ARENA, else NULL. Zeroed in init, which may lay it out; where a state is
+     * taken over, it is as it was left from load_state on, and what init wrote is gone. It stays at
+     * one address as long as the process lives, at another in the next; a fork does not get it. */
+    void *arena;
+    size_t arena_size; /* "arena_bytes" of the spec, or 16 MiB */
+    void *opaque;      /* the host's own */
     /** A host feature by id, or NULL: &struct cloche_log_v1 for CLOCHE_LOG_ID, ... */
     const void *(*get_extension)(const struct cloche_host *, const char *id);
 };
@@ -133,6 +137,9 @@ struct cloche_writer {
     uint32_t schema; /* that the bytes will be labelled with */
     void *opaque;
     int (*write)(struct cloche_writer *, const void *data, size_t size);
+    /** 1.1: in migrate, when either side has one: the arena to fill, zeroed; else NULL. */
+    void *arena;
+    size_t arena_size;
 };
 
 /** Gives the state back, in the same order. */
@@ -143,6 +150,9 @@ struct cloche_reader {
     void *opaque;
     /** All @size bytes and 0, or nothing and -1 when fewer remain. */
     int (*read)(struct cloche_reader *, void *data, size_t size);
+    /** 1.1: in migrate, the arena of the state that is read, or NULL. */
+    const void *arena;
+    size_t arena_size;
 };
 
 /* --- what the module gives ------------------------------------------------------------------- */

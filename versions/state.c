@@ -12,7 +12,7 @@
 
 _Static_assert(sizeof(struct state_header) == 144, "snapshots pass between programs");
 
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define SEALS STATE_SEALS
 
 static int writer_fail(struct state_writer *w, const char *code, int errnum, const char *what)
 {
@@ -52,10 +52,11 @@ static int writer_write(struct cloche_writer *api, const void *data, size_t size
     return 0;
 }
 
-int state_writer_open(struct state_writer *w, const char *module, uint32_t version, uint32_t schema,
-                      uint64_t cap_bytes, struct error *err)
+void state_writer_begin(struct state_writer *w, const char *module, uint32_t version,
+                        uint32_t schema, uint64_t cap_bytes)
 {
     w->fd = -1;
+    w->seals = SEALS;
     w->failed = false;
     w->buffered = 0;
     w->cap_bytes = cap_bytes != 0 ? cap_bytes : STATE_DEFAULT_CAP;
@@ -67,7 +68,12 @@ int state_writer_open(struct state_writer *w, const char *module, uint32_t versi
                                       .version = version,
                                       .schema = schema};
     memcpy(w->header.module, module, strnlen(module, sizeof w->header.module));
+}
 
+int state_writer_open(struct state_writer *w, const char *module, uint32_t version, uint32_t schema,
+                      uint64_t cap_bytes, struct error *err)
+{
+    state_writer_begin(w, module, version, schema, cap_bytes);
     w->fd = memfd_create("cloche-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (w->fd < 0 || lseek(w->fd, sizeof w->header, SEEK_SET) < 0) {
         error_set(err, "state.memfd", errno, "cannot make memory for the state of \"%s\"", module);
@@ -85,7 +91,7 @@ int state_writer_seal(struct state_writer *w, uint64_t sequence, int *ret_fd, st
     w->header.saved_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     if (!w->failed && writer_flush(w) == 0 &&
         (pwrite(w->fd, &w->header, sizeof w->header, 0) != (ssize_t)sizeof w->header ||
-         fcntl(w->fd, F_ADD_SEALS, SEALS) < 0))
+         fcntl(w->fd, F_ADD_SEALS, w->seals) < 0))
         writer_fail(w, "state.memfd", errno, "cannot be sealed");
     if (w->failed) {
         if (err != NULL)
@@ -108,14 +114,19 @@ static int check_header(const struct state_header *h, uint64_t file_bytes,
                         const struct state_expect *e, struct error *err)
 {
     uint64_t cap = e->cap_bytes != 0 ? e->cap_bytes : STATE_DEFAULT_CAP;
-    if (h->magic != STATE_MAGIC || h->format != STATE_FORMAT || h->header_bytes != sizeof *h ||
-        h->reserved != 0)
+    uint64_t arena = (uint64_t)h->arena_pages * STATE_ARENA_PAGE;
+    uint64_t end = arena == 0 ? sizeof *h + h->length_bytes : STATE_ARENA_AT + arena;
+    if (h->magic != STATE_MAGIC || h->format != STATE_FORMAT || h->header_bytes != sizeof *h)
         return error_set(err, "state.foreign", 0, "not a state (magic 0x%08x, format %u)", h->magic,
                          h->format);
-    if (file_bytes - sizeof *h != h->length_bytes)
+    if (file_bytes != end || h->length_bytes > end - sizeof *h ||
+        (arena > 0 && h->length_bytes > STATE_ARENA_AT - sizeof *h))
         return error_set(err, "state.torn", 0, "says %llu bytes and has %llu",
                          (unsigned long long)h->length_bytes,
                          (unsigned long long)(file_bytes - sizeof *h));
+    if (arena > e->arena_bytes)
+        return error_set(err, "state.too_large", 0, "has an arena of %llu bytes, the cap is %llu",
+                         (unsigned long long)arena, (unsigned long long)e->arena_bytes);
     if (h->length_bytes > cap)
         return error_set(err, "state.too_large", 0, "has %llu bytes, the cap is %llu",
                          (unsigned long long)h->length_bytes, (unsigned long long)cap);
@@ -136,10 +147,14 @@ int state_check(int fd, const struct state_expect *expect, struct state_header *
     struct stat st;
     struct state_header h;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+    int wanted =
+        expect->given && seals >= 0 && (seals & SEALS) != SEALS ? STATE_SEALS_GIVEN : SEALS;
+    if (seals < 0 || (seals & wanted) != wanted || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         error_set(err, "state.foreign", 0, "not a sealed memfd");
     } else if (st.st_size < (off_t)sizeof h || pread(fd, &h, sizeof h, 0) != (ssize_t)sizeof h) {
         error_set(err, "state.torn", 0, "%lld bytes are less than a header", (long long)st.st_size);
+    } else if (wanted != SEALS && h.arena_pages == 0) {
+        error_set(err, "state.foreign", 0, "not a sealed memfd");
     } else if (check_header(&h, (uint64_t)st.st_size, expect, err) == 0) {
         *ret = h;
         return 0;
@@ -184,5 +199,8 @@ void state_reader_close(struct state_reader *r)
 {
     if (r->map != NULL)
         munmap((void *)(uintptr_t)r->map, r->map_bytes);
+    if (r->arena != NULL)
+        munmap(r->arena, r->api.arena_size);
     r->map = NULL;
+    r->arena = NULL;
 }

@@ -15,7 +15,21 @@
  * is committed first and the slot promoted second; state_recover() finishes what a crash cut
  * between the two.
  *
- * state.c needs nothing but libc and is linked into the worker; checkpoint.c needs nettle.
+ * An arena (CLOCHE_STATE_ARENA) lies in such a file from the beginning: at STATE_ARENA_AT, behind
+ * header and bytes, mapped by the worker that serves. Its life:
+ *
+ *   fresh    mapped shared, not sealed: what the module writes is in the file
+ *   given    header and bytes are written, F_SEAL_FUTURE_WRITE: nobody else can write, and the
+ *            giver, who still has its mapping, is trusted not to. The pause ends here: nothing
+ *            was done page by page
+ *   sealed   the giver has made its mapping private and added F_SEAL_WRITE, which the kernel
+ *            refuses as long as anybody could write: a snapshot like any other
+ *
+ * Who loads it, and the giver if it serves again, map it privately (copy on write); before it can
+ * be given again it moves to a fresh file, a piece at a time between two requests.
+ *
+ * state.c and state_arena.c need nothing but libc and are linked into the worker; checkpoint.c
+ * needs nettle.
  */
 #ifndef CLOCHE_VERSIONS_STATE_H
 #define CLOCHE_VERSIONS_STATE_H
@@ -32,6 +46,8 @@
 #define STATE_MODULE_BYTES 64
 #define STATE_DIGEST_BYTES 32
 #define STATE_DEFAULT_CAP  (64ull * 1024 * 1024)
+#define STATE_ARENA_AT     (2u * 1024 * 1024)
+#define STATE_ARENA_PAGE   4096u
 
 /** Integers in the order of the machine: a snapshot never leaves it. */
 struct state_header {
@@ -41,7 +57,8 @@ struct state_header {
     uint64_t length_bytes;    /* behind the header */
     uint64_t sequence;        /* requests that it contains, as the keeper counts them */
     uint64_t saved_ms;        /* since 1970 */
-    uint32_t has_digest, reserved;
+    uint32_t has_digest;
+    uint32_t arena_pages; /* at STATE_ARENA_AT; 0: there is none, the bytes end the file */
     char module[STATE_MODULE_BYTES]; /* padded with zeros; no NUL when all are used */
     uint8_t digest[STATE_DIGEST_BYTES];
 };
@@ -49,11 +66,17 @@ struct state_header {
 /** What the receiver knows. */
 struct state_expect {
     const char *module;
-    uint32_t version;   /* 0: any */
-    bool any_schema;    /* else: */
-    uint32_t schema;    /* exactly this one */
-    uint64_t cap_bytes; /* of the bytes behind the header; 0: STATE_DEFAULT_CAP */
+    uint32_t version;     /* 0: any */
+    bool any_schema;      /* else: */
+    uint32_t schema;      /* exactly this one */
+    uint64_t cap_bytes;   /* of the bytes behind the header; 0: STATE_DEFAULT_CAP */
+    uint64_t arena_bytes; /* the largest arena; 0: none */
+    bool given;           /* an arena may still be its giver's to write */
 };
+
+/* what makes a snapshot, and the arena of one that is on its way */
+#define STATE_SEALS       (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define STATE_SEALS_GIVEN (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE)
 
 /* --- snapshots: state.c ---------------------------------------------------------------------- */
 
@@ -61,6 +84,7 @@ struct state_expect {
 struct state_writer {
     struct cloche_writer api;
     int fd;
+    int seals;
     bool failed;
     struct error error; /* what the first failing write was about */
     uint64_t cap_bytes;
@@ -77,6 +101,9 @@ int state_writer_open(struct state_writer *w, const char *module, uint32_t versi
  * state.memfd. The writer is closed either way. */
 int state_writer_seal(struct state_writer *w, uint64_t sequence, int *ret_fd, struct error *err);
 void state_writer_close(struct state_writer *w);
+/** All of state_writer_open() but the file: what both kinds begin with. */
+void state_writer_begin(struct state_writer *w, const char *module, uint32_t version,
+                        uint32_t schema, uint64_t cap_bytes);
 
 /** Judge a snapshot of unknown origin. state.foreign (not a sealed memfd, of another module or
  * version), state.torn (lengths that disagree), state.too_large, state.schema. */
@@ -89,11 +116,44 @@ struct state_reader {
     struct state_header header;
     const unsigned char *map;
     size_t map_bytes;
+    void *arena;
 };
 
 int state_reader_open(struct state_reader *r, int fd, const struct state_expect *expect,
                       struct error *err);
 void state_reader_close(struct state_reader *r);
+
+/* --- arenas: state_arena.c -------------------------------------------------------------------- */
+
+struct state_arena {
+    unsigned char *at; /* stays where it is; NULL: there is none */
+    uint64_t bytes;
+    int fd; /* the file that it lies in, or is a private view of */
+    bool fresh;
+    int next; /* the one that it moves to, or -1 */
+    uint64_t moved;
+};
+
+/** A fresh one, zeroed. state.memfd */
+int state_arena_open(struct state_arena *a, uint64_t bytes, struct error *err);
+void state_arena_close(struct state_arena *a);
+/** A private view of a snapshot's arena instead of what it was; the rest is zero. */
+int state_arena_load(struct state_arena *a, int snapshot, const struct state_header *h,
+                     struct error *err);
+/** Move one more piece to a fresh file: 1: all is there, or was; 0; -1 with errno. */
+int state_arena_step(struct state_arena *a);
+/** Let nothing that is written from here on reach the file. */
+int state_arena_detach(struct state_arena *a);
+/** Seal the file of one that was given. */
+int state_arena_seal(struct state_arena *a);
+/** The writer of a snapshot whose arena this is; it must be fresh. @give: leave it mapped. */
+int state_writer_open_arena(struct state_writer *w, const char *module, uint32_t version,
+                            uint32_t schema, const struct state_arena *a, bool give,
+                            struct error *err);
+/** Nothing was ever written to it. */
+bool state_arena_empty(int snapshot, const struct state_header *h);
+/** Let migrate see the arena of what it reads. */
+int state_reader_arena(struct state_reader *r, int fd, struct error *err);
 
 /* --- checkpoints: checkpoint.c --------------------------------------------------------------- */
 

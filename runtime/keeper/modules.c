@@ -85,7 +85,10 @@ struct module *modules_add(struct keeper *k, const char *name, struct error *err
     /* as long as the keeper, whose spec's arena holds it */
     struct arena *a = k->spec->arena;
     *at = arena_alloc(a, sizeof **at);
-    **at = (struct module){.keeper = k, .name = arena_strdup(a, name), .probation_ms = UINT64_MAX};
+    **at = (struct module){.keeper = k,
+                           .name = arena_strdup(a, name),
+                           .probation_ms = UINT64_MAX,
+                           .arena_bytes = ARENA_DEFAULT};
     cJSON *policy =
         k->spec->module_policy_json != NULL ? cJSON_Parse(k->spec->module_policy_json) : NULL;
     read_policy(*at, policy);
@@ -107,6 +110,7 @@ static void read_module(struct module *m, const cJSON *o)
     struct arena *a = m->keeper->spec->arena;
     const cJSON *probation = cJSON_GetObjectItemCaseSensitive(o, "probation_ms"),
                 *keep = cJSON_GetObjectItemCaseSensitive(o, "keep"),
+                *arena = cJSON_GetObjectItemCaseSensitive(o, "arena_bytes"),
                 *watch = cJSON_GetObjectItemCaseSensitive(o, "watch");
     const char *mode = text_of(a, o, "state");
     m->source = text_of(a, o, "source");
@@ -116,6 +120,9 @@ static void read_module(struct module *m, const cJSON *o)
                                             : NULL;
     if (cJSON_IsNumber(probation))
         m->probation_ms = (uint64_t)probation->valuedouble;
+    if (cJSON_IsNumber(arena))
+        m->arena_bytes = ((uint64_t)arena->valuedouble + STATE_ARENA_PAGE - 1) / STATE_ARENA_PAGE *
+                         STATE_ARENA_PAGE;
     if (cJSON_IsNumber(keep))
         m->keep = (unsigned)keep->valuedouble;
     m->state_mode = mode == NULL                 ? STATE_MIGRATE

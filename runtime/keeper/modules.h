@@ -18,6 +18,8 @@
 struct watch;
 struct service;
 
+#define ARENA_DEFAULT (16ull * 1024 * 1024)
+
 enum module_state_mode { STATE_MIGRATE, STATE_KEEP, STATE_EMPTY };
 
 struct module {
@@ -30,6 +32,7 @@ struct module {
     struct strings deny_symbols, allow_libraries;
     uint64_t size_cap_bytes;
     uint64_t probation_ms; /* UINT64_MAX: not given */
+    uint64_t arena_bytes;  /* of a version that keeps its state in one */
     unsigned keep;         /* versions kept; 0: the store's default */
     enum module_state_mode state_mode;
     uint32_t active;        /* serves now; 0: none. Kept by reload.c */

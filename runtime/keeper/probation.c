@@ -26,6 +26,20 @@ static void step_13(void *context);
 static void step_15(struct reload *t);
 static void settle(struct reload *t);
 
+/** What M leaves: to start from, and for who wants to come back to exactly that. */
+static void keep_left(const struct reload *t)
+{
+    struct service *s = t->s;
+    struct error err = ERROR_INIT;
+    const struct state_expect expect = service_expect(s, t->from.number);
+    if (s->base < 0 || !service_has_state(&t->from))
+        return;
+    if (service_save(s, STATE_GOOD, s->base, t->from.number, false, &err) < 0)
+        journal_event(t->k, "checkpoint.failed", err.message);
+    if (state_keep(t->k->state_fd, s->base, &expect, &err) < 0)
+        journal_event(t->k, "checkpoint.failed", err.message);
+}
+
 static bool ending(const struct keeper *k)
 {
     return k->tree == NULL || k->tree->abandoned;
@@ -55,10 +69,63 @@ static void park(struct reload *t, struct worker *w)
     worker_hold(w, false);
 }
 
+void transaction_fall_behind(struct reload *t, uint64_t requests)
+{
+    t->behind = true;
+    t->behind_by += requests;
+}
+
+/** The base is all there is, and there is a gap behind it. */
+static void give_up_log(struct reload *t)
+{
+    struct service *s = t->s;
+    uint64_t lost = s->log_answered + t->behind_by;
+    if (!t->behind)
+        return;
+    t->behind = false;
+    t->behind_by = 0;
+    cleanup_close(&t->given);
+    t->given = -1;
+    calls_drop_log(s);
+    s->log_incomplete = true;
+    s->log_answered = lost;
+}
+
+static void on_sealed(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    struct service *s = t->s;
+    struct state_header h;
+    struct error why = ERROR_INIT;
+    const struct state_expect expect = service_expect_own(s, &t->from);
+    struct worker *m = t->parked != NULL ? t->parked : s->starting;
+    cleanup_close(&fd);
+    if (t->given < 0)
+        return;
+    if (err == NULL && state_check(t->given, &expect, &h, &why) == 0) {
+        cleanup_close(&s->base);
+        s->base = TAKE_FD(t->given);
+        t->behind = false;
+        t->behind_by = 0;
+        keep_left(t);
+        settle(t);
+        return;
+    }
+    cleanup_close(&t->given); /* and the gap remains: M is the only way back */
+    t->given = -1;
+    if (err == NULL && m != NULL)
+        worker_kill(m, why.message);
+    if (t->back)
+        give_up_log(t);
+    settle(t);
+}
+
 void probation_begin(struct reload *t)
 {
     const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, NULL);
     park(t, t->parked);
+    if (t->given >= 0 && t->parked != NULL)
+        worker_ask(t->parked, WIRE_SEAL, 0, -1, SERVICE_MOVE_MS, on_sealed, t);
     if (t->watch.switched != NULL)
         t->watch.switched(t->watch.context, &r);
     t->timer = loop_after(t->k->loop, 0, step_13, t);
@@ -71,6 +138,9 @@ void probation_hand_on(struct reload *before, struct reload *newer)
     if (newer->s->replay_worker != NULL && newer->s->replay_worker == before->parked)
         newer->s->replay_context = newer;
     newer->catching = before->catching;
+    newer->given = TAKE_FD(before->given);
+    newer->behind = before->behind;
+    newer->behind_by = before->behind_by;
     newer->parked = before->parked;
     if (newer->parked != NULL)
         worker_hand_on(newer->parked, before, newer);
@@ -116,21 +186,6 @@ static void on_health_timer(void *context)
                    on_health, t);
 }
 
-/** What M leaves, for who wants to come back to exactly that. */
-static void keep_left(struct reload *t)
-{
-    struct service *s = t->s;
-    struct error err = ERROR_INIT;
-    const struct state_expect expect = {.module = s->name,
-                                        .version = t->from.number,
-                                        .any_schema = true,
-                                        .cap_bytes = SERVICE_STATE_CAP};
-    if (s->base < 0 || !service_has_state(&t->from))
-        return;
-    if (state_keep(t->k->state_fd, s->base, &expect, &err) < 0)
-        journal_event(t->k, "checkpoint.failed", err.message);
-}
-
 static void step_13(void *context)
 {
     struct reload *t = context;
@@ -142,10 +197,8 @@ static void step_13(void *context)
     if (history_note(k->versions, t->attempt, ATTEMPT_ACTIVATED, t->to.number, NULL, &err) < 0 ||
         store_set_current(k->versions, s->name, t->to.number, &err) < 0)
         journal_event(k, "reload.unrecorded", err.message);
-    if (s->base >= 0 && service_has_state(&t->from) &&
-        service_save(s, STATE_GOOD, s->base, t->from.number, false, &err) < 0)
-        journal_event(k, "checkpoint.failed", err.message);
-    keep_left(t);
+    if (!t->behind)
+        keep_left(t);
     /* 14 */
     transaction_step(t, 14, "probation");
     const char *profile = k->spec->profile;
@@ -171,10 +224,7 @@ static void on_parked_saved(void *context, const struct error *err, int fd)
     struct reload *t = context;
     struct service *s = t->s;
     struct state_header h;
-    const struct state_expect expect = {.module = s->name,
-                                        .version = t->from.number,
-                                        .schema = t->from.schema,
-                                        .cap_bytes = SERVICE_STATE_CAP};
+    const struct state_expect expect = service_expect_own(s, &t->from);
     t->catching = false;
     if (err != NULL || state_check(fd, &expect, &h, NULL) < 0) {
         cleanup_close(&fd);
@@ -198,6 +248,14 @@ static void on_applied(void *context, bool ok)
         return;
     }
     s->log_applied = s->replay_at;
+    if (service_has_arena(&t->from)) { /* its copy takes longer than clients can wait */
+        uint64_t applied = s->log_applied;
+        calls_drop_logged(s, s->log_applied);
+        transaction_fall_behind(t, applied);
+        t->catching = false;
+        calls_dispatch(s);
+        return;
+    }
     worker_ask(t->parked, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_parked_saved, t);
 }
 
@@ -284,7 +342,7 @@ static void step_15(struct reload *t)
         return;
     t->confirming = true;
     if (service_has_state(&t->to))
-        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS,
+        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_CALL_MS + SERVICE_MOVE_MS,
                    on_confirm_saved, t);
     else
         confirm(t, -1);
@@ -318,6 +376,8 @@ int reload_confirm(struct keeper *k, const char *module, const struct reload_wat
 static void back(struct reload *t)
 {
     t->back = true;
+    if (t->given < 0) /* else when that is known */
+        give_up_log(t);
     t->replayed = t->s->replayed;
     t->differs = t->s->replay_differs;
     settle(t);
@@ -332,6 +392,7 @@ static void on_replayed(void *context, bool ok)
     if (!ok || m == NULL || m->lost) { /* it died over the replay: from S, by its supervisor */
         if (m != NULL)
             worker_drop(m, CLOCHE_STOP_REJECTED);
+        give_up_log(t);
         if (s->node != NULL)
             node_is_down(s->node, END_ABNORMAL, "died while it replayed");
         return;
@@ -362,11 +423,13 @@ static void roll_back(struct reload *t, struct worker *w)
     s->active = t->from;
     s->module->active = t->from.number;
     s->replayed = s->replay_differs = 0;
+    struct worker *m = t->parked;
+    if (m == NULL || m->lost)
+        give_up_log(t);
     bool complete = s->logging && !s->log_incomplete;
     if (service_has_state(&t->from) && !complete)
         t->lost_updates = s->log_answered;
 
-    struct worker *m = t->parked;
     t->parked = NULL;
     if (m != NULL && !m->lost) {
         m->on_lost = on_unparked_lost;
@@ -402,7 +465,7 @@ static void settle(struct reload *t)
 {
     struct error err = ERROR_INIT;
     struct service *s = t->s;
-    if (!t->back || t->losing != NULL || t->redispatched != 0)
+    if (!t->back || !t->rolling || t->given >= 0 || t->losing != NULL || t->redispatched != 0)
         return;
     t->step = 14;
     error_set(&err, "reload.rolled_back", 0,
@@ -538,6 +601,7 @@ void reload_detach(struct service *s)
     if (t == NULL)
         return;
     t->parked = t->losing = NULL;
+    give_up_log(t);
     s->active = t->from;
     transaction_end(t, ATTEMPT_ROLLED_BACK, "sandbox ended", VERSION_PUBLISHED, NULL);
 }

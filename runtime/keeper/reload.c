@@ -96,6 +96,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
                          .watch = *w,
                          .to = to,
                          .live = -1,
+                         .given = -1,
                          .snapshot = -1,
                          .kept = -1,
                          .began_ns = transaction_now_ns()};
@@ -237,11 +238,10 @@ static void on_live(void *context, const struct error *err, int fd)
     struct reload *t = context;
     struct error why = ERROR_INIT;
     struct state_header h;
-    const struct state_expect expect = {.module = t->s->name,
-                                        .version = t->from.number,
-                                        .schema = t->from.schema,
-                                        .cap_bytes = SERVICE_STATE_CAP};
-    transaction_cancel(t, &t->drain_timer);
+    const struct state_expect expect = service_expect_own(t->s, &t->from);
+    t->asked--;
+    if (t->asked == 0)
+        transaction_cancel(t, &t->drain_timer);
     if (err != NULL || state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
         t->step = 7;
@@ -253,13 +253,32 @@ static void on_live(void *context, const struct error *err, int fd)
         step_7(t);
 }
 
+/** M's arena can be given away in no time. */
+static void on_settled(void *context, const struct error *err, int fd)
+{
+    struct reload *t = context;
+    cleanup_close(&fd);
+    t->asked--;
+    transaction_cancel(t, &t->drain_timer);
+    if (err != NULL) {
+        t->step = 7;
+        transaction_abort(t, "save", err);
+    } else if (--t->waiting == 0)
+        step_7(t);
+}
+
+/** A checkpoint of M is there to rehearse with: a copy of an arena is not for nothing. */
+static bool has_checkpoint(const struct reload *t)
+{
+    const struct state_expect expect = service_expect_own(t->s, &t->from);
+    struct state_header h;
+    return t->s->base >= 0 && state_check(t->s->base, &expect, &h, NULL) == 0;
+}
+
 /** The state that the version had when it was left. */
 static int find_kept(struct reload *t, struct error *err)
 {
-    const struct state_expect expect = {.module = t->s->name,
-                                        .version = t->to.number,
-                                        .schema = t->to.schema,
-                                        .cap_bytes = SERVICE_STATE_CAP};
+    const struct state_expect expect = service_expect_own(t->s, &t->to);
     struct state_header h;
     struct error why = ERROR_INIT;
     if (!service_has_state(&t->to) || state_kept(t->k->state_fd, &expect, &t->kept, &h, &why) == 0)
@@ -282,15 +301,55 @@ static void abort_drain(struct reload *t)
 static void on_live_timer(void *context)
 {
     struct reload *t = context;
+    const struct worker *m = t->s->serving;
     t->drain_timer = NULL;
+    /* an arena takes longer, between two requests */
+    if (service_has_arena(&t->from) && m != NULL &&
+        (m->inflight.head == NULL || loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS)) {
+        t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
+        return;
+    }
     t->step = 7;
     if (!t->r.force_drain) {
         abort_drain(t);
         return;
     }
     worker_forget_type(t->s->serving, WIRE_SAVE, t);
-    if (--t->waiting == 0)
+    worker_forget_type(t->s->serving, WIRE_SETTLE, t);
+    t->waiting -= t->asked;
+    t->asked = 0;
+    if (t->waiting == 0)
         step_7(t);
+}
+
+static void ask_live(struct reload *t)
+{
+    struct service *s = t->s;
+    bool arena = service_has_arena(&t->from), copy = t->hand_over && !(arena && has_checkpoint(t));
+    if (s->serving == NULL || (!copy && !arena))
+        return;
+    t->asked = copy + arena;
+    t->waiting += t->asked;
+    t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
+    if (copy)
+        worker_ask(s->serving, WIRE_SAVE, s->answered, -1,
+                   arena ? SERVICE_MOVE_MS : SERVICE_SAVE_MS, on_live, t);
+    if (arena)
+        worker_ask(s->serving, WIRE_SETTLE, 0, -1, SERVICE_MOVE_MS, on_settled, t);
+}
+
+/** What an arena is, and what it was at the last checkpoint, are two files in the sandbox's memory.
+ */
+static bool has_room(const struct reload *t, struct error *err)
+{
+    uint64_t memory = t->k->spec->resources.memory_bytes, bytes = t->s->module->arena_bytes;
+    if (memory == 0 || memory == LIMIT_NONE || bytes <= memory / 2)
+        return true;
+    error_set(err, "module.arena", 0,
+              "an arena of %llu bytes can take twice that, the sandbox has %llu",
+              (unsigned long long)bytes, (unsigned long long)memory);
+    error_hint(err, "a smaller \"arena_bytes\" of the module in the spec, or more --memory");
+    return false;
 }
 
 static void step_6(struct reload *t)
@@ -305,12 +364,7 @@ static void step_6(struct reload *t)
         transaction_abort(t, "snapshot", &err);
         return;
     }
-    if ((t->to.flags & CLOCHE_STATE_ARENA) != 0) {
-        error_set(&err, "module.arena", 0,
-                  "version %u keeps its state in an arena, which this "
-                  "host does not have",
-                  t->to.number);
-        error_hint(&err, "save_state and load_state do the same, in time that grows with the size");
+    if (service_has_arena(&t->to) && !has_room(t, &err)) {
         transaction_refuse(t, &err);
         return;
     }
@@ -330,11 +384,7 @@ static void step_6(struct reload *t)
         transaction_abort(t, "worker", &err);
         return;
     }
-    if (t->hand_over && s->serving != NULL) {
-        t->waiting++;
-        t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
-        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_live, t);
-    }
+    ask_live(t);
 }
 
 /* --- 7: rehearse ---------------------------------------------------------------------------------
@@ -456,8 +506,8 @@ static void step_9(struct reload *t)
     if (m->inflight.head != NULL)
         worker_hold(m, true);
     t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_drain_timer, t);
-    worker_ask(m, save ? WIRE_SAVE : WIRE_PING, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS,
-               on_saved, t);
+    int type = service_has_arena(&t->from) ? WIRE_GIVE : save ? WIRE_SAVE : WIRE_PING;
+    worker_ask(m, type, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS, on_saved, t);
 }
 
 static void on_saved(void *context, const struct error *err, int fd)
@@ -466,10 +516,7 @@ static void on_saved(void *context, const struct error *err, int fd)
     struct service *s = t->s;
     struct error why = ERROR_INIT;
     struct state_header h;
-    const struct state_expect expect = {.module = s->name,
-                                        .version = t->from.number,
-                                        .schema = t->from.schema,
-                                        .cap_bytes = SERVICE_STATE_CAP};
+    struct state_expect expect = service_expect_own(s, &t->from);
     if (t->ended) { /* aborted for want of this answer */
         cleanup_close(&fd);
         if (s->reload == NULL || s->reload->step < 9)
@@ -493,12 +540,15 @@ static void on_saved(void *context, const struct error *err, int fd)
         return;
     }
     calls_take_back(s, s->serving, false);
+    expect.given = true;
     if (service_has_state(&t->from) && state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
         transaction_abort(t, "save", &why);
         return;
     }
     t->snapshot = fd;
+    expect.given = false;
+    t->unsealed = fd >= 0 && state_check(fd, &expect, &h, NULL) < 0;
     step_11(t);
 }
 
@@ -578,6 +628,12 @@ void transaction_switch(struct reload *t)
     s->probation = t;
     if (before != NULL) {
         probation_hand_on(before, t);
+    } else if (t->unsealed) {
+        uint64_t requests = s->log_answered;
+        calls_drop_log(s);
+        transaction_fall_behind(t, requests);
+        t->given = TAKE_FD(t->snapshot);
+        s->logging = (t->from.flags & CLOCHE_DETERMINISTIC) != 0;
     } else if (!t->forced || s->base < 0) { /* else base and log stay what they are */
         service_set_base(s, t->snapshot);
         t->snapshot = -1;

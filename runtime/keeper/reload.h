@@ -18,6 +18,10 @@
  *   14  probation                                        N serves
  *   15  row GOOD; M stopped; S dropped                   N serves
  *
+ * An arena (versions/state.h) is rehearsed from the last checkpoint, where there is one; M gets
+ * ready to give it away while it serves (7), gives it in 10, and seals it parked, behind 12. Only
+ * then it is a snapshot: until then the base stays what it was, and M is the only way back.
+ *
  * Whatever fails before 12 leaves M serving; what fails in 14 gives the queue back to M. Every
  * attempt ends in one terminal row of the history and one call of its `ended`.
  */

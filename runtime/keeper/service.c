@@ -64,19 +64,34 @@ void service_set_base(struct service *s, int snapshot)
     calls_drop_log(s);
 }
 
+struct state_expect service_expect(const struct service *s, uint32_t version)
+{
+    return (struct state_expect){.module = s->name,
+                                 .version = version,
+                                 .any_schema = true,
+                                 .cap_bytes = SERVICE_STATE_CAP,
+                                 .arena_bytes = s->module->arena_bytes};
+}
+
+struct state_expect service_expect_own(const struct service *s, const struct service_version *v)
+{
+    struct state_expect e = service_expect(s, v->number);
+    e.any_schema = false;
+    e.schema = v->schema;
+    return e;
+}
+
 int service_save(struct service *s, enum state_slot slot, int snapshot, uint32_t version,
                  bool durable, struct error *err)
 {
-    const struct state_expect expect = {
-        .module = s->name, .version = version, .any_schema = true, .cap_bytes = SERVICE_STATE_CAP};
+    const struct state_expect expect = service_expect(s, version);
     return state_save(s->keeper->state_fd, slot, snapshot, &expect, durable, err);
 }
 
 /** What the last checkpoint on disk holds. */
 static void load_base(struct service *s)
 {
-    const struct state_expect any = {
-        .module = s->name, .any_schema = true, .cap_bytes = SERVICE_STATE_CAP};
+    const struct state_expect any = service_expect(s, 0);
     struct state_header h;
     struct error err = ERROR_INIT;
     int fd = -1;
@@ -99,11 +114,10 @@ static void on_checkpoint(void *context, const struct error *err, int fd)
     struct service *s = context;
     struct error failed = ERROR_INIT;
     struct state_header h;
-    const struct state_expect expect = {.module = s->name,
-                                        .version = s->active.number,
-                                        .any_schema = true,
-                                        .cap_bytes = SERVICE_STATE_CAP};
+    const struct state_expect expect = service_expect(s, s->active.number);
+    uint64_t now = loop_now_ms();
     s->saving = false;
+    s->checkpoint_ms = now + (now - s->saving_ms) * CHECKPOINT_SHARE;
     if (err != NULL || s->reload != NULL || s->probation != NULL ||
         state_check(fd, &expect, &h, &failed) < 0) {
         cleanup_close(&fd);
@@ -116,10 +130,14 @@ static void on_checkpoint(void *context, const struct error *err, int fd)
 
 static void checkpoint_now(struct service *s)
 {
-    if (s->saving || s->serving == NULL || s->serving->lost)
+    uint64_t now = loop_now_ms();
+    if (s->saving || s->serving == NULL || s->serving->lost ||
+        (service_has_arena(&s->active) && now < s->checkpoint_ms))
         return;
     s->saving = true;
-    worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_SAVE_MS, on_checkpoint, s);
+    s->saving_ms = now;
+    worker_ask(s->serving, WIRE_SAVE, s->answered, -1,
+               service_has_arena(&s->active) ? SERVICE_MOVE_MS : SERVICE_SAVE_MS, on_checkpoint, s);
 }
 
 static void on_checkpoint_timer(void *context)

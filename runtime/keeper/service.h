@@ -14,8 +14,9 @@
  *
  * Checkpoints: `base` is a snapshot, in memory, from which the serving version's state can be had
  * again, and the log (calls.h) is what was answered since. Outside transactions it is renewed every
- * CHECKPOINT_MS in which something was answered, and written to the GOOD slot of the state
- * directory; durably when a version becomes GOOD and when the sandbox stops.
+ * CHECKPOINT_MS in which something was answered (of an arena less often, CHECKPOINT_SHARE), and
+ * written to the GOOD slot of the state directory; durably when a version becomes GOOD and when the
+ * sandbox stops.
  *
  * A service lives as long as its module does, the keeper's life; its node goes with each tree.
  */
@@ -32,11 +33,13 @@
 #define SERVICE_INIT_MS   2000
 #define SERVICE_LOAD_MS   5000
 #define SERVICE_SAVE_MS   5000
+#define SERVICE_MOVE_MS   30000 /* an arena to a new file, beside serving */
 #define SERVICE_HEALTH_MS 1000
 #define SERVICE_DRAIN_MS  1000
 #define SERVICE_STOP_MS   1000
 #define SERVICE_CALL_MS   30000
 #define CHECKPOINT_MS     1000
+#define CHECKPOINT_SHARE  50 /* of an arena: at most one part in this many of the time */
 #define LOG_MAX_CALLS     4096
 #define LOG_MAX_BYTES     (4u * 1024 * 1024)
 #define SERVICE_STATE_CAP STATE_DEFAULT_CAP
@@ -75,6 +78,7 @@ struct service {
     int base;              /* sealed snapshot, or -1 */
     struct loop_timer *checkpoint_timer, *down_timer;
     bool saving;
+    uint64_t saving_ms, checkpoint_ms; /* when the last began; when one of an arena may */
 
     /* the replay of the log into some worker */
     struct worker *replay_worker;
@@ -96,6 +100,14 @@ static inline bool service_has_state(const struct service_version *v)
 {
     return v->number != 0 && v->schema != 0;
 }
+static inline bool service_has_arena(const struct service_version *v)
+{
+    return service_has_state(v) && (v->flags & CLOCHE_STATE_ARENA) != 0;
+}
+/** A state that version @version wrote; 0: any. */
+struct state_expect service_expect(const struct service *s, uint32_t version);
+/** And with its schema. */
+struct state_expect service_expect_own(const struct service *s, const struct service_version *v);
 
 /** tree.c: bring it up, take it down; node_is_up() and node_is_down() are called, not from within.
  */

@@ -72,9 +72,10 @@ void transaction_release(struct reload *t)
     transaction_cancel(t, &t->drain_timer);
     transaction_cancel(t, &t->health_timer);
     cleanup_close(&t->live);
+    cleanup_close(&t->given);
     cleanup_close(&t->kept);
     cleanup_close(&t->snapshot);
-    t->live = t->snapshot = t->kept = -1;
+    t->live = t->given = t->snapshot = t->kept = -1;
 }
 
 static cJSON *detail_of(const struct reload *t, const struct error *err)

@@ -22,6 +22,13 @@ struct reload {
     unsigned waiting;         /* for how many of them, and for the live copy */
     int live, snapshot, kept; /* a copy of M's state, M's state, what N once left; -1 */
 
+    /* M's arena: its copy is whole only when M has sealed it, or has ended */
+    unsigned asked;     /* M: how much of what `waiting` counts is its to answer */
+    bool unsealed;      /* the snapshot has such a one */
+    int given;          /* it, while M is parked; -1 */
+    bool behind;        /* base is older than where the log begins, */
+    uint64_t behind_by; /* by so many requests */
+
     struct reload_group *group; /* of several modules; NULL once it is switched, or alone */
 
     uint64_t began_ns, paused_ns, pause_us;
@@ -91,6 +98,9 @@ void transaction_switch(struct reload *t);
 int reload_build(struct reload *t, const struct build_options *o, struct error *err);
 /** What is not switched yet is given up; M serves. */
 void reload_abort(struct service *s, const char *reason);
+
+/** Between base and log is a gap: were M lost, too, those updates would be. */
+void transaction_fall_behind(struct reload *t, uint64_t requests);
 
 /** Step 13: N serves. */
 void probation_begin(struct reload *t);

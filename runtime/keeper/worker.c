@@ -142,7 +142,8 @@ struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
     struct wire_init init = {.version = version,
                              .flags = flags,
                              .state_cap = SERVICE_STATE_CAP,
-                             .reply_cap = CALL_PAYLOAD_MAX};
+                             .reply_cap = CALL_PAYLOAD_MAX,
+                             .arena_bytes = s->module->arena_bytes};
     snprintf(init.module, sizeof init.module, "%s", s->name);
     _cleanup_close_ int log = log_open(k, s->node != NULL ? s->node->path : s->name, err);
     struct worker *w = log < 0 ? NULL : take(k, err);
@@ -176,6 +177,9 @@ static const char *ask_name(int type)
 {
     return type == WIRE_INIT      ? "init"
            : type == WIRE_SAVE    ? "save_state"
+           : type == WIRE_GIVE    ? "save_state"
+           : type == WIRE_SETTLE  ? "moving the arena"
+           : type == WIRE_SEAL    ? "sealing the arena"
            : type == WIRE_LOAD    ? "load_state"
            : type == WIRE_MIGRATE ? "migrate"
            : type == WIRE_HEALTH  ? "health"

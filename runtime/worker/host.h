@@ -3,7 +3,7 @@
 #define CLOCHE_RUNTIME_WORKER_HOST_H
 
 #include "runtime/worker/wire.h"
-#include "versions/module.h"
+#include "versions/state.h"
 
 struct host {
     struct cloche_host api; /* first: what the module passes back is cast to this */
@@ -14,6 +14,10 @@ struct host {
     struct wire_progress *progress;
     struct wire_packet out; /* replies and messages not sent yet */
     uint64_t last_child;
+    struct state_arena arena;   /* arena.at NULL: it wants none */
+    bool arena_touched;         /* since the last save */
+    uint64_t arena_ns;          /* when a piece of it moved last */
+    struct wire_record waiting; /* a SAVE or SETTLE, until it has moved; type 0: none */
 };
 
 /** Send what is waiting. Ends the process when nobody is there any more. */
@@ -24,5 +28,31 @@ void host_done(struct host *h, enum wire_failure failure, const char *text, int 
 
 /** Fill h->api: extensions and all. */
 void host_open(struct host *h);
+
+/* state.c */
+uint64_t host_now_ns(void);
+/** Before init. */
+int host_arena_open(struct host *h, struct error *err);
+/** Does it have to move, when there is nothing else to do? */
+static inline bool host_arena_moves(const struct host *h)
+{
+    return h->arena.at != NULL && !h->arena.fresh && (h->arena_touched || h->waiting.type != 0);
+}
+/** One piece. Not @idle: only when something waits for it, or it was waiting for long. */
+void host_arena_move(struct host *h, bool idle);
+/** SAVE and SETTLE: when the arena has moved, meanwhile requests are answered. */
+void host_defer(struct host *h, const struct wire_record *r);
+/** What was deferred is answered before anything else that is. */
+void host_finish(struct host *h);
+void host_save(struct host *h, const struct wire_record *r);
+void host_seal(struct host *h);
+void host_load(struct host *h, int snapshot);
+void host_migrate(struct host *h, const struct wire_record *r, int snapshot);
+/** false: the keeper was told. */
+bool host_healthy(struct host *h);
+static inline void host_refuse(struct host *h, enum wire_failure failure, const char *text)
+{
+    host_done(h, failure, text, -1);
+}
 
 #endif

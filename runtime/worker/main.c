@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #define FLUSH_NS 500000 /* a finished reply waits no longer for those behind it */
@@ -29,13 +30,6 @@ struct reply {
 
 static struct host host;
 static uint64_t flushed_ns;
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* --- requests ------------------------------------------------------------------------------------
  */
@@ -135,12 +129,13 @@ static void on_request(const struct wire_record *r, const void *payload, int fd)
         request.size = (size_t)size;
     }
     __atomic_store_n(&host.progress->at, r->id, __ATOMIC_RELEASE);
+    host.arena_touched = true;
     struct reply *reply = reply_empty();
     int status = host.module->handle(host.self, &request, &reply->api);
     send_reply(reply, r->id, reply->failed && status == 0 ? -1 : status);
     if (map != NULL)
         munmap(map, request.size);
-    uint64_t now = now_ns();
+    uint64_t now = host_now_ns();
     if (now - flushed_ns > FLUSH_NS) {
         host_flush(&host);
         flushed_ns = now;
@@ -149,11 +144,6 @@ static void on_request(const struct wire_record *r, const void *payload, int fd)
 
 /* --- life ----------------------------------------------------------------------------------------
  */
-
-static void refuse(enum wire_failure failure, const char *text)
-{
-    host_done(&host, failure, text, -1);
-}
 
 /** What the file said is asked again of what was loaded: the keeper's check was of the same bytes,
  * but nothing here relies on it. */
@@ -167,12 +157,16 @@ static const char *unfit(const struct cloche_module *m)
     if (m->init == NULL || m->handle == NULL ||
         (m->abi.state_schema != 0 && (m->save_state == NULL || m->load_state == NULL)))
         return "a required function is missing";
+    if ((m->abi.flags & CLOCHE_STATE_ARENA) != 0 &&
+        (m->abi.state_schema == 0 || (m->abi.flags & CLOCHE_THREADS) != 0))
+        return "STATE_ARENA without a state, or with threads";
     return NULL;
 }
 
 static void on_init(const struct wire_record *r, const void *payload, const int *fds, int fd_count)
 {
     char path[128];
+    struct error err = ERROR_INIT;
     if (r->size != sizeof host.init || host.module != NULL || fd_count < 2)
         _exit(1);
     memcpy(&host.init, payload, sizeof host.init);
@@ -182,169 +176,40 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
         mmap(NULL, sizeof *host.progress, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     if (host.progress == MAP_FAILED || dup2(fds[1], 1) < 0 || dup2(fds[1], 2) < 0)
         _exit(1);
-    if (host.init.arena_bytes > 0) {
-        host.api.arena = fd_count < 3 ? MAP_FAILED
-                                      : mmap(NULL, host.init.arena_bytes, PROT_READ | PROT_WRITE,
-                                             MAP_SHARED, fds[2], 0);
-        if (host.api.arena == MAP_FAILED)
-            _exit(1);
-        host.api.arena_size = host.init.arena_bytes;
-    }
     host_open(&host);
 
     snprintf(path, sizeof path, "/modules/%s/%u/module.so", host.name, host.init.version);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
-        refuse(WIRE_FAIL_DLOPEN, dlerror());
+        host_refuse(&host, WIRE_FAIL_DLOPEN, dlerror());
         return;
     }
     const struct cloche_module *m = dlsym(handle, CLOCHE_MODULE_SYMBOL);
     const char *why = m == NULL ? "it has no symbol " CLOCHE_MODULE_SYMBOL : unfit(m);
     if (why != NULL) {
-        refuse(WIRE_FAIL_MODULE, why);
+        host_refuse(&host, WIRE_FAIL_MODULE, why);
         return;
     }
     host.module = m;
+    if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0 && host_arena_open(&host, &err) < 0) {
+        host_refuse(&host, WIRE_FAIL_INIT, err.message);
+        return;
+    }
     if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0) {
         int rc = m->init(&host.api, &host.self);
         if (rc != 0) {
             char text[64];
             snprintf(text, sizeof text, "init answered %d", rc);
-            refuse(WIRE_FAIL_INIT, text);
+            host_refuse(&host, WIRE_FAIL_INIT, text);
             return;
         }
     }
     host_done(&host, WIRE_OK, NULL, -1);
 }
 
-static void on_save(const struct wire_record *r)
-{
-    static struct state_writer w;
-    const struct cloche_module *m = host.module;
-    struct error err = ERROR_INIT;
-    int fd = -1;
-    if (m->save_state == NULL ||
-        state_writer_open(&w, host.name, host.init.version, m->abi.state_schema,
-                          host.init.state_cap, &err) < 0) {
-        refuse(WIRE_FAIL_SAVE, m->save_state == NULL ? "it has no save_state" : err.message);
-        return;
-    }
-    int rc = m->save_state(host.self, &w.api);
-    if (rc != 0 && !w.failed) {
-        char text[64];
-        snprintf(text, sizeof text, "save_state answered %d", rc);
-        state_writer_close(&w);
-        refuse(WIRE_FAIL_SAVE, text);
-        return;
-    }
-    if (state_writer_seal(&w, r->value, &fd, &err) < 0) {
-        refuse(WIRE_FAIL_SAVE, err.message);
-        return;
-    }
-    host_done(&host, WIRE_OK, NULL, fd);
-}
-
-/** @from rewritten as schema @schema; -1: refused, and the keeper told. */
-static int migrate(struct state_reader *from, uint32_t schema)
-{
-    static struct state_writer w;
-    const struct cloche_module *m = host.module;
-    struct error err = ERROR_INIT;
-    int fd = -1, rc;
-    char text[96];
-    uint32_t old = from->header.schema;
-    if (m->migrate == NULL || (schema == m->abi.state_schema && old < m->abi.state_schema_min)) {
-        snprintf(text, sizeof text, "this version cannot migrate schema %u to %u", old, schema);
-        refuse(WIRE_FAIL_MIGRATE, text);
-        return -1;
-    }
-    if (state_writer_open(&w, host.name, host.init.version, schema, host.init.state_cap, &err) <
-        0) {
-        refuse(WIRE_FAIL_MIGRATE, err.message);
-        return -1;
-    }
-    rc = m->migrate(old, schema, &from->api, &w.api);
-    if (rc != 0 && !w.failed) {
-        snprintf(text, sizeof text, "migrate of schema %u to %u answered %d", old, schema, rc);
-        state_writer_close(&w);
-        refuse(WIRE_FAIL_MIGRATE, text);
-        return -1;
-    }
-    if (state_writer_seal(&w, from->header.sequence, &fd, &err) < 0) {
-        refuse(WIRE_FAIL_MIGRATE, err.message);
-        return -1;
-    }
-    return fd;
-}
-
-static bool healthy(void)
-{
-    const struct cloche_module *m = host.module;
-    int rc = m->health != NULL ? m->health(host.self) : 0;
-    char text[64];
-    if (rc == 0)
-        return true;
-    snprintf(text, sizeof text, "health answered %d", rc);
-    refuse(WIRE_FAIL_HEALTH, text);
-    return false;
-}
-
-static void on_load(int snapshot)
-{
-    const struct cloche_module *m = host.module;
-    const struct state_expect any = {
-        .module = host.name, .any_schema = true, .cap_bytes = host.init.state_cap};
-    struct state_reader r;
-    struct error err = ERROR_INIT;
-    _cleanup_close_ int migrated = -1;
-    if (m->load_state == NULL) {
-        refuse(WIRE_FAIL_LOAD, "it has no load_state");
-        return;
-    }
-    if (state_reader_open(&r, snapshot, &any, &err) < 0) {
-        refuse(WIRE_FAIL_LOAD, err.message);
-        return;
-    }
-    if (r.header.schema != m->abi.state_schema) {
-        migrated = migrate(&r, m->abi.state_schema);
-        state_reader_close(&r);
-        if (migrated < 0)
-            return;
-        if (state_reader_open(&r, migrated, &any, &err) < 0) {
-            refuse(WIRE_FAIL_LOAD, err.message);
-            return;
-        }
-    }
-    int rc = m->load_state(host.self, &r.api);
-    state_reader_close(&r);
-    if (rc != 0) {
-        char text[64];
-        snprintf(text, sizeof text, "load_state answered %d", rc);
-        refuse(WIRE_FAIL_LOAD, text);
-        return;
-    }
-    if (healthy())
-        host_done(&host, WIRE_OK, NULL, -1);
-}
-
-static void on_migrate(const struct wire_record *r, int snapshot)
-{
-    const struct state_expect any = {
-        .module = host.name, .any_schema = true, .cap_bytes = host.init.state_cap};
-    struct state_reader reader;
-    struct error err = ERROR_INIT;
-    if (state_reader_open(&reader, snapshot, &any, &err) < 0) {
-        refuse(WIRE_FAIL_MIGRATE, err.message);
-        return;
-    }
-    int fd = migrate(&reader, (uint32_t)r->value);
-    state_reader_close(&reader);
-    if (fd >= 0)
-        host_done(&host, WIRE_OK, NULL, fd);
-}
-
 static void on_expired(uint64_t token)
 {
+    host.arena_touched = true;
     const struct cloche_module *m = host.module;
     const struct cloche_timer_handler_v1 *t =
         m->get_extension != NULL ? m->get_extension(host.self, CLOCHE_TIMER_ID) : NULL;
@@ -354,6 +219,7 @@ static void on_expired(uint64_t token)
 
 static void on_ended(uint64_t child, int status)
 {
+    host.arena_touched = true;
     const struct cloche_module *m = host.module;
     const struct cloche_children_handler_v1 *c =
         m->get_extension != NULL ? m->get_extension(host.self, CLOCHE_CHILDREN_ID) : NULL;
@@ -371,6 +237,12 @@ static _Noreturn void on_stop(int reason)
     _exit(0);
 }
 
+/** Is it answered by DONE? */
+static bool asks(unsigned type)
+{
+    return type != WIRE_REQUEST && type != WIRE_EXPIRED && type != WIRE_ENDED;
+}
+
 static void on_record(const struct wire_record *r, const void *payload, const int *fds,
                       int fd_count)
 {
@@ -383,15 +255,21 @@ static void on_record(const struct wire_record *r, const void *payload, const in
     }
     if (host.module == NULL)
         return; /* refused: only STOP is left */
+    if (asks(r->type))
+        host_finish(&host);
     if (r->type == WIRE_REQUEST)
         on_request(r, payload, fd);
-    else if (r->type == WIRE_SAVE)
-        on_save(r);
+    else if (r->type == WIRE_SETTLE || r->type == WIRE_SAVE)
+        host_defer(&host, r);
+    else if (r->type == WIRE_GIVE)
+        host_save(&host, r);
+    else if (r->type == WIRE_SEAL)
+        host_seal(&host);
     else if (r->type == WIRE_LOAD)
-        on_load(fd);
+        host_load(&host, fd);
     else if (r->type == WIRE_MIGRATE)
-        on_migrate(r, fd);
-    else if (r->type == WIRE_PING || (r->type == WIRE_HEALTH && healthy()))
+        host_migrate(&host, r, fd);
+    else if (r->type == WIRE_PING || (r->type == WIRE_HEALTH && host_healthy(&host)))
         host_done(&host, WIRE_OK, NULL, -1);
     else if (r->type == WIRE_EXPIRED)
         on_expired(r->id);
@@ -422,10 +300,15 @@ int main(void)
     fcntl(WIRE_SOCKET, F_SETFD, FD_CLOEXEC);
     for (;;) {
         int fds[WIRE_MAX_FDS], fd_count;
-        long n = wire_receive(WIRE_SOCKET, packet, sizeof packet, fds, &fd_count, 0);
+        int flags = host_arena_moves(&host) ? MSG_DONTWAIT : 0;
+        long n = wire_receive(WIRE_SOCKET, packet, sizeof packet, fds, &fd_count, flags);
+        if (n < 0 && errno == EAGAIN) {
+            host_arena_move(&host, true);
+            continue;
+        }
         if (n <= 0)
             _exit(n < 0); /* nobody is left */
-        flushed_ns = now_ns();
+        flushed_ns = host_now_ns();
         struct wire_record r;
         const void *payload;
         for (size_t at = 0; wire_next(packet, (size_t)n, &at, &r, &payload) > 0;)
@@ -433,5 +316,7 @@ int main(void)
         for (int i = 0; i < fd_count; i++)
             close(fds[i]);
         host_flush(&host);
+        if (host_arena_moves(&host))
+            host_arena_move(&host, false);
     }
 }

@@ -12,6 +12,8 @@
  *     REQUEST, REQUEST, ... --->          one after the other
  *     <--- REPLY, REPLY, ...
  *     SAVE --->                           <--- DONE + snapshot
+ *     GIVE --->                           <--- DONE + snapshot, its arena still mapped here
+ *     SEAL --->                           <--- DONE; it is sealed now
  *     LOAD + snapshot --->                migrate, load_state, health; <--- DONE
  *     STOP {reason} --->                  stop, exit
  *
@@ -38,7 +40,7 @@
 
 enum wire_type {
     /* down */
-    WIRE_INIT = 1, /* payload struct wire_init; fds: progress, log[, arena] */
+    WIRE_INIT = 1, /* payload struct wire_init; fds: progress, log */
     WIRE_REQUEST,  /* id; value: received_ms; flags CLOCHE_REQUEST_* | WIRE_FD; payload */
     WIRE_SAVE,     /* value: requests that the state contains, for its header */
     WIRE_LOAD,     /* fd: snapshot; migrated when its schema differs; then health */
@@ -48,6 +50,9 @@ enum wire_type {
     WIRE_STOP,    /* value: enum cloche_stop */
     WIRE_EXPIRED, /* id: the timer's token */
     WIRE_ENDED,   /* id: the child's number; value: its status */
+    WIRE_SETTLE,  /* DONE when GIVE will take no time: the arena is in a file of its own again */
+    WIRE_GIVE,    /* as SAVE; an arena is left where it is, until: */
+    WIRE_SEAL,    /* give up writing to it, and prove that by its seal */
     /* up */
     WIRE_DONE = 64, /* of INIT, SAVE, LOAD, MIGRATE, HEALTH, PING: value: enum wire_failure; text */
     WIRE_REPLY,     /* id; value: handle's status; payload, or WIRE_FD */
@@ -83,7 +88,7 @@ struct wire_record {
 struct wire_init {
     uint32_t version, flags;
     uint64_t state_cap, reply_cap; /* bytes */
-    uint64_t arena_bytes;          /* 0: there is none */
+    uint64_t arena_bytes;          /* of a module that wants one */
     char module[72];               /* its name, NUL-terminated */
 };
 

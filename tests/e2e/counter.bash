@@ -1,4 +1,5 @@
 # For bats files about a module that is changed while it serves: load helper, load counter
+# (MODULE: another name than "counter" for what call, last, confirm and fails speak of)
 #
 # The module is tests/modules/counter.c, built with the fault that a test is about:
 #   build NAME [FLAGS...]       NAME.so; $SOURCE instead of the counter; tests/modules/faults.h is in front of it
@@ -8,6 +9,7 @@
 #   fails STEP NAME             that one said so, with a status that is not zero
 #   after COUNT VERSION STATE REASON   who serves, with which count, and the last attempt's one end
 : "${CHECKOUT:?load helper first}"
+MODULE=counter
 
 setup() {
     cloche_setup
@@ -52,14 +54,14 @@ first() {
 
 # confirm ID VERSION: and it is GOOD.
 confirm() {
-    cloche confirm "$1" counter
+    cloche confirm "$1" $MODULE
     wait_until 10 status_in "$1" "$2" GOOD
 }
 
 # a pause that does not end fails its test, not the whole suite
-call() { timeout $((20 * CLOCHE_TEST_SCALE)) cloche call box counter "$@"; }
-last() { cloche history --json box counter | jq -r ".attempts[-1]$1"; }
-status_in() { [ "$(cloche versions --json "$1" counter | jq -r ".versions[] | select(.version == $2) | .status")" = "$3" ]; }
+call() { timeout $((20 * CLOCHE_TEST_SCALE)) cloche call box $MODULE "$@"; }
+last() { cloche history --json box $MODULE | jq -r ".attempts[-1]$1"; }
+status_in() { [ "$(cloche versions --json "$1" $MODULE | jq -r ".versions[] | select(.version == $2) | .status")" = "$3" ]; }
 status_of() { status_in box "$@"; }
 serves() { [ "$(call version)" = "$1" ]; }
 module() { cloche info --json "${2:-box}" | jq -r ".children[0].module$1"; }
@@ -68,11 +70,11 @@ in_hand() { [ "$(module .in_hand)" = "${1:-1}" ]; }
 keeper_pid() { cloche info --json "${1:-box}" | jq .keeper_pid; }
 gone() { [ "$(cloche info --json "${1:-box}" | jq -r .status)" = "failed(keeper)" ]; }
 
-tried() { run --separate-stderr cloche reload --json box counter="$1.so" "${@:2}"; }
+tried() { run --separate-stderr cloche reload --json box $MODULE="$1.so" "${@:2}"; }
 
 fails() {
     expect_status 1
-    [[ $(jq -r .error.message <<<"$stderr") = "step $1 ($2) of module \"counter\": "* ]] ||
+    [[ $(jq -r .error.message <<<"$stderr") = "step $1 ($2) of module \"$MODULE\": "* ]] ||
         differ message "$stderr" "step $1 ($2)"
 }
 

@@ -121,11 +121,6 @@ serves() { [ "$(call version)" = "$1" ]; }
     [ "$(call get)" = 5 ]
     cloche rollback box counter 1 --state empty
     [ "$(call get)" = 0 ]
-    build three -DFLAGS=CLOCHE_STATE_ARENA
-    run --separate-stderr cloche reload --json box counter=three.so
-    expect_status 1
-    expect_error module.arena
-    serves 1
 }
 
 # fails STEP REASON FLAGS...: such a version is refused at that step, and version 1 never noticed
