@@ -98,7 +98,7 @@ under_way() { [ "$(module .attempt)" != null ]; }
     cat >edit.py <<'PY'
 import struct, sys
 data, name = bytearray(open("one.so", "rb").read()), sys.argv[1]
-at = data.index(struct.pack("<IHH", 0x31484c43, 1, 0))
+at = data.index(struct.pack("<IH", 0x31484c43, 1))
 if name == "major": struct.pack_into("<H", data, at + 4, 2)
 elif name == "minor": struct.pack_into("<H", data, at + 6, 9)
 elif name == "flags": struct.pack_into("<I", data, at + 16, 0x100)
@@ -200,6 +200,65 @@ TABLE
     [ "${lines[2]}" = "stage:  versions: 1 2 current" ]
     [ "${lines[3]}" = "calls: 5 by 1" ]
     [ "${lines[4]}" = "calls: 6 by 3" ]
+}
+
+@test "a disk that is full at each write in turn: who serves goes on, and what was half written is finished or gone" {
+    need_root
+    mkdir small
+    build label-0000
+    # one page more is free in each round, so that each write is the first that fails; then all is well for one reload
+    run unshare --mount --propagation private "$BASH" -c '
+        set -eu
+        bats_require_minimum_version() { :; }
+        mount -t tmpfs -o size=12m,mode=755 none small
+        export CLOCHE_ROOT=$PWD/small/root
+        source "$CHECKOUT/tests/e2e/helper.bash"
+        source "$CHECKOUT/tests/e2e/counter.bash"
+        effort=()
+        cloche_setup() { :; }
+        another() { number=$((${number:-0} + 1)); sed "s/label-0000/label-$(printf %04d $number)/" label-0000.so >$number.so; }
+        another
+        cp 1.so one.so
+        create box
+        first box
+        count=3
+        for pages in $(seq 0 26); do
+            cat /dev/zero >small/filler 2>/dev/null || :
+            truncate -s -$((pages * 4096)) small/filler
+            before=$(call version) went=GOOD
+            another
+            cloche reload --json box counter=$number.so >out 2>err || went=$(jq -r .error.message err)
+            count=$((count + 1))
+            [ "$(call add)" = $count ] || echo "round $pages: the count is not $count"
+            [ -z "$(ls small/root/sandboxes/box/stage)" ] || echo "round $pages: left in stage"
+            if [ "$went" = GOOD ]; then
+                before=$(jq -r .active out)
+                cloche confirm box counter 2>err || went="ACTIVATED: $(cat err)"
+            fi
+            [ "$(call version)" = "$before" ] || echo "round $pages: version $before does not serve"
+            rm small/filler
+            [ "${went%%:*}" != ACTIVATED ] || cloche confirm box counter
+            wait_until 10 ended
+            echo "$pages $went"
+            another
+            cloche reload box counter=$number.so >/dev/null
+            [ "$(call get)" = $count ] || echo "round $pages: the count is not $count any more"
+            cloche confirm box counter
+            wait_until 10 ended
+        done
+        terminal
+        cloche destroy --force box >/dev/null
+        rmdir small/root/sandboxes run/sandboxes 2>/dev/null || :
+        '
+    echo "$output"
+    expect_status 0
+    [[ ${lines[0]} = "0 step 5 (publish) of module \"counter\": cannot reserve space"*"No space left on device" ]]
+    [ "${lines[-1]}" = "26 GOOD" ]
+    # the artifact, the database, what follows the switch: each has been the first to fail
+    [[ $output = *"cannot publish module"* ]]
+    [[ $output = *"database or disk is full"* ]]
+    [[ $output = *"ACTIVATED: "*"cannot write the probation checkpoint"* ]]
+    ! grep -qv '^[0-9]* \(GOOD\|.*No space left on device\|.*disk is full\)$' <<<"$output"
 }
 
 # --- 6, 7: start and rehearse -----------------------------------------------------------------------------------
