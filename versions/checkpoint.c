@@ -127,12 +127,11 @@ static int save_as(int dir, const char *name, int snapshot, const struct state_e
     if (slots < 0 || state_reader_open(&r, snapshot, expect, err) < 0)
         return -1;
     struct state_header h = r.header;
-    size_t size = r.map_bytes, length = r.map_bytes - sizeof h;
+    size_t length = (size_t)h.length_bytes, size = sizeof h + length;
     _cleanup_free_ unsigned char *data = malloc(size);
-    if (data != NULL)
-        memcpy(data + sizeof h, r.map + sizeof h, length);
+    int r_read = data == NULL ? -1 : cloche_read(&r.api, data + sizeof h, length);
     state_reader_close(&r);
-    if (data == NULL)
+    if (r_read < 0)
         return error_set(err, "state.unwritable", ENOMEM, "checkpoint of module \"%s\"",
                          expect->module);
     struct sha256_ctx sha;

@@ -165,11 +165,34 @@ int state_check(int fd, const struct state_expect *expect, struct state_header *
 static int reader_read(struct cloche_reader *api, void *data, size_t size)
 {
     struct state_reader *r = api->opaque;
+    unsigned char *to = data;
     /* `remaining` is the module's to see, not to trust */
     if (size > api->remaining || api->remaining > r->header.length_bytes)
         return -1;
-    if (size > 0)
-        memcpy(data, r->map + r->map_bytes - api->remaining, size);
+    uint64_t at = sizeof r->header + r->header.length_bytes - api->remaining, end = at + size;
+    while (at < end) {
+        size_t wanted = (size_t)(end - at), inside = (size_t)(at - r->buffered_at);
+        if (at >= r->buffered_at && inside < r->buffered) {
+            size_t n = r->buffered - inside < wanted ? r->buffered - inside : wanted;
+            memcpy(to, r->buffer + inside, n);
+            to += n;
+            at += n;
+            continue;
+        }
+        /* read and not mapped: a mapping costs its faults, and a flush when it goes */
+        bool direct = wanted >= sizeof r->buffer;
+        ssize_t n =
+            pread(r->fd, direct ? to : r->buffer, direct ? wanted : sizeof r->buffer, (off_t)at);
+        if (n <= 0)
+            return -1;
+        if (direct) {
+            to += n;
+            at += (size_t)n;
+        } else {
+            r->buffered_at = at;
+            r->buffered = (size_t)n;
+        }
+    }
     api->remaining -= size;
     return 0;
 }
@@ -177,16 +200,16 @@ static int reader_read(struct cloche_reader *api, void *data, size_t size)
 int state_reader_open(struct state_reader *r, int fd, const struct state_expect *expect,
                       struct error *err)
 {
-    *r = (struct state_reader){0};
+    r->fd = -1;
+    r->arena = NULL;
+    r->buffered = 0;
     if (state_check(fd, expect, &r->header, err) < 0)
         return -1;
-    size_t size = sizeof r->header + (size_t)r->header.length_bytes;
-    void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED)
-        return error_set(err, "state.memfd", errno, "cannot map the state of \"%s\"",
+    r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (r->fd < 0)
+        return error_set(err, "state.memfd", errno, "cannot read the state of \"%s\"",
                          expect->module);
-    r->map = map;
-    r->map_bytes = size;
+    r->buffered_at = 0;
     r->api = (struct cloche_reader){.struct_size = sizeof r->api,
                                     .schema = r->header.schema,
                                     .remaining = r->header.length_bytes,
@@ -197,10 +220,9 @@ int state_reader_open(struct state_reader *r, int fd, const struct state_expect 
 
 void state_reader_close(struct state_reader *r)
 {
-    if (r->map != NULL)
-        munmap((void *)(uintptr_t)r->map, r->map_bytes);
     if (r->arena != NULL)
         munmap(r->arena, r->api.arena_size);
-    r->map = NULL;
+    cleanup_close(&r->fd);
+    r->fd = -1;
     r->arena = NULL;
 }

@@ -114,9 +114,11 @@ int state_check(int fd, const struct state_expect *expect, struct state_header *
 struct state_reader {
     struct cloche_reader api;
     struct state_header header;
-    const unsigned char *map;
-    size_t map_bytes;
+    int fd;
     void *arena;
+    uint64_t buffered_at; /* where in the file the buffer is from */
+    size_t buffered;
+    unsigned char buffer[16384];
 };
 
 int state_reader_open(struct state_reader *r, int fd, const struct state_expect *expect,

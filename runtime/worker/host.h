@@ -14,6 +14,7 @@ struct host {
     struct wire_progress *progress;
     struct wire_packet out; /* replies and messages not sent yet */
     uint64_t last_child;
+    int spare;                  /* memory for the next state, or -1 */
     struct state_arena arena;   /* arena.at NULL: it wants none */
     bool arena_touched;         /* since the last save */
     uint64_t arena_ns;          /* when a piece of it moved last */

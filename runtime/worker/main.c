@@ -28,7 +28,7 @@ struct reply {
     bool failed;
 };
 
-static struct host host;
+static struct host host = {.spare = -1};
 static uint64_t flushed_ns;
 
 /* --- requests ------------------------------------------------------------------------------------
