@@ -8,8 +8,10 @@
  *          |          CAP_KILL, forwards signals, reaps orphans; ends when the program ends
  *          +- program drops everything, filters itself, execs
  *
- * A guard leaves the program's status in a page that it shares with init; when init has reaped the
- * guard, the kernel has ended everything in that namespace, and only then EXITED goes up.
+ * EXITED goes up when nothing of a child is left. A program that ended alone is told by its guard,
+ * which knows that it has no children any more and need not be waited for: its own end, with that
+ * of its namespaces, takes as long as a short program. Else the guard leaves the status in a page
+ * that it shares with init, and when init has reaped the guard, the kernel has ended the others.
  *
  * All signals are blocked, so that even those with a default action reach a guard's signalfd: a
  * namespace's PID 1 ignores them otherwise (kill(2)). As in init.c: system calls and stack only. */
@@ -40,6 +42,8 @@ struct slot {      /* in memory shared with the guard */
     int32_t status;
     uint64_t end_ns;
     bool exited, failed;
+    bool alone;    /* the guard has no children any more, and answers */
+    bool answered; /* it has; unset if it was killed before */
 };
 
 struct request {
@@ -114,18 +118,48 @@ static _Noreturn void give_up(const struct plan *p, struct slot *slot, struct me
     _exit(1);
 }
 
+static struct message exited(int32_t child, int status, uint64_t end_ns, const struct rusage *usage)
+{
+    return (struct message){
+        .type = MESSAGE_EXITED,
+        .child = child,
+        .value = status,
+        .time_ns = end_ns,
+        .max_rss_kib = (int32_t)usage->ru_maxrss,
+        .user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec,
+        .system_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec,
+    };
+}
+
+/** The program has ended. Whatever it left has PID 1, the guard, for its parent by now, or for one
+ * of its forefathers: no child, nobody. */
+static _Noreturn void program_ended(const struct plan *p, struct slot *slot, int status)
+{
+    struct rusage usage;
+    pid_t other;
+    slot->end_ns = plan_now_ns();
+    slot->status = status;
+    slot->exited = true;
+    do
+        other = waitpid(-1, NULL, WNOHANG | __WALL);
+    while (other > 0);
+    if (other < 0 && errno == ECHILD && getrusage(RUSAGE_CHILDREN, &usage) == 0) {
+        const struct message m = exited(slot->child, status, slot->end_ns, &usage);
+        slot->alone = true; /* before the answer, upon which the next command may come at once */
+        slot->answered = message_send(p->control, &m, -1) == 0;
+    }
+    _exit(0);
+}
+
 /** PID 1 of the child's namespace, once the program runs. */
-static _Noreturn void watch_program(struct slot *slot, pid_t program, int signals)
+static _Noreturn void watch_program(const struct plan *p, struct slot *slot, pid_t program,
+                                    int signals)
 {
     for (;;) {
         int status;
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
-            if (pid != program)
-                continue;
-            slot->end_ns = plan_now_ns();
-            slot->status = status;
-            slot->exited = true;
-            _exit(0);
+            if (pid == program)
+                program_ended(p, slot, status);
         }
         struct signalfd_siginfo info;
         if (read(signals, &info, sizeof info) == (ssize_t)sizeof info && info.ssi_signo != SIGCHLD)
@@ -297,9 +331,10 @@ static _Noreturn void guard_main(const struct plan *own, struct slot *slot, stru
     int self = sys_pidfd_open(1, 0);
     if (message_send(p.control, &started, self) < 0)
         _exit(1);
-    if (init_close_others(&signals, 1) < 0 || init_drop_capabilities() < 0)
+    const int keep[] = {signals, p.control};
+    if (init_close_others(keep, sizeof keep / sizeof *keep) < 0 || init_drop_capabilities() < 0)
         _exit(1); /* the program dies with us */
-    watch_program(slot, program, signals);
+    watch_program(&p, slot, program, signals);
 }
 
 static struct slot *find(struct slot *slots, int32_t child)
@@ -309,6 +344,42 @@ static struct slot *find(struct slot *slots, int32_t child)
             return &slots[i];
     }
     return NULL;
+}
+
+/** Reap one; false when there was none. @options: WNOHANG, or 0 to wait for it. */
+static bool reap(const struct plan *p, struct slot *slots, int options)
+{
+    int status;
+    struct rusage usage;
+    pid_t pid = wait4(-1, &status, options | __WALL, &usage);
+    for (int i = 0; pid > 0 && i < SPAWN_MAX_CHILDREN; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->child == 0 || slot->guard != pid)
+            continue;
+        /* a guard that was killed took its program with it */
+        const struct message m = exited(slot->child, slot->exited ? slot->status : status,
+                                        slot->exited ? slot->end_ns : plan_now_ns(), &usage);
+        bool told = slot->failed || slot->answered;
+        slot->child = 0;
+        if (!told && message_send(p->control, &m, -1) < 0)
+            _exit(1);
+        break;
+    }
+    return pid > 0;
+}
+
+/** A guard that has answered is still a process of the sandbox, and has a slot. None is left when
+ * the next command begins, which may need the last process that the limit allows. Killed, because
+ * it may have been stopped. */
+static void reap_answered(const struct plan *p, struct slot *slots)
+{
+    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
+        if (slots[i].child == 0 || !slots[i].alone)
+            continue;
+        kill(slots[i].guard, SIGKILL);
+        while (slots[i].child != 0 && reap(p, slots, 0))
+            ;
+    }
 }
 
 /* When memory ends, what runs in the sandbox goes before its init, with which all of it would go: a
@@ -336,6 +407,7 @@ static void spawn(const struct plan *p, struct slot *slots, int oom_score, struc
 {
     struct message failed = {0};
     int32_t child = r->message.child;
+    reap_answered(p, slots);
     struct slot *slot = child > 0 && find(slots, child) == NULL ? find(slots, 0) : NULL;
     pid_t pid = -1;
     errno = EAGAIN;
@@ -358,36 +430,6 @@ static void spawn(const struct plan *p, struct slot *slots, int oom_score, struc
     message_send(p->control, &failed, -1);
 }
 
-static void reap(const struct plan *p, struct slot *slots)
-{
-    int status;
-    struct rusage usage;
-    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0;) {
-        for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
-            struct slot *slot = &slots[i];
-            if (slot->child == 0 || slot->guard != pid)
-                continue;
-            /* a guard that was killed took its program with it */
-            const struct message m = {
-                .type = MESSAGE_EXITED,
-                .child = slot->child,
-                .value = slot->exited ? slot->status : status,
-                .time_ns = slot->exited ? slot->end_ns : plan_now_ns(),
-                .max_rss_kib = (int32_t)usage.ru_maxrss,
-                .user_us =
-                    (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
-                .system_us =
-                    (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
-            };
-            bool failed = slot->failed;
-            slot->child = 0;
-            if (!failed && message_send(p->control, &m, -1) < 0)
-                _exit(1);
-            break;
-        }
-    }
-}
-
 void serve_main(const struct plan *p, int child_events)
 {
     const struct message started = {.type = MESSAGE_STARTED, .time_ns = plan_now_ns()};
@@ -402,7 +444,8 @@ void serve_main(const struct plan *p, int child_events)
     struct pollfd fds[2] = {{.fd = p->control, .events = POLLIN},
                             {.fd = child_events, .events = POLLIN}};
     for (;;) {
-        reap(p, slots);
+        while (reap(p, slots, WNOHANG))
+            ;
         if (poll(fds, 2, -1) < 0)
             continue;
         struct signalfd_siginfo info;

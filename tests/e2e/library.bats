@@ -45,6 +45,10 @@ keeps() {
 @test "followed sandboxes: what happens in them comes as events" { keeps follow; }
 @test "batches: a result each" { keeps batch; }
 @test "files, logs, limits" { keeps files; }
+@test "one command after the other with the fewest processes" {
+    need_cgroups
+    keeps limit
+}
 
 @test "modules: calls in flight, reload, rollback, what is stored" {
     mkdir dir

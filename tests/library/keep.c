@@ -473,6 +473,26 @@ static void test_files(void)
     cloche_close(c);
 }
 
+/* --- what a command takes of the limits is free again when its end is told -----------------------
+ */
+
+static void test_limit(void)
+{
+    struct cloche *c = open_handle(60000);
+    struct cloche_sandbox what = CLOCHE_OPTIONS(cloche_sandbox);
+    const struct cloche_command command = command_of(true_args);
+    struct cloche_result result;
+    /* the guard of one command and its program; init is not counted */
+    what.config_json = "{\"linux\": {\"resources\": {\"pids\": {\"limit\": 2}}}}";
+    must(cloche_create(c, "l", &what, &err), &err);
+    for (int i = 0; i < 300; i++) {
+        must(cloche_exec(c, "l", &command, &result, &err), &err);
+        CHECK(strcmp(result.verdict, "ok") == 0);
+    }
+    must(cloche_destroy(c, "l", 0, &err), &err);
+    cloche_close(c);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -481,7 +501,7 @@ int main(int argc, char **argv)
     } cases[] = {{"threads", test_threads},   {"one-winner", test_one_winner},
                  {"deadline", test_deadline}, {"operations", test_operations},
                  {"follow", test_follow},     {"batch", test_batch},
-                 {"files", test_files}};
+                 {"files", test_files},       {"limit", test_limit}};
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name) != 0)
