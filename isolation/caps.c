@@ -105,17 +105,21 @@ void caps_plan_free(struct caps_plan *plan)
     *plan = (struct caps_plan){0};
 }
 
-int caps_before_identity(const struct caps_plan *plan)
+int caps_drop_bounding(const struct caps_plan *plan)
 {
     /* up to where the kernel says that there is none: nothing depends on what it said before */
-    for (int c = 0; c < 64; c++) {
-        if (has(plan->bounding, c) || prctl(PR_CAPBSET_DROP, (unsigned long)c, 0UL, 0UL, 0UL) == 0)
+    for (unsigned long c = 0; c < 64; c++) {
+        int there = has(plan->bounding, (int)c) ? 0 : prctl(PR_CAPBSET_READ, c, 0UL, 0UL, 0UL);
+        if (there == 0 || (there > 0 && prctl(PR_CAPBSET_DROP, c, 0UL, 0UL, 0UL) == 0))
             continue;
-        if (errno == EINVAL && c > 0)
-            break;
-        return -1;
+        return errno == EINVAL && c > 0 ? 0 : -1;
     }
-    return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    return 0;
+}
+
+int caps_before_identity(const struct caps_plan *plan)
+{
+    return caps_drop_bounding(plan) < 0 ? -1 : prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 }
 
 int caps_apply(const struct caps_plan *plan)

@@ -44,7 +44,9 @@ struct caps_plan {
 int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error *err);
 void caps_plan_free(struct caps_plan *plan);
 
-/** In the child; async-signal-safe. 0, or -1 with errno. */
+/** In the child; async-signal-safe. 0, or -1 with errno. The bounding set may be emptied earlier,
+ * by a process that many programs come from: what is gone is only looked at again. */
+int caps_drop_bounding(const struct caps_plan *plan);
 int caps_before_identity(const struct caps_plan *plan);
 int caps_apply(const struct caps_plan *plan);
 

@@ -302,6 +302,10 @@ enum { GATE_SHUT, GATE_OPEN, GATE_FAILED };
 /** program.c: from the fork to the exec; returns only on failure, with it in @failed (when the gate
  * fails, init knows it). @gate: NULL when the root is entered already. */
 void program_exec(const struct plan *p, int terminal, struct gate *gate, struct message *failed);
+/** Every signal to its default; of a child in a serving sandbox by init, from which it is
+ * inherited.
+ */
+int program_reset_signals(void);
 
 /** Note a failed step with errno as it stands; returns -1. Async-signal-safe. */
 int step_failed(struct message *failed, enum step step, const char *text);

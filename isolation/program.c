@@ -19,7 +19,7 @@
 /** An ignored signal would stay ignored over the exec. By the raw call: libc keeps 32 to 34 for
  * itself, and whoever was started by posix_spawn(3), as make starts everything, has them ignored.
  */
-static int reset_signals(void)
+int program_reset_signals(void)
 {
     const struct {
         void (*handler)(int);
@@ -208,7 +208,7 @@ void program_exec(const struct plan *p, int terminal, struct gate *gate, struct 
 {
     const struct spec *spec = p->spec;
     int control, root;
-    if (reset_signals() < 0 || setsid() < 0) {
+    if ((p->child == 0 && program_reset_signals() < 0) || setsid() < 0) {
         step_failed(failed, STEP_SESSION, NULL);
         return;
     }

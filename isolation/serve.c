@@ -438,7 +438,9 @@ void serve_main(const struct plan *p, int child_events)
         mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const int keep[] = {p->control, child_events, p->oom_score_fd};
     const int oom_score = read_oom_score(p->oom_score_fd);
-    if (slots == MAP_FAILED || init_close_others(keep, sizeof keep / sizeof *keep) < 0 ||
+    /* signals and the bounding set: what every child would else do for itself */
+    if (slots == MAP_FAILED || program_reset_signals() < 0 || caps_drop_bounding(&p->caps) < 0 ||
+        init_close_others(keep, sizeof keep / sizeof *keep) < 0 ||
         message_send(p->control, &started, -1) < 0)
         _exit(1);
     struct pollfd fds[2] = {{.fd = p->control, .events = POLLIN},
