@@ -188,7 +188,6 @@ static int send_start(struct sandbox *s, struct error *err)
     int fds[PACKET_MAX_FDS], count = cgroup_join_fds(s->cgroup, fds, PACKET_MAX_FDS);
     if (count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
         return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
-    cgroup_sweep_dead(s->cgroup);
     return 0;
 }
 
@@ -304,6 +303,7 @@ int launch_create(struct sandbox **ret, const struct spec *spec,
     _cleanup_sandbox_ struct sandbox *s = NULL;
     if (launch(&s, spec, options, false, adjust, err) < 0)
         return -1;
+    cgroup_sweep_dead(s->cgroup); /* a thousand alive are a long list: while init builds */
     if (spec->ns_new[NS_TIME] &&
         (expect(s, MESSAGE_SYNC_TIME, err) < 0 || write_time_offsets(s, err) < 0))
         return -1;
@@ -336,9 +336,14 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
     if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
         if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
-    } else if (launch(&s, spec, options, true, NULL, err) < 0 || send_start(s, err) < 0 ||
-               watch_all(s, err) < 0) {
-        return -1;
+    } else {
+        if (launch(&s, spec, options, true, NULL, err) < 0 || send_start(s, err) < 0)
+            return -1;
+        /* while init builds, with fds of its own */
+        cgroup_sweep_dead(s->cgroup);
+        rootfs_close(&s->plan);
+        if (watch_all(s, err) < 0)
+            return -1;
     }
     *ret = TAKE_PTR(s);
     return 0;
