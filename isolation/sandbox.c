@@ -61,9 +61,14 @@ static int complete_cgroup(struct sandbox *s, struct error *err)
                   "cannot limit CPU time: no control group here counts that of the whole tree");
         return error_hint(err, "cloche doctor names what is missing; or pass --best-effort");
     }
-    /* the rlimit counts whole seconds of one process, and by the kernel's ticks: the last resort */
-    s->sample_cpu = !counted && spec->cpu_time_ms != LIMIT_NONE && tree_cpu_usec(s->pid) >= 0;
-    if (!counted && spec->cpu_time_ms != LIMIT_NONE && !s->sample_cpu)
+    if (counted || spec->cpu_time_ms == LIMIT_NONE)
+        return 0;
+    s->sample_cpu = tree_cpu_usec(s->pid) >= 0;
+    if (!s->sample_cpu && errno != ENOENT)
+        return error_set(err, "cgroup.cpu_time", errno, "cannot read the CPU time of the sandbox");
+    /* a kernel that does not name children, a /proc that hides them: the rlimit counts whole seconds
+     * of one process, and by the kernel's ticks */
+    if (!s->sample_cpu)
         *fallbacks |= PLAN_FALLBACK_CPU;
     return 0;
 }

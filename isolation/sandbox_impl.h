@@ -97,7 +97,8 @@ int64_t watch_cpu_usec(struct sandbox *s);
 /** A message of init, from wherever it was read. */
 void watch_message(struct sandbox *s, const struct message *m, int fd);
 
-/** tree.c: CPU time of @init and what descends from it, to 10 ms; -1 where /proc does not tell. */
+/** tree.c: CPU time of @init and what descends from it, to 10 ms; -1 with errno,
+ * ENOENT where /proc does not tell. */
 int64_t tree_cpu_usec(pid_t init);
 
 /** stream.c: make what the program gets as 0, 1, 2 (@own: which of them to close after the clone);
