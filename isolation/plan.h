@@ -201,7 +201,7 @@ struct message {
 int message_send(int socket, const struct message *m, int fd_to_pass);
 /** 1: got one (and an fd in *@ret_fd, else -1); 0: the other end is gone; -1: errno. */
 int message_receive(int socket, struct message *ret, int *ret_fd, int flags);
-/** The same with up to PACKET_MAX_FDS fds. More than @max: EPROTO. */
+/** The same with up to PACKET_MAX_FDS fds. More than @max are closed. */
 int message_send_fds(int socket, const struct message *m, const int *fds, unsigned count);
 int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
                         unsigned *ret_count, int flags);

@@ -66,8 +66,8 @@ static int complete_cgroup(struct sandbox *s, struct error *err)
     s->sample_cpu = tree_cpu_usec(s->pid) >= 0;
     if (!s->sample_cpu && errno != ENOENT)
         return error_set(err, "cgroup.cpu_time", errno, "cannot read the CPU time of the sandbox");
-    /* a kernel that does not name children, a /proc that hides them: the rlimit counts whole seconds
-     * of one process, and by the kernel's ticks */
+    /* a kernel that does not name children, a /proc that hides them: the rlimit counts whole
+     * seconds of one process, and by the kernel's ticks */
     if (!s->sample_cpu)
         *fallbacks |= PLAN_FALLBACK_CPU;
     return 0;

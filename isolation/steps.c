@@ -127,12 +127,19 @@ int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
                         unsigned *ret_count, int flags)
 {
     const struct iovec part = {.iov_base = ret, .iov_len = sizeof *ret};
-    ssize_t n = packet_receive(socket, &part, 1, fds, max, ret_count, flags);
+    int came[PACKET_MAX_FDS];
+    unsigned count;
+    ssize_t n = packet_receive(socket, &part, 1, came, PACKET_MAX_FDS, &count, flags);
+    *ret_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (n == (ssize_t)sizeof *ret && i < max)
+            fds[(*ret_count)++] = came[i];
+        else
+            close(came[i]);
+    }
     if (n <= 0)
         return (int)n;
     if (n != (ssize_t)sizeof *ret) {
-        while (*ret_count > 0)
-            close(fds[--*ret_count]);
         errno = EPROTO;
         return -1;
     }

@@ -174,9 +174,10 @@ static void on_control(struct sandbox *s)
     int fd = -1, rc = message_receive(s->control, &m, &fd, MSG_DONTWAIT);
     if (rc == 1)
         watch_message(s, &m, fd);
-    else if (rc == 0 || errno != EAGAIN)
-        epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->control,
-                  NULL); /* init is gone: its pidfd tells the rest */
+    else if (rc == 0) /* init is gone: its pidfd tells the rest */
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->control, NULL);
+    else if (errno != EAGAIN)
+        sandbox_kill(s, VERDICT_SETUP_ERROR, "its init sent what is no message");
 }
 
 static void on_listener(struct sandbox *s)
