@@ -87,12 +87,12 @@ nothing_stays() {
     need_root
     cloche create a
     mkdir "$CLOCHE_ROOT/sandboxes/a/held" "$CLOCHE_RUN/sandboxes/a/held"
+    group=$(sed -n 's/^0:://p' "/proc/$(info a .init_pid)/cgroup")
     # a control group in its own, where that may be made
-    held=$(find /sys/fs/cgroup -maxdepth 6 -type d -name 'sandbox-a-*' | head -n 1)/held
+    held=$(find /sys/fs/cgroup -maxdepth 6 -type d -name "${group##*/}" | head -n 1)/held
     mkdir "$held" 2>/dev/null || held=
     # the keeper sees the mount: a directory that cannot go
     mount -t tmpfs none "$CLOCHE_ROOT/sandboxes/a/held"
-    group=$(sed -n 's/^0:://p' "/proc/$(info a .init_pid)/cgroup")
     run --separate-stderr cloche destroy --json a
     umount "$CLOCHE_ROOT"/sandboxes/.gone-*/held
     rmdir "$CLOCHE_RUN/sandboxes/a/held" "$CLOCHE_RUN/sandboxes/a"
