@@ -129,9 +129,10 @@ static int save_as(int dir, const char *name, int snapshot, const struct state_e
     struct state_header h = r.header;
     size_t length = (size_t)h.length_bytes, size = sizeof h + length;
     _cleanup_free_ unsigned char *data = malloc(size);
-    int r_read = data == NULL ? -1 : cloche_read(&r.api, data + sizeof h, length);
+    int rc = data == NULL ? -1 : cloche_read(&r.api, data + sizeof h, length);
     state_reader_close(&r);
-    if (r_read < 0)
+    if (rc < 0)
+        /* cppcheck-suppress memleak ; _cleanup_free_ */
         return error_set(err, "state.unwritable", ENOMEM, "checkpoint of module \"%s\"",
                          expect->module);
     struct sha256_ctx sha;
