@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "runtime/client.h"
+#include "runtime/client_private.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -181,7 +181,7 @@ int calls_next(struct calls *c, bool wait, struct calls_reply *ret, struct error
         f->head.type = 0;
         int rc = frame_receive(c->fd, f, wait ? 0 : MSG_DONTWAIT);
         if (rc < 0 && errno == EAGAIN)
-            return 0;
+            return wait ? client_too_late(c->sandbox, err) : 0;
         if (rc == 0) {
             error_set(err, "keeper.gone", 0, "sandbox \"%s\" has failed: its keeper is gone",
                       c->sandbox);

@@ -54,6 +54,8 @@ keeps() {
     mkdir dir
     cp "$CHECKOUT/tests/modules/echo.c" dir
     sed 's/(void)self;/(void)self, (void)"second";\n    static volatile int n;\n    n++;/' dir/echo.c >dir/second.c
+    sed '1a #include <unistd.h>
+        s/return cloche_reply_write.*/for (;;) pause();/; s/"echo"/"never"/' dir/echo.c >dir/never.c
     printf 'nonsense\n' >dir/broken.c
     export CLOCHE_KEEPER=$CLOCHE_BUILD_DIR/cloche-keeper
     local config='{"ociVersion":"1.1.0"}'

@@ -124,6 +124,24 @@ static void reload(const char *dir)
     CHECK(strcmp(err.code, "store.unknown_version") == 0);
 }
 
+/* A module that never answers; the deadline of the handle ends the wait. */
+static void deadline(const char *dir)
+{
+    struct cloche_reload_options r = CLOCHE_OPTIONS(cloche_reload_options);
+    struct cloche_options o = CLOCHE_OPTIONS(cloche_options);
+    char source[4096];
+    struct cloche *c;
+    snprintf(source, sizeof source, "%s/never.c", dir);
+    r.source = source;
+    CHECK(cloche_reload(NULL, id, "never", &r, NULL, &err) == 0);
+    o.deadline_ms = 200;
+    CHECK(cloche_open(&o, &c, &err) == 0);
+    CHECK(cloche_call(c, id, "never", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "call.deadline") == 0);
+    CHECK(cloche_call(c, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
+    cloche_close(c);
+}
+
 static void stored(const char *dir)
 {
     char path[4096];
@@ -160,6 +178,7 @@ int main(int argc, char **argv)
     one_call();
     many_calls();
     reload(argv[1]);
+    deadline(argv[1]);
     stored(argv[1]);
     many_calls();
     CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
