@@ -63,14 +63,15 @@ all: $(BUILD)/cloche $(BUILD)/cloche-complete $(BUILD)/cloche-keeper $(BUILD)/cl
      $(BUILD)/libcloche.a $(BUILD)/cloche.pc
 
 # libsystemd stays out of it: runtime/keeper/loop.h says why
-KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c runtime/orphan.c runtime/worker/wire.c
+KEEPER_SRC := $(call sources,runtime/keeper) runtime/protocol.c runtime/audit.c runtime/orphan.c runtime/mailbox.c runtime/worker/wire.c
 # SQLite from its archive: a keeper without modules never touches its pages
 $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -l:libsqlite3.a $(LIBS)
 
 # what runs a module, inside: needs nothing but libc
-$(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) versions/state.c versions/state_arena.c base/error.c base/io.c base/packet.c)
+$(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) runtime/mailbox.c versions/state.c versions/state_arena.c base/error.c \
+    base/io.c base/packet.c)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $^
 
@@ -89,7 +90,7 @@ $(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CO
 
 # what tests link of the long-lived side
 PARTS      := $(BUILD)/libparts.a
-$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/worker/wire.c $(addprefix runtime/keeper/,supervise.c monitor.c loop.c \
+$(PARTS): $(call objects,runtime/protocol.c runtime/quota.c runtime/mailbox.c runtime/worker/wire.c $(addprefix runtime/keeper/,supervise.c monitor.c loop.c \
     watcher.c))
 	@rm -f $@
 	$(Q)ar rcs $@ $^

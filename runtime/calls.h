@@ -6,6 +6,10 @@
  * body is a sequence of heads, each with its payload behind it, padded to 8 bytes. A payload larger
  * than CALL_INLINE_MAX is a sealed memfd (F_SEAL_WRITE, _SHRINK, _GROW) that goes with the frame:
  * the first record of the frame that says CALL_FD has the first fd, and so on.
+ *
+ * A client that waits for one reply after another asks for a mailbox (REQUEST "mailbox"; the OK has
+ * its memory, its bell and the keeper's) and from then on the bodies of both go through memory when
+ * they can: runtime/mailbox.h. All such frames count, those before it, too.
  */
 #ifndef CLOCHE_RUNTIME_CALLS_H
 #define CLOCHE_RUNTIME_CALLS_H

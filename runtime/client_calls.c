@@ -17,8 +17,10 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
     *c = (struct calls){.fd = client_connect(sandbox, err)};
+    uint64_t until = client_deadline(), now = client_now_ms();
     if (c->fd < 0)
         return -1;
+    c->timeout_ms = until == 0 ? -1 : until > now ? (int)(until - now) : 0;
     snprintf(c->sandbox, sizeof c->sandbox, "%s", sandbox);
     fields_add(&f, "module", module);
     if (timeout_ms > 0)
@@ -51,6 +53,11 @@ void calls_close(struct calls *c)
 {
     unmap(c);
     close_fds(c);
+    if (c->shared != NULL) {
+        munmap(c->shared, sizeof *c->shared);
+        close(c->box.ring);
+        close(c->box.bell);
+    }
     if (c->in != NULL)
         frame_close_fds(c->in);
     free(c->in);
@@ -59,10 +66,44 @@ void calls_close(struct calls *c)
     *c = (struct calls){.fd = -1};
 }
 
+int calls_fd(struct calls *c)
+{
+    c->polls = true;
+    return c->shared != NULL ? c->box.bell : c->fd;
+}
+
+/** A client that waits in here for one reply after another is worth a mailbox. */
+static int want_mailbox(struct calls *c, struct error *err)
+{
+    if (!c->waits || c->polls || c->asked)
+        return 0;
+    c->asked = true;
+    return client_send(c->fd, "mailbox", NULL, NULL, 0, err);
+}
+
+static int have_mailbox(struct calls *c, struct frame *f)
+{
+    void *shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED, f->fds[0], 0);
+    if (shared == MAP_FAILED)
+        return -1;
+    c->shared = shared;
+    mailbox_open(&c->box, &c->shared->up, &c->shared->down, f->fds[2], f->fds[1]);
+    f->fds[1] = f->fds[2] = -1;
+    return 0;
+}
+
 int calls_send(struct calls *c, bool wait, struct error *err)
 {
     if (c->used == 0)
         return 0;
+    if (want_mailbox(c, err) < 0)
+        return -1;
+    if (c->polls && c->shared != NULL && !c->box.resting)
+        mailbox_rest(&c->box);
+    if (c->fd_count == 0 && mailbox_put(&c->box, c->out, c->used)) {
+        c->used = 0;
+        return 0;
+    }
     if (frame_send_body(c->fd, FRAME_CALLS, 0, c->out, c->used, c->fds, c->fd_count,
                         wait ? 0 : MSG_DONTWAIT) < 0) {
         if (!wait && errno == EAGAIN)
@@ -72,6 +113,7 @@ int calls_send(struct calls *c, bool wait, struct error *err)
             return error_set(err, "protocol.send", errno, "cannot talk to the keeper of \"%s\"",
                              c->sandbox);
     }
+    mailbox_sent(&c->box);
     c->used = 0;
     close_fds(c);
     return 0;
@@ -170,16 +212,59 @@ static int take_reply(struct calls *c, struct calls_reply *ret, struct error *er
     return 1;
 }
 
+/** The next frame, if the mailbox has it: 1; 0: the socket has it; -1 with errno. */
+static int take_boxed(struct calls *c, bool wait)
+{
+    struct mailbox *m = &c->box;
+    while (c->shared != NULL && !c->ended && !mailbox_waiting(m)) {
+        int rc = mailbox_wait(m, wait ? c->timeout_ms : 0);
+        if (rc < 0 && errno != EINTR)
+            return -1;
+        c->ended = rc == 0; /* what was said before is still to be read */
+    }
+    mailbox_rise(m);
+    if (!mailbox_full(m))
+        return 0;
+    long n = mailbox_take(m, c->in->body);
+    errno = EPROTO;
+    c->in->head = (struct frame_head){.type = FRAME_REPLIES, .size = n < 0 ? 0 : (uint32_t)n};
+    return n < 0 ? -1 : 1;
+}
+
+/** A keeper that was started before an upgrade knows of none. */
+static bool without_mailbox(const struct calls *c)
+{
+    const char *code = frame_get(c->in, "code");
+    return c->asked && code != NULL && strcmp(code, "protocol.operation") == 0;
+}
+
+static int next_frame(struct calls *c, bool wait)
+{
+    struct frame *f = c->in;
+    frame_close_fds(f);
+    f->head.type = 0;
+    c->at = 0;
+    c->next_fd = 0;
+    int rc = take_boxed(c, wait);
+    if (rc != 0)
+        return rc;
+    rc = frame_receive(c->fd, f, wait ? 0 : MSG_DONTWAIT);
+    if (rc <= 0)
+        return rc;
+    c->greeted = c->greeted || f->head.type != FRAME_ERROR;
+    if (f->head.type == FRAME_REPLIES)
+        mailbox_taken(&c->box);
+    return f->head.type == FRAME_OK && f->fd_count == 3 && have_mailbox(c, f) < 0 ? -1 : 1;
+}
+
 int calls_next(struct calls *c, bool wait, struct calls_reply *ret, struct error *err)
 {
     unmap(c);
+    c->waits = c->waits || wait;
     for (;;) {
-        struct frame *f = c->in;
-        if (f->head.type == FRAME_REPLIES && c->at < f->head.size)
+        if (c->in->head.type == FRAME_REPLIES && c->at < c->in->head.size)
             return take_reply(c, ret, err);
-        frame_close_fds(f);
-        f->head.type = 0;
-        int rc = frame_receive(c->fd, f, wait ? 0 : MSG_DONTWAIT);
+        int rc = next_frame(c, wait);
         if (rc < 0 && errno == EAGAIN)
             return wait ? client_too_late(c->sandbox, err) : 0;
         if (rc == 0) {
@@ -189,10 +274,7 @@ int calls_next(struct calls *c, bool wait, struct calls_reply *ret, struct error
         }
         if (rc < 0)
             return nonsense(c, err);
-        if (f->head.type == FRAME_ERROR)
-            return frame_error(f, err);
-        c->greeted = true;
-        c->at = 0;
-        c->next_fd = 0;
+        if (c->in->head.type == FRAME_ERROR && !without_mailbox(c))
+            return frame_error(c->in, err);
     }
 }

@@ -7,15 +7,21 @@
 
 #include "base/error.h"
 #include "runtime/calls.h"
+#include "runtime/mailbox.h"
 #include "runtime/protocol.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct calls {
-    int fd; /* to the keeper; may be polled */
+    int fd; /* to the keeper */
     char sandbox[72];
-    bool greeted; /* the module is known there */
+    bool greeted;      /* the module is known there */
+    bool waits, polls; /* for replies: in here, or outside */
+    bool asked, ended; /* the mailbox; its bell has said so */
+    struct mailbox box;
+    struct mailbox_shared *shared; /* NULL: not yet */
+    int timeout_ms;                /* of a wait; -1: for ever */
     unsigned char *out;
     size_t used;
     int fds[PROTOCOL_MAX_FDS];
@@ -41,6 +47,9 @@ struct calls_reply {
 int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_t timeout_ms,
                struct error *err);
 void calls_close(struct calls *c);
+
+/** To poll, when calls_next() has said 0: readable when replies are there. */
+int calls_fd(struct calls *c);
 
 /** Add a request; it goes with calls_send(), or when a frame is full. call.too_large */
 int calls_put(struct calls *c, uint64_t id, const void *data, size_t size, struct error *err);

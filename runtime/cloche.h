@@ -251,8 +251,9 @@ CLOCHE_API int cloche_calls_open(struct cloche *c, const char *id, const char *m
                                  uint64_t timeout_ms, struct cloche_calls **ret,
                                  struct cloche_error *error);
 CLOCHE_API void cloche_calls_close(struct cloche_calls *calls);
-/** To poll: readable when replies are there. Belongs to @calls. */
-CLOCHE_API int cloche_calls_fd(const struct cloche_calls *calls);
+/** To poll, after cloche_calls_next() has said 0: readable when replies are there. Belongs to
+ * @calls. */
+CLOCHE_API int cloche_calls_fd(struct cloche_calls *calls);
 /** Add a request under a number of the application's choice. It goes with cloche_calls_send(), or
  * when there are many. */
 CLOCHE_API int cloche_calls_put(struct cloche_calls *calls, uint64_t number, const void *data,

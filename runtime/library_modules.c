@@ -37,9 +37,9 @@ void cloche_calls_close(struct cloche_calls *calls)
     free(calls);
 }
 
-int cloche_calls_fd(const struct cloche_calls *calls)
+int cloche_calls_fd(struct cloche_calls *calls)
 {
-    return calls->calls.fd;
+    return calls_fd(&calls->calls);
 }
 
 int cloche_calls_put(struct cloche_calls *calls, uint64_t number, const void *data, size_t size,

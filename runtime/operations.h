@@ -26,6 +26,7 @@
     OPERATION(unpin, "unpin", NULL, USE, "let it go; writes its own events")                       \
     OPERATION(import, "import", NULL, USE, "versions out of an archive; writes its own events")    \
     OPERATION(call, "call", NULL, USE, "requests to a module, over this connection")               \
+    OPERATION(mailbox, "mailbox", NULL, USE, "memory for them, where they are small and many")     \
     OPERATION(reload, "reload", NULL, USE, "a new version of a module serves; writes its events")  \
     OPERATION(rollback, "rollback", NULL, USE, "an older one does")                                \
     OPERATION(confirm, "confirm", NULL, USE, "end a probation: GOOD; writes its own events")       \

@@ -141,7 +141,7 @@ static int call_lines(struct calls *c, const struct call_options *o, struct inpu
         if (open == 0 && in->ended)
             return status;
         fflush(stdout);
-        struct pollfd fds[2] = {{.fd = open > 0 ? c->fd : -1, .events = POLLIN},
+        struct pollfd fds[2] = {{.fd = open > 0 ? calls_fd(c) : -1, .events = POLLIN},
                                 {.fd = open < IN_FLIGHT && !in->ended ? 0 : -1, .events = POLLIN}};
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return error_set(err, "call.poll", errno, "cannot wait for a reply");

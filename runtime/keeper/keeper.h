@@ -191,6 +191,7 @@ void collect_used(struct keeper *k);
 
 /* --- session.c, reloads.c */
 int op_call(struct connection *c, struct frame *f, struct error *err);
+int op_mailbox(struct connection *c, struct frame *f, struct error *err);
 int op_reload(struct connection *c, struct frame *f, struct error *err);
 int op_rollback(struct connection *c, struct frame *f, struct error *err);
 int op_confirm(struct connection *c, struct frame *f, struct error *err);

@@ -28,7 +28,11 @@ struct loop {
     uint64_t armed_ms; /* what it is set to; 0: nothing */
     struct loop_source *removed;
     struct loop_timer *timers; /* earliest first */
+    struct loop_look *looks, *next_look;
 };
+
+/* Rounds of looking before events get their turn */
+#define LOOKS 8
 
 uint64_t loop_now_ms(void)
 {
@@ -104,6 +108,41 @@ void loop_change(struct loop *l, struct loop_source *s, uint32_t events)
         epoll_ctl(l->epoll, EPOLL_CTL_MOD, s->fd, &e);
 }
 
+void loop_look(struct loop *l, struct loop_look *k)
+{
+    if (k->listed)
+        return;
+    k->listed = true;
+    k->next = l->looks;
+    l->looks = k;
+}
+
+void loop_unlook(struct loop *l, struct loop_look *k)
+{
+    if (!k->listed)
+        return;
+    struct loop_look **at = &l->looks;
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
+    k->listed = false;
+    if (l->next_look == k)
+        l->next_look = k->next;
+}
+
+static bool look(struct loop *l)
+{
+    bool found = false;
+    for (struct loop_look *k = l->looks; k != NULL; k = l->next_look) {
+        l->next_look = k->next;
+        if (k->call(k->context))
+            found = true;
+        else
+            loop_unlook(l, k);
+    }
+    return found;
+}
+
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context)
 {
     struct loop_timer *t = calloc(1, sizeof *t);
@@ -158,9 +197,11 @@ void loop_run(struct loop *l)
 {
     struct epoll_event events[32];
     while (!l->stop) {
-        bool due = false;
+        bool due = false, found = look(l);
+        for (int i = 1; found && i < LOOKS; i++)
+            found = look(l);
         arm(l);
-        int n = epoll_wait(l->epoll, events, 32, -1);
+        int n = epoll_wait(l->epoll, events, 32, found || l->stop ? 0 : -1);
         for (int i = 0; i < n && !l->stop; i++) {
             const struct loop_source *s = events[i].data.ptr;
             if (s == NULL)

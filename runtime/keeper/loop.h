@@ -29,6 +29,17 @@ void loop_unwatch(struct loop *l, struct loop_source *source);
 /** Wait for other events. */
 void loop_change(struct loop *l, struct loop_source *source, uint32_t events);
 
+/** What may have come without an event: before the loop sleeps it calls, until that says false:
+ * there is nothing, and an event will say when there is. */
+struct loop_look {
+    struct loop_look *next;
+    bool listed;
+    bool (*call)(void *context);
+    void *context;
+};
+void loop_look(struct loop *l, struct loop_look *k);
+void loop_unlook(struct loop *l, struct loop_look *k);
+
 /** Call once, after @ms. The timer is gone after its call. */
 struct loop_timer *loop_after(struct loop *l, uint64_t ms, loop_timer_fn *call, void *context);
 void loop_cancel(struct loop *l, struct loop_timer *timer);

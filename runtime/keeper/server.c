@@ -79,6 +79,7 @@ static void on_connection(void *context, int fd, uint32_t events)
     int rc = frame_receive(fd, &frame, MSG_DONTWAIT);
     if (rc < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    session_before(c);
     if (rc < 0) {
         struct error err = ERROR_INIT;
         error_set(&err, "protocol.frame", 0, "what was sent is not a frame of this protocol");

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/calls.h"
+#include "runtime/keeper/post.h"
 #include "runtime/keeper/service.h"
 
 #include <fcntl.h>
@@ -28,9 +29,10 @@ struct session {
     struct session *next_dirty;
     struct connection *client;
     struct service *module;
+    struct post post;
     uint32_t timeout_ms;
     size_t open_calls, open_bytes, open_fds; /* accepted and not answered */
-    bool dirty, deaf;                        /* deaf: not read from */
+    bool dirty;
     int fds[PROTOCOL_MAX_FDS];
     int fd_count;
     size_t used;
@@ -49,10 +51,11 @@ static void events(struct session *s)
                 s->open_fds > SESSION_MAX_FDS || s->waiting_bytes > SESSION_MAX_BYTES;
     bool low = s->open_calls <= SESSION_MAX_CALLS / 2 && s->open_bytes <= SESSION_MAX_BYTES / 2 &&
                s->open_fds <= SESSION_MAX_FDS / 2 && s->waiting_bytes <= SESSION_MAX_BYTES / 2;
-    bool deaf = s->deaf ? !low : full, writing = s->waiting != NULL;
-    if (deaf == s->deaf && writing == c->writing)
+    bool deaf = s->post.deaf ? !low : full, writing = s->waiting != NULL;
+    if (deaf == s->post.deaf && writing == c->writing)
         return;
-    s->deaf = deaf;
+    s->post.deaf = deaf; /* it is not read from, neither way */
+    post_look(&s->post);
     c->writing = writing;
     loop_change(c->keeper->loop, c->source,
                 (deaf ? 0 : (uint32_t)EPOLLIN) | (writing ? (uint32_t)EPOLLOUT : 0));
@@ -78,15 +81,26 @@ static void wait_for_room(struct session *s)
     s->waiting_bytes += w->size;
 }
 
+static int send_replies(struct session *s, const void *body, size_t size, const int *fds, int count)
+{
+    int rc = frame_send_body(s->client->fd, FRAME_REPLIES, 0, body, size, fds, count, MSG_DONTWAIT);
+    if (rc == 0)
+        mailbox_sent(&s->post.box);
+    return rc;
+}
+
 static void flush(struct session *s)
 {
     if (s->used == 0)
         return;
     int rc = -1;
     errno = EAGAIN;
-    if (s->waiting == NULL)
-        rc = frame_send_body(s->client->fd, FRAME_REPLIES, 0, s->body, s->used, s->fds, s->fd_count,
-                             MSG_DONTWAIT);
+    if (s->waiting == NULL && s->fd_count == 0 && mailbox_put(&s->post.box, s->body, s->used)) {
+        post_look(&s->post);
+        rc = 0;
+    } else if (s->waiting == NULL) {
+        rc = send_replies(s, s->body, s->used, s->fds, s->fd_count);
+    }
     if (rc < 0 && (errno == EAGAIN || errno == ETOOMANYREFS)) {
         wait_for_room(s);
     } else {
@@ -105,8 +119,7 @@ void session_writable(struct connection *client)
     struct session *s = client->session;
     while (s != NULL && s->waiting != NULL) {
         struct frame_waiting *w = s->waiting;
-        if (frame_send_body(client->fd, FRAME_REPLIES, 0, w->body, w->size, w->fds, w->fd_count,
-                            MSG_DONTWAIT) < 0 &&
+        if (send_replies(s, w->body, w->size, w->fds, w->fd_count) < 0 &&
             (errno == EAGAIN || errno == ETOOMANYREFS))
             break;
         s->waiting = w->next;
@@ -154,7 +167,7 @@ void session_done(struct connection *client, struct call *c)
     s->open_bytes -= c->size;
     s->open_fds -= c->fd >= 0;
     c->client = NULL;
-    if (s->deaf)
+    if (s->post.deaf)
         events(s);
 }
 
@@ -217,6 +230,44 @@ int op_call(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
+static int take_calls(struct session *s, struct frame *f);
+
+static void on_box(void *context)
+{
+    static struct frame frame;
+    struct session *s = context;
+    long n = mailbox_take(&s->post.box, frame.body);
+    frame.head = (struct frame_head){.type = FRAME_CALLS, .size = n < 0 ? 0 : (uint32_t)n};
+    if (n < 0 || take_calls(s, &frame) < 0)
+        shutdown(s->client->fd, SHUT_RDWR);
+}
+
+int op_mailbox(struct connection *c, struct frame *f, struct error *err)
+{
+    struct session *s = c->session;
+    struct post_fds theirs;
+    if (s == NULL || s->post.shared != NULL)
+        return error_set(err, "protocol.mailbox", 0, "this connection cannot have a mailbox");
+    if (post_open(&s->post, c->keeper->loop, "cloche-mailbox", sizeof(struct mailbox_shared), 0,
+                  on_box, s, &theirs, NULL) < 0) {
+        connection_reply(c, f->head.serial, NULL); /* it goes without */
+        return 0;
+    }
+    const int fds[] = {theirs.memory, theirs.bell, theirs.ring};
+    if (frame_send(c->fd, FRAME_OK, f->head.serial, NULL, fds, 3, MSG_DONTWAIT) < 0)
+        shutdown(c->fd, SHUT_RDWR);
+    close(theirs.memory);
+    close(theirs.bell);
+    return 0;
+}
+
+void session_before(struct connection *client)
+{
+    struct session *s = client->session;
+    if (s != NULL && mailbox_full(&s->post.box))
+        on_box(s);
+}
+
 /** Why a request cannot even wait. */
 static bool refused(const struct service *m, struct error *err)
 {
@@ -239,6 +290,14 @@ int calls_receive(struct connection *client, struct frame *f)
     struct session *s = client->session;
     if (s == NULL)
         return -1;
+    mailbox_taken(&s->post.box);
+    post_look(&s->post);
+    return take_calls(s, f);
+}
+
+static int take_calls(struct session *s, struct frame *f)
+{
+    struct connection *client = s->client;
     struct service *m = s->module;
     struct timespec t;
     clock_gettime(CLOCK_REALTIME_COARSE, &t);
@@ -321,6 +380,7 @@ void calls_forget(struct connection *client)
             close(w->fds[i]);
         free(w);
     }
+    post_close(&s->post);
     free(s->body);
     free(s);
     client->session = NULL;

@@ -14,6 +14,8 @@ void session_reply(struct connection *client, struct call *c, int status, uint32
 void session_fail(struct connection *client, struct call *c, const struct error *err);
 /** @c is gone without a reply. */
 void session_done(struct connection *client, struct call *c);
+/** A frame came by the socket: one that is in the mailbox was there before. */
+void session_before(struct connection *client);
 /** The socket can be written to again. */
 void session_writable(struct connection *client);
 

@@ -23,6 +23,7 @@
 
 static void on_task(struct task *t, const struct sandbox_child_event *e);
 static void on_socket(void *context, int fd, uint32_t events);
+static void on_box(void *context);
 
 /* --- starting ------------------------------------------------------------------------------------
  */
@@ -50,13 +51,9 @@ static int open_program(struct keeper *k, struct error *err)
     return 0;
 }
 
-static int make_progress(struct error *err)
+static void forget_theirs(struct worker *w)
 {
-    _cleanup_close_ int fd = memfd_create("cloche-progress", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, sizeof(struct wire_progress)) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return error_set(err, "worker.start", errno, "cannot make the progress of a worker");
-    return TAKE_FD(fd);
+    _cleanup_close_ int memory = TAKE_FD(w->theirs.memory), bell = TAKE_FD(w->theirs.bell);
 }
 
 static struct worker *spawn(struct keeper *k, struct error *err)
@@ -65,10 +62,7 @@ static struct worker *spawn(struct keeper *k, struct error *err)
     if (open_program(k, err) < 0)
         return NULL;
     _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    _cleanup_close_ int progress = make_progress(err);
     int ends[2];
-    if (progress < 0)
-        return NULL;
     if (null < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
         error_set(err, "worker.start", errno, "cannot make the socket of a worker");
         return NULL;
@@ -93,9 +87,16 @@ static struct worker *spawn(struct keeper *k, struct error *err)
                                             .ready_fd = theirs,
                                             .program_given = true,
                                             .program = k->worker_program};
+    if (post_open(&w->post, k->loop, "cloche-shared", sizeof(struct wire_shared),
+                  offsetof(struct wire_shared, boxes), on_box, w, &w->theirs, err) < 0) {
+        free(w);
+        return NULL;
+    }
     int child = sandbox_spawn(k->sandbox, &command, err);
     w->source = child < 0 ? NULL : loop_watch(k->loop, mine, EPOLLIN, on_socket, w);
     if (child < 0 || w->source == NULL) {
+        forget_theirs(w);
+        post_close(&w->post);
         free(w);
         return NULL;
     }
@@ -103,7 +104,6 @@ static struct worker *spawn(struct keeper *k, struct error *err)
     w->keeper = k;
     w->socket = TAKE_FD(mine);
     w->room = (size_t)size;
-    w->progress = TAKE_FD(progress);
     w->log = -1;
     w->started_ms = loop_now_ms();
     task_add(k, &w->task);
@@ -152,15 +152,19 @@ struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
     w->service = s;
     w->version = version;
     const struct wire_record r = {.type = WIRE_INIT, .size = sizeof init};
-    const int fds[2] = {w->progress, log};
+    const int fds[] = {[WIRE_FD_SHARED] = w->theirs.memory,
+                       [WIRE_FD_BELL] = w->theirs.bell,
+                       [WIRE_FD_RING] = w->theirs.ring,
+                       [WIRE_FD_LOG] = log};
     struct wire_packet *p = &k->packet;
     p->used = 0;
     memcpy(wire_add(p, &r, NULL), &init, sizeof init);
-    if (wire_send(w->socket, p->data, p->used, fds, 2, MSG_DONTWAIT) < 0) {
+    if (wire_send(w->socket, 0, p->data, p->used, fds, WIRE_FD_LOG + 1, MSG_DONTWAIT) < 0) {
         error_set(err, "worker.start", errno, "cannot reach a new worker");
         worker_drop(w, 0);
         return NULL;
     }
+    forget_theirs(w);
     /* what the worker has may be full, and is blocking: this end of its own is not, so that a
      * module that fills the pipe cannot stop the keeper, who alone empties it */
     char path[32];
@@ -269,8 +273,17 @@ bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
 {
     if (w->lost)
         return false;
-    if (wire_send(w->socket, p->data, p->used, &fd, fd >= 0 ? 1 : 0, MSG_DONTWAIT) == 0)
+    bool counts = w->theirs.memory < 0; /* it was told INIT, and has its box */
+    if (counts && fd < 0 && mailbox_put(&w->post.box, p->data, p->used)) {
+        post_look(&w->post);
         return true;
+    }
+    if (wire_send(w->socket, counts ? w->post.box.sent + 1 : 0, p->data, p->used, &fd, fd >= 0,
+                  MSG_DONTWAIT) == 0) {
+        if (counts)
+            mailbox_sent(&w->post.box);
+        return true;
+    }
     /* what is outstanding is bounded below the socket's room, so this one does not read; or it is
      * gone already, and in a moment its end says why. Said from the loop: the caller is in the
      * middle of something */
@@ -280,20 +293,20 @@ bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
     return false;
 }
 
+static struct wire_progress *progress_of(const struct worker *w)
+{
+    return &((struct wire_shared *)w->post.shared)->progress;
+}
+
 void worker_hold(struct worker *w, bool hold)
 {
-    const uint64_t value = hold;
     w->hold = hold;
-    if (pwrite(w->progress, &value, sizeof value, offsetof(struct wire_progress, hold)) < 0)
-        worker_kill(w, "its progress cannot be written");
+    __atomic_store_n(&progress_of(w)->hold, hold, __ATOMIC_RELEASE);
 }
 
 uint64_t worker_at(const struct worker *w)
 {
-    uint64_t at = 0;
-    if (pread(w->progress, &at, sizeof at, offsetof(struct wire_progress, at)) != sizeof at)
-        return 0;
-    return at;
+    return __atomic_load_n(&progress_of(w)->at, __ATOMIC_ACQUIRE);
 }
 
 /* --- the end -------------------------------------------------------------------------------------
@@ -334,6 +347,7 @@ static void lost(struct worker *w, bool hung_up)
     w->lost = true;
     loop_unwatch(k->loop, w->source);
     w->source = NULL;
+    post_end(&w->post);
     close(w->socket);
     w->socket = -1;
     if (w->watchdog != NULL)
@@ -399,7 +413,8 @@ static void worker_free(struct worker *w)
         loop_cancel(k->loop, w->send_failed);
     if (w->stop_timer != NULL)
         loop_cancel(k->loop, w->stop_timer);
-    close(w->progress);
+    forget_theirs(w);
+    post_close(&w->post);
     cleanup_close(&w->log);
     free(w);
     keeper_check_stopped(k);
@@ -529,35 +544,66 @@ static bool on_record(struct worker *w, const struct wire_record *r, const void 
     return w->service == NULL || service_event(w, r, payload);
 }
 
-static void on_socket(void *context, int fd, uint32_t events)
+/** One packet of it; @passed, when given, came with it and is closed here. */
+static void on_packet(struct worker *w, const void *packet, size_t size, int passed)
 {
-    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
-    struct worker *w = context;
-    struct keeper *k = w->keeper;
-    int fds[WIRE_MAX_FDS], count;
-    (void)events;
-    long n = wire_receive(fd, packet, sizeof packet, fds, &count, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n == 0) { /* ended, or about to: why is said by init */
-        lost(w, true);
-        return;
-    }
-    _cleanup_close_ int passed = count > 0 ? fds[0] : -1;
-    for (int i = 1; i < count; i++)
-        close(fds[i]);
-    bool good = n > 0 && count <= 1;
+    _cleanup_close_ int file = passed;
     struct wire_record r;
     const void *payload;
+    bool good = true;
     for (size_t at = 0; good && !w->lost;) {
-        int more = wire_next(packet, (size_t)n, &at, &r, &payload);
+        int more = wire_next(packet, size, &at, &r, &payload);
         if (more == 0)
             break;
-        good = more > 0 && on_record(w, &r, payload, &passed);
+        good = more > 0 && on_record(w, &r, payload, &file);
     }
     if (!good)
         worker_kill(w, "it broke the protocol");
     else if (w->service != NULL && w == w->service->serving)
         calls_dispatch(w->service);
-    calls_flush(k);
+    calls_flush(w->keeper);
+}
+
+/** The next packet is in the box. */
+static void on_box(void *context)
+{
+    static _Alignas(8) unsigned char packet[MAILBOX_ROOM];
+    struct worker *w = context;
+    long n = mailbox_take(&w->post.box, packet);
+    if (n < 0)
+        worker_kill(w, "it broke the protocol");
+    else
+        on_packet(w, packet, (size_t)n, -1);
+}
+
+static void on_socket(void *context, int fd, uint32_t events)
+{
+    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
+    struct worker *w = context;
+    int fds[WIRE_MAX_FDS], count;
+    (void)events;
+    struct mailbox *box = &w->post.box;
+    uint64_t number = 0;
+    long n = wire_receive(fd, &number, packet, sizeof packet, fds, &count, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    /* one in the box was put there before this one was sent */
+    if ((n == 0 || (n > 0 && number == box->taken + 2)) && mailbox_full(box))
+        on_box(w);
+    for (int i = 1; i < count; i++)
+        close(fds[i]);
+    int passed = count > 0 ? fds[0] : -1;
+    if (n == 0 && !w->lost) { /* ended, or about to: why is said by init */
+        lost(w, true);
+    } else if (!w->lost && (n < 0 || count > 1 || number != box->taken + 1)) {
+        worker_kill(w, "it broke the protocol");
+        calls_flush(w->keeper);
+    }
+    if (w->lost) {
+        cleanup_close(&passed);
+        return;
+    }
+    mailbox_taken(box);
+    post_look(&w->post);
+    on_packet(w, packet, (size_t)n, passed);
 }

@@ -16,6 +16,7 @@
 
 #include "runtime/keeper/calls.h"
 #include "runtime/keeper/keeper.h"
+#include "runtime/keeper/post.h"
 #include "runtime/worker/wire.h"
 
 struct worker;
@@ -41,8 +42,10 @@ struct worker {
     struct keeper *keeper;
     struct service *service; /* NULL: in reserve, or dropped */
     uint32_t version;
-    int socket, progress;
+    int socket;
     size_t room; /* of its socket, as the kernel counts it */
+    struct post post;
+    struct post_fds theirs; /* of which; until INIT */
     struct loop_source *source;
     struct ask *asks; /* oldest first */
     bool lost, hold, stopping;

@@ -11,11 +11,22 @@ static struct host *of(const struct cloche_host *api)
     return api->opaque;
 }
 
+static void send_out(struct host *h, const int *fd)
+{
+    if (fd == NULL && mailbox_put(&h->box, h->out.data, h->out.used)) {
+        h->out.used = 0;
+        return;
+    }
+    if (wire_send(WIRE_SOCKET, h->box.sent + 1, h->out.data, h->out.used, fd, fd != NULL, 0) < 0)
+        _exit(1);
+    mailbox_sent(&h->box);
+    h->out.used = 0;
+}
+
 void host_flush(struct host *h)
 {
-    if (h->out.used > 0 && wire_send(WIRE_SOCKET, h->out.data, h->out.used, NULL, 0, 0) < 0)
-        _exit(1);
-    h->out.used = 0;
+    if (h->out.used > 0)
+        send_out(h, NULL);
 }
 
 void host_put(struct host *h, const struct wire_record *r, const void *payload, int fd)
@@ -25,9 +36,7 @@ void host_put(struct host *h, const struct wire_record *r, const void *payload, 
     wire_add(&h->out, r, payload);
     if (fd < 0)
         return;
-    if (wire_send(WIRE_SOCKET, h->out.data, h->out.used, &fd, 1, 0) < 0)
-        _exit(1);
-    h->out.used = 0;
+    send_out(h, &fd);
     close(fd);
 }
 

@@ -11,7 +11,8 @@ struct host {
     char name[72];
     const struct cloche_module *module;
     void *self;
-    struct wire_progress *progress;
+    struct wire_shared *shared;
+    struct mailbox box;
     struct wire_packet out; /* replies and messages not sent yet */
     uint64_t last_child;
     int spare;                  /* memory for the next state, or -1 */

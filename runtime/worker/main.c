@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #define FLUSH_NS 500000 /* a finished reply waits no longer for those behind it */
@@ -113,7 +112,7 @@ static void on_request(const struct wire_record *r, const void *payload, int fd)
                                      .received_ms = r->value,
                                      .data = payload,
                                      .size = r->size};
-    if (__atomic_load_n(&host.progress->hold, __ATOMIC_ACQUIRE) != 0)
+    if (__atomic_load_n(&host.shared->progress.hold, __ATOMIC_ACQUIRE) != 0)
         return; /* left undone: the keeper sees that no reply came before what follows */
     void *map = NULL;
     if ((r->flags & WIRE_FD) != 0) {
@@ -128,7 +127,7 @@ static void on_request(const struct wire_record *r, const void *payload, int fd)
         }
         request.size = (size_t)size;
     }
-    __atomic_store_n(&host.progress->at, r->id, __ATOMIC_RELEASE);
+    __atomic_store_n(&host.shared->progress.at, r->id, __ATOMIC_RELEASE);
     host.arena_touched = true;
     struct reply *reply = reply_empty();
     int status = host.module->handle(host.self, &request, &reply->api);
@@ -167,15 +166,20 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
 {
     char path[128];
     struct error err = ERROR_INIT;
-    if (r->size != sizeof host.init || host.module != NULL || fd_count < 2)
+    if (r->size != sizeof host.init || host.module != NULL || host.shared != NULL ||
+        fd_count <= WIRE_FD_LOG)
         _exit(1);
     memcpy(&host.init, payload, sizeof host.init);
     host.init.module[sizeof host.init.module - 1] = '\0';
     memcpy(host.name, host.init.module, sizeof host.name);
-    host.progress =
-        mmap(NULL, sizeof *host.progress, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-    if (host.progress == MAP_FAILED || dup2(fds[1], 1) < 0 || dup2(fds[1], 2) < 0)
+    host.shared =
+        mmap(NULL, sizeof *host.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fds[WIRE_FD_SHARED], 0);
+    int ring = fcntl(fds[WIRE_FD_RING], F_DUPFD_CLOEXEC, 3),
+        bell = fcntl(fds[WIRE_FD_BELL], F_DUPFD_CLOEXEC, 3);
+    if (host.shared == MAP_FAILED || ring < 0 || bell < 0 || dup2(fds[WIRE_FD_LOG], 1) < 0 ||
+        dup2(fds[WIRE_FD_LOG], 2) < 0)
         _exit(1);
+    mailbox_open(&host.box, &host.shared->boxes.up, &host.shared->boxes.down, ring, bell);
     host_open(&host);
 
     snprintf(path, sizeof path, "/modules/%s/%u/module.so", host.name, host.init.version);
@@ -292,6 +296,28 @@ static void go_first(void)
         return;
 }
 
+/** The next packet, from the box or the socket; its size. Not @wait: 0 when there is none yet. */
+static size_t hear(void *packet, int *fds, int *fd_count, bool wait)
+{
+    struct mailbox *m = &host.box;
+    *fd_count = 0;
+    while (m->in != NULL && !mailbox_waiting(m)) {
+        if (!wait)
+            return 0;
+        if (mailbox_wait(m, -1) <= 0)
+            _exit(0); /* nobody is left */
+    }
+    uint64_t number = 0, next = m->in != NULL ? m->taken + 1 : 0;
+    bool boxed = mailbox_full(m);
+    long n = boxed ? mailbox_take(m, packet)
+                   : wire_receive(WIRE_SOCKET, &number, packet, WIRE_PACKET_MAX, fds, fd_count, 0);
+    if (n <= 0 || (!boxed && number != next))
+        _exit(n != 0);
+    if (!boxed && m->in != NULL)
+        mailbox_taken(m);
+    return (size_t)n;
+}
+
 int main(void)
 {
     static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
@@ -300,18 +326,15 @@ int main(void)
     fcntl(WIRE_SOCKET, F_SETFD, FD_CLOEXEC);
     for (;;) {
         int fds[WIRE_MAX_FDS], fd_count;
-        int flags = host_arena_moves(&host) ? MSG_DONTWAIT : 0;
-        long n = wire_receive(WIRE_SOCKET, packet, sizeof packet, fds, &fd_count, flags);
-        if (n < 0 && errno == EAGAIN) {
+        size_t n = hear(packet, fds, &fd_count, !host_arena_moves(&host));
+        if (n == 0) {
             host_arena_move(&host, true);
             continue;
         }
-        if (n <= 0)
-            _exit(n < 0); /* nobody is left */
         flushed_ns = host_now_ns();
         struct wire_record r;
         const void *payload;
-        for (size_t at = 0; wire_next(packet, (size_t)n, &at, &r, &payload) > 0;)
+        for (size_t at = 0; wire_next(packet, n, &at, &r, &payload) > 0;)
             on_record(&r, payload, fds, fd_count);
         for (int i = 0; i < fd_count; i++)
             close(fds[i]);

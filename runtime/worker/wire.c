@@ -52,19 +52,27 @@ int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *r
     return 1;
 }
 
-int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags)
+int wire_send(int socket, uint64_t number, const void *data, size_t size, const int *fds,
+              int fd_count, int flags)
 {
-    const struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-    return packet_send(socket, &part, 1, fds, (unsigned)fd_count, flags);
+    const struct iovec parts[] = {{&number, sizeof number}, {(void *)(uintptr_t)data, size}};
+    return packet_send(socket, parts, 2, fds, (unsigned)fd_count, flags);
 }
 
-long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_count, int flags)
+long wire_receive(int socket, uint64_t *ret_number, void *data, size_t room, int *ret_fds,
+                  int *ret_count, int flags)
 {
-    const struct iovec part = {.iov_base = data, .iov_len = room};
+    const struct iovec parts[] = {{ret_number, sizeof *ret_number}, {data, room}};
     unsigned count;
-    ssize_t n = packet_receive(socket, &part, 1, ret_fds, WIRE_MAX_FDS, &count, flags);
+    ssize_t n = packet_receive(socket, parts, 2, ret_fds, WIRE_MAX_FDS, &count, flags);
     *ret_count = (int)count;
-    return n;
+    if (n <= 0 || n > (ssize_t)sizeof *ret_number)
+        return n <= 0 ? n : n - (ssize_t)sizeof *ret_number;
+    for (unsigned i = 0; i < count; i++) /* a number of nothing, or not even that */
+        close(ret_fds[i]);
+    *ret_count = 0;
+    errno = EPROTO;
+    return -1;
 }
 
 int wire_make_memfd(const void *data, size_t size)

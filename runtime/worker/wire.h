@@ -7,7 +7,7 @@
  * does everything in the order in which it was told, so replies and DONEs need no matching.
  *
  *   keeper                                worker
- *     INIT {struct wire_init} + progress, log ---> dlopen, init
+ *     INIT {struct wire_init} + fds --->  dlopen, init
  *     <--- DONE 0                         (or DONE with why not)
  *     REQUEST, REQUEST, ... --->          one after the other
  *     <--- REPLY, REPLY, ...
@@ -17,16 +17,20 @@
  *     LOAD + snapshot --->                migrate, load_state, health; <--- DONE
  *     STOP {reason} --->                  stop, exit
  *
- * Beside the socket they share a page, the progress: the worker notes which request it is at before
- * it runs it; the keeper reads that (by pread, it maps nothing) when the worker has died or seems
- * to hang, and sets `hold` so that requests of a packet that the worker has not begun are left
- * undone: a quiesce waits for one request, not for a packet of them.
+ * After INIT a packet without fds goes through a mailbox when it can (runtime/mailbox.h); one that
+ * takes the socket has its number in front, and must be the next. Up to INIT they have 0. In the
+ * same shared memory is the progress: the worker notes which request it is at before it runs it;
+ * the keeper reads that when the worker has died or seems to hang, and sets `hold` so that requests
+ * of a packet that the worker has not begun are left undone: a quiesce waits for one request, not
+ * for a packet of them.
  *
  * A worker runs foreign code, so the keeper believes nothing: wire_next() checks every length,
- * worker.c (keeper) every type and order, and a worker that breaks a rule is killed.
+ * worker.c (keeper) every number, type and order, and a worker that breaks a rule is killed.
  */
 #ifndef CLOCHE_RUNTIME_WORKER_WIRE_H
 #define CLOCHE_RUNTIME_WORKER_WIRE_H
+
+#include "runtime/mailbox.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,12 +39,12 @@
 #define WIRE_SOCKET     3 /* the worker's end */
 #define WIRE_PACKET_MAX 65536u
 #define WIRE_INLINE_MAX 32768u /* payload of one record */
-#define WIRE_MAX_FDS    3
+#define WIRE_MAX_FDS    5
 #define WIRE_DETAIL_MAX 240 /* text of DONE */
 
 enum wire_type {
     /* down */
-    WIRE_INIT = 1, /* payload struct wire_init; fds: progress, log */
+    WIRE_INIT = 1, /* payload struct wire_init; fds: enum wire_fd */
     WIRE_REQUEST,  /* id; value: received_ms; flags CLOCHE_REQUEST_* | WIRE_FD; payload */
     WIRE_SAVE,     /* value: requests that the state contains, for its header */
     WIRE_LOAD,     /* fd: snapshot; migrated when its schema differs; then health */
@@ -92,10 +96,23 @@ struct wire_init {
     char module[72];               /* its name, NUL-terminated */
 };
 
-/** The shared page. */
+/** The fds of INIT. */
+enum wire_fd {
+    WIRE_FD_SHARED, /* struct wire_shared */
+    WIRE_FD_BELL,
+    WIRE_FD_RING,
+    WIRE_FD_LOG
+};
+
 struct wire_progress {
     uint64_t at;   /* id of the last request begun; written by the worker */
     uint64_t hold; /* not 0: begin no request; written by the keeper */
+};
+
+/** What they share. */
+struct wire_shared {
+    struct wire_progress progress;
+    struct mailbox_shared boxes;
 };
 
 /** A packet being written. */
@@ -115,11 +132,13 @@ void *wire_add(struct wire_packet *p, const struct wire_record *r, const void *d
 int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *ret,
               const void **ret_payload);
 
-/** One packet with its fds; 0, or -1 with errno. @flags: MSG_DONTWAIT or 0. */
-int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags);
-/** Bytes received (0: the other end is gone), or -1 with errno; EPROTO when something was cut.
- * *@ret_count of at most WIRE_MAX_FDS fds are the caller's. */
-long wire_receive(int socket, void *data, size_t room, int *ret_fds, int *ret_count, int flags);
+/** Packet @number with its fds; 0, or -1 with errno. @flags: MSG_DONTWAIT or 0. */
+int wire_send(int socket, uint64_t number, const void *data, size_t size, const int *fds,
+              int fd_count, int flags);
+/** Bytes received (0: the other end is gone), or -1 with errno; EPROTO when something was cut, or
+ * it has no number. *@ret_count of at most WIRE_MAX_FDS fds are the caller's when it is above 0. */
+long wire_receive(int socket, uint64_t *ret_number, void *data, size_t room, int *ret_fds,
+                  int *ret_count, int flags);
 
 /** @data in a sealed memfd, or -1 with errno. */
 int wire_make_memfd(const void *data, size_t size);

@@ -58,6 +58,13 @@ does() {
     does down-types call.died
 }
 
+@test "packets whose number is not the next: sent before, ahead, of nothing" {
+    local deed
+    for deed in number-again number-ahead number-alone; do
+        does $deed call.died
+    done
+}
+
 @test "answers twice, answers what was not asked yet, and never" {
     does answer-twice first
     does answer-future future
@@ -98,6 +105,16 @@ does() {
     does write-everywhere call.died
     does progress call.died
     does own-store "done"
+}
+
+@test "the memory that it shares with its keeper, scribbled over" {
+    local deed
+    for deed in box-size box-record box-forged box-file; do
+        does $deed call.died
+    done
+    does box-future "call.timeout|call.died"
+    does box-holes "done|call.timeout|call.died"
+    does scribble "call.timeout|call.died"
 }
 
 @test "exits, jumps out of its function, overwrites its own ABI block" {

@@ -1,10 +1,30 @@
-/* The wire between keeper and worker: a packet of a worker, which runs foreign code. */
+/* The wire between keeper and worker: a packet of a worker, which runs foreign code, as it comes
+ * and out of a mailbox that the worker scribbled over. */
 #include "runtime/worker/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/** The head of a box is @data, and its content what follows. */
+static void boxed(const uint8_t *data, size_t size)
+{
+    static struct mailbox_shared shared;
+    const size_t head = offsetof(struct mailbox_half, data);
+    struct mailbox m = {.ring = -1, .bell = -1};
+    memcpy(&shared.up, data, size < sizeof shared.up ? size : sizeof shared.up);
+    memcpy(&shared.down, data, size < head ? size : head);
+    mailbox_open(&m, &shared.down, &shared.up, -1, -1);
+    unsigned char *packet = malloc(MAILBOX_ROOM);
+    mailbox_rest(&m);
+    mailbox_rise(&m);
+    mailbox_put(&m, data, size);
+    shared.up.number = m.taken + 1; /* not for the fuzzer to guess */
+    if (mailbox_full(&m) && mailbox_take(&m, packet) > (long)MAILBOX_ROOM)
+        abort();
+    free(packet);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,5 +48,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (more == 0 && p.used != size)
         abort();
     free(packet);
+    boxed(data, size);
     return seen == SIZE_MAX;
 }

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include <cloche/module.h>
 
-#include "runtime/worker/wire.h"
+#include "runtime/worker/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +38,11 @@ static int init(const struct cloche_host *h, void **self)
 /* --- frames --------------------------------------------------------------------------------------
  */
 
-static void send_raw(const void *data, size_t size, const int *fds, int count)
+static void send_numbered(uint64_t number, const void *data, size_t size, const int *fds, int count)
 {
     char space[CMSG_SPACE(sizeof(int) * 16)] = "";
-    struct iovec io = {(void *)(uintptr_t)data, size};
-    struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1};
+    struct iovec io[] = {{&number, sizeof number}, {(void *)(uintptr_t)data, size}};
+    struct msghdr m = {.msg_iov = io, .msg_iovlen = 2};
     if (count > 0) {
         m.msg_control = space;
         m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);
@@ -54,6 +54,12 @@ static void send_raw(const void *data, size_t size, const int *fds, int count)
     }
     while (sendmsg(WIRE_SOCKET, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
         continue;
+}
+
+/** Counted as the worker counts, in its own memory, so that what it says itself comes next. */
+static void send_raw(const void *data, size_t size, const int *fds, int count)
+{
+    send_numbered(++((struct host *)host->opaque)->box.sent, data, size, fds, count);
 }
 
 static void send_record(unsigned type, uint64_t id, uint64_t value, const char *text, int fd)
@@ -126,6 +132,28 @@ static int large_packet(void)
 {
     static char zeroes[100000];
     send_raw(zeroes, sizeof zeroes, NULL, 0);
+    return 0;
+}
+static int wrong_number(uint64_t number)
+{
+    struct wire_record r = {.type = WIRE_LOG};
+    send_numbered(number, &r, sizeof r, NULL, 0);
+    pause(); /* nothing else breaks a rule */
+    return 0;
+}
+static int number_again(void)
+{
+    return wrong_number(((struct host *)host->opaque)->box.sent);
+}
+static int number_ahead(void)
+{
+    return wrong_number(((struct host *)host->opaque)->box.sent + 2);
+}
+static int number_alone(void)
+{
+    uint64_t number = ((struct host *)host->opaque)->box.sent + 1;
+    send_numbered(number, NULL, 0, NULL, 0);
+    pause();
     return 0;
 }
 static int no_file(void)
@@ -256,6 +284,7 @@ static int write_everywhere(void)
         if (write(fd, junk, sizeof junk) < 0 && ftruncate(fd, 0) < 0)
             continue;
     }
+    pause(); /* a reply goes by memory, and may be there first */
     return 0;
 }
 static int fork_bomb(void)
@@ -355,20 +384,90 @@ static int own_block(void)
     memset((void *)(uintptr_t)&cloche_module_v1, 0xff, sizeof cloche_module_v1);
     return 0; /* and the next call goes to nowhere */
 }
-/* The page in which the worker notes where it is. */
-static int progress(void)
+/* What worker and keeper share: the progress, and a box for packets each way. */
+static struct wire_shared *shared(void)
 {
     char line[512];
     FILE *maps = fopen("/proc/self/maps", "r");
     while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
-        if (strstr(line, "cloche-progress") == NULL)
-            continue;
-        struct wire_progress *p = (void *)strtoull(line, NULL, 16);
-        p->at = UINT64_MAX - 5;
-        p->hold = 1;
+        if (strstr(line, "cloche-shared") != NULL)
+            return (void *)strtoull(line, NULL, 16);
     }
+    _exit(9);
+}
+static int progress(void)
+{
+    struct wire_progress *p = &shared()->progress;
+    p->at = UINT64_MAX - 5;
+    p->hold = 1;
     raise(SIGSEGV);
     return 0;
+}
+/* The packet that the keeper awaits next: one more than it took. */
+static int in_the_box(const void *packet, size_t size, uint32_t claimed)
+{
+    struct mailbox_half *up = &shared()->boxes.up;
+    memcpy(up->data, packet, size);
+    up->size = claimed;
+    __atomic_store_n(&up->number, up->sent + 1, __ATOMIC_SEQ_CST);
+    for (int fd = 3; fd < 64; fd++) { /* its bell is one of them, and it may be asleep */
+        const uint64_t one = 1;
+        if (fd != WIRE_SOCKET && write(fd, &one, sizeof one) < 0)
+            continue;
+    }
+    for (;;)
+        pause();
+}
+static int box_size(void)
+{
+    return in_the_box("", 1, UINT32_MAX);
+}
+static int box_record(void)
+{
+    const struct wire_record r = {.type = WIRE_LOG, .size = 0xfffffff8u};
+    return in_the_box(&r, sizeof r, sizeof r);
+}
+static int box_forged(void)
+{
+    const struct wire_record r = {.type = WIRE_REPLY, .id = request_id + 1000};
+    return in_the_box(&r, sizeof r, sizeof r);
+}
+static int box_file(void)
+{
+    const struct wire_record r = {.type = WIRE_REPLY, .flags = WIRE_FD, .id = request_id};
+    return in_the_box(&r, sizeof r, sizeof r);
+}
+static int box_future(void)
+{
+    shared()->boxes.up.number = UINT64_MAX;
+    shared()->boxes.up.sent = UINT64_MAX;
+    pause();
+    return 0;
+}
+static void *scribble(void *context)
+{
+    struct wire_shared *s = context;
+    for (uint64_t n = 1;; n = n * 6364136223846793005u + 1) {
+        s->boxes.up.size = (uint32_t)(n >> 33);
+        s->boxes.up.number = s->boxes.up.sent + 1;
+        s->boxes.down.taken = s->boxes.up.sent = n;
+        s->boxes.down.asleep = 1;
+        memset(s->boxes.up.data, (int)(n >> 40), 64);
+    }
+    return NULL;
+}
+static int scribble_for_ever(void)
+{
+    pthread_t t;
+    pthread_create(&t, NULL, scribble, shared());
+    pause();
+    return 0;
+}
+/* It cannot be made shorter; holes in it are zeroes to both. */
+static int box_holes(void)
+{
+    struct wire_shared *s = shared();
+    return madvise((void *)((uintptr_t)s & ~(uintptr_t)4095), sizeof *s, MADV_REMOVE) != 0;
 }
 static int trace(void)
 {
@@ -405,6 +504,9 @@ static const struct {
     {"unknown-type", unknown_type},
     {"short-packet", short_packet},
     {"long-record", long_record},
+    {"number-again", number_again},
+    {"number-ahead", number_ahead},
+    {"number-alone", number_alone},
     {"large-packet", large_packet},
     {"no-file", no_file},
     {"unsealed-file", unsealed_file},
@@ -436,6 +538,13 @@ static const struct {
     {"kill-all", kill_all},
     {"own-block", own_block},
     {"progress", progress},
+    {"box-size", box_size},
+    {"box-record", box_record},
+    {"box-forged", box_forged},
+    {"box-file", box_file},
+    {"box-future", box_future},
+    {"box-holes", box_holes},
+    {"scribble", scribble_for_ever},
     {"trace", trace},
     {"read-others", read_others},
     {"own-store", own_store},

@@ -1,0 +1,124 @@
+#include "runtime/mailbox.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct mailbox_half) == MAILBOX_HALF, "head and room are one half");
+
+void mailbox_open(struct mailbox *m, struct mailbox_half *out, struct mailbox_half *in, int ring,
+                  int bell)
+{
+    m->out = out;
+    m->in = in;
+    m->ring = ring;
+    m->bell = bell;
+    __atomic_store_n(&out->sent, m->sent, __ATOMIC_RELEASE);
+    __atomic_store_n(&in->taken, m->taken, __ATOMIC_RELEASE);
+}
+
+/** Somebody may be asleep who saw nothing yet. */
+static void tell(const struct mailbox *m)
+{
+    const uint64_t one = 1;
+    __atomic_store_n(&m->out->sent, m->sent, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* sent, then asleep; mailbox_rest() has it reversed */
+    if (__atomic_load_n(&m->out->asleep, __ATOMIC_RELAXED) == 0 ||
+        __atomic_exchange_n(&m->out->asleep, 0, __ATOMIC_ACQ_REL) == 0)
+        return;
+    /* of the keeper's it does not block; one that is full has rung */
+    while (write(m->ring, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+}
+
+bool mailbox_put(struct mailbox *m, const void *data, size_t size)
+{
+    if (m->out == NULL || size > MAILBOX_ROOM ||
+        __atomic_load_n(&m->out->taken, __ATOMIC_ACQUIRE) < m->boxed)
+        return false;
+    memcpy(m->out->data, data, size);
+    m->out->size = (uint32_t)size;
+    m->boxed = ++m->sent;
+    __atomic_store_n(&m->out->number, m->boxed, __ATOMIC_RELEASE);
+    tell(m);
+    return true;
+}
+
+void mailbox_sent(struct mailbox *m)
+{
+    m->sent++;
+    if (m->out != NULL)
+        tell(m);
+}
+
+bool mailbox_full(const struct mailbox *m)
+{
+    return m->in != NULL && __atomic_load_n(&m->in->number, __ATOMIC_ACQUIRE) == m->taken + 1;
+}
+
+long mailbox_take(struct mailbox *m, void *data)
+{
+    uint32_t size = __atomic_load_n(&m->in->size, __ATOMIC_RELAXED);
+    if (size > MAILBOX_ROOM)
+        return -1;
+    memcpy(data, m->in->data, size);
+    mailbox_taken(m);
+    return size;
+}
+
+void mailbox_taken(struct mailbox *m)
+{
+    m->taken++;
+    if (m->in != NULL)
+        __atomic_store_n(&m->in->taken, m->taken, __ATOMIC_RELEASE);
+}
+
+bool mailbox_waiting(const struct mailbox *m)
+{
+    return m->in != NULL && __atomic_load_n(&m->in->sent, __ATOMIC_ACQUIRE) > m->taken;
+}
+
+void mailbox_rest(struct mailbox *m)
+{
+    m->resting = true;
+    __atomic_store_n(&m->in->asleep, 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/** 1: one ring was heard; 0: there will be none. */
+static int hear(const struct mailbox *m)
+{
+    uint64_t one;
+    ssize_t n;
+    do
+        n = read(m->bell, &one, sizeof one);
+    while (n < 0 && errno == EINTR);
+    return n > 0 ? 1 : (int)n;
+}
+
+void mailbox_rise(struct mailbox *m)
+{
+    if (m->resting && __atomic_exchange_n(&m->in->asleep, 0, __ATOMIC_ACQ_REL) == 0 && m->bell >= 0)
+        hear(m);
+    m->resting = false;
+}
+
+int mailbox_wait(struct mailbox *m, int timeout_ms)
+{
+    struct pollfd p = {.fd = m->bell, .events = POLLIN};
+    if (!m->resting)
+        mailbox_rest(m);
+    if (mailbox_waiting(m)) {
+        mailbox_rise(m);
+        return 1;
+    }
+    int rc = timeout_ms >= 0 ? poll(&p, 1, timeout_ms) : 1;
+    if (rc <= 0) {
+        errno = rc == 0 ? EAGAIN : errno;
+        return -1;
+    }
+    m->resting = false;
+    return hear(m);
+}
