@@ -6,6 +6,7 @@
 #include "runtime/cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,26 +87,24 @@ static int open_report(const char *path, struct error *err)
     return error_hint(err, "choose a writable place for --report");
 }
 
-/** Cut off what the old report had more. Of a report that could not be written nothing stays. */
-static int trim_report(FILE *f, bool failed)
-{
-    struct stat st;
-    off_t end = failed ? 0 : ftello(f);
-    if (fstat(fileno(f), &st) < 0)
-        return -1;
-    return S_ISREG(st.st_mode) && st.st_size > end ? ftruncate(fileno(f), end) : 0;
-}
-
 static int write_report(int fd, const struct report *r, const char *path, struct error *err)
 {
-    FILE *f = fdopen(fd, "w");
-    if (f == NULL)
-        return error_set(err, "run.report", errno, "cannot write the report to \"%s\"", path);
-    cli_print_report(f, r);
-    bool failed = fflush(f) != 0 || ferror(f) != 0;
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    struct stat st;
+    FILE *f = open_memstream(&text, &size);
+    if (f != NULL)
+        cli_print_report(f, r);
+    bool failed = f == NULL || fclose(f) != 0 || io_write_all(fd, text, size) < 0;
     int errnum = errno;
-    failed = trim_report(f, failed) < 0 || failed;
-    if (fclose(f) != 0 || failed) {
+    /* what the old report had more is cut off; of one that could not be written nothing stays */
+    off_t end = failed ? 0 : (off_t)size;
+    if (strcmp(path, "-") != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > end &&
+        ftruncate(fd, end) < 0 && !failed) {
+        failed = true;
+        errnum = errno;
+    }
+    if (close(fd) < 0 || failed) {
         error_set(err, "run.report", failed ? errnum : errno, "cannot write the report to \"%s\"",
                   path);
         return error_hint(err, "free some space, or choose another place for --report");
