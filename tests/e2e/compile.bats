@@ -360,6 +360,21 @@ EOF
     expect_status 1
 }
 
+@test "an artifact takes the place of an older one whole, and leaves nothing beside it" {
+    mkdir there
+    for word in one two three; do
+        printf 'print("%s")\n' "$word" >"$word.py"
+        compile "$word.py" -o there/artifact
+        [ "$(cat there/artifact)" = "$(cat "$word.py")" ]
+        [ "$(ls -A there)" = artifact ]
+        # who reads the older one goes on reading it
+        [ "$word" = one ] || [ "$(cat <&9)" = "$(cat "$older.py")" ]
+        exec 9<there/artifact
+        older=$word
+    done
+    exec 9<&-
+}
+
 @test "what the linker says of the objects of a project is said of their sources" {
     mkdir -p p/lib
     printf 'int twice(void) { return 1; }\n' >p/lib/x.c
