@@ -2,12 +2,16 @@
 
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+/* Small at first, for the many that hold a few strings: a block is zeroed, so each of its pages is
+ * a page fault. */
+#define FIRST_BYTES 2048
 #define BLOCK_BYTES 16384
 
 struct block {
@@ -36,7 +40,7 @@ static struct block *block_new(size_t size)
 
 struct arena *arena_new(void)
 {
-    struct block *b = block_new(BLOCK_BYTES);
+    struct block *b = block_new(FIRST_BYTES);
     struct arena *a = (struct arena *)b->data;
     b->used = (sizeof *a + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     a->head = b;
@@ -60,7 +64,8 @@ void *arena_alloc(struct arena *a, size_t size)
     size_t need = size > SIZE_MAX - mask ? SIZE_MAX : (size + mask) & ~mask;
     struct block *b = a->head;
     if (b->size - b->used < need) {
-        b = block_new(need > BLOCK_BYTES ? need : BLOCK_BYTES);
+        size_t usual = b->size < BLOCK_BYTES / 2 ? b->size * 2 : BLOCK_BYTES;
+        b = block_new(need > usual ? need : usual);
         b->next = a->head;
         a->head = b;
     }
@@ -87,10 +92,16 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    /* into what is left of the block, where it nearly always fits */
+    char *rest = (char *)a->head->data + a->head->used;
+    size_t room = a->head->size - a->head->used;
+    int n = vsnprintf(rest, room, fmt, ap);
     va_end(ap);
+    bool fits = n >= 0 && (size_t)n < room;
+    if (!fits)
+        memset(rest, 0, room);
     char *p = arena_alloc(a, (size_t)(n < 0 ? 0 : n) + 1);
-    if (n >= 0)
+    if (n >= 0 && !fits)
         vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
     return p;

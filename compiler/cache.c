@@ -50,7 +50,7 @@ int digest_fd(int fd, char ret_hex[65], uint64_t *ret_size)
     struct sha256_ctx ctx;
     sha256_init(&ctx);
     uint64_t at = 0;
-    unsigned char buf[32768];
+    unsigned char buf[8192];
     for (;;) {
         ssize_t n = pread(fd, buf, sizeof buf, (off_t)at);
         if (n < 0 && errno == EINTR)

@@ -3,7 +3,6 @@
 #include "config/oci.h"
 
 #include <limits.h>
-#include <math.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -97,7 +96,7 @@ static void read_cpus(struct json_reader *r, const struct json_at *at, const cJS
             json_wrong(r, at, value, "a number of CPUs from 0.01 to 8192");
             return;
         }
-        quota = (uint64_t)llround(cpus * (double)s->resources.cpu_period_us);
+        quota = spec_cpu_quota(cpus, s->resources.cpu_period_us);
         if (quota < 1000) {
             json_problem(r, at, "is less than 1000 us in a period of linux.resources.cpu.period");
             return;

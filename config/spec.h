@@ -252,6 +252,13 @@ struct spec {
 struct spec *spec_new(void);
 void spec_free(struct spec *s);
 
+/** What @cpus (0.01 to 8192) are of a period, to the nearest microsecond. By hand, because libm
+ * would be mapped at every start for llround() alone. */
+static inline uint64_t spec_cpu_quota(double cpus, uint64_t period_us)
+{
+    return (uint64_t)(cpus * (double)period_us + 0.5);
+}
+
 static inline void cleanup_spec(struct spec **s)
 {
     spec_free(*s);

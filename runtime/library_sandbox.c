@@ -284,7 +284,7 @@ int cloche_update(struct cloche *c, const char *id, const struct cloche_limits *
     if (l.processes > 0)
         fields_add_int(&fields, "processes", (int64_t)l.processes);
     if (l.cpus > 0)
-        fields_add_int(&fields, "cpu_quota_us", llround(l.cpus * 100000));
+        fields_add_int(&fields, "cpu_quota_us", (int64_t)spec_cpu_quota(l.cpus, 100000));
     return call(c, id, "update", &fields, err);
 }
 

@@ -263,7 +263,7 @@ int cli_parse_cpus(const char *text, uint64_t *ret_quota_us, struct error *err)
         error_set(err, "usage.number", 0, "\"%s\" is not a number of CPUs", text);
         return error_hint(err, "0.01 to 8192, such as 1.5");
     }
-    *ret_quota_us = (uint64_t)llround(cpus * CLI_CPU_PERIOD_US);
+    *ret_quota_us = spec_cpu_quota(cpus, CLI_CPU_PERIOD_US);
     return 0;
 }
 
