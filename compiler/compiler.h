@@ -164,7 +164,7 @@ void compile_free(struct compile *c);
 /** Version text of a toolchain's own tool, first line, asked inside a sandbox and remembered while
  * the tool's file is the same. -1: not installed (toolchain.missing names the package) or does not
  * work here. */
-int compile_toolchain_version(const struct toolchain *tc, char *buf, size_t size,
+int compile_toolchain_version(struct toolchain *tc, char *buf, size_t size,
                               struct error *err);
 
 /* --- the cache ------------------------------------------------------------------------------- */

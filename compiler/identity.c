@@ -6,29 +6,75 @@
 #include "compiler/diagnostics.h"
 #include "compiler/jail.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <glob.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define VERSION_MAX 512
 
+/* What patterns begin with is matched once: glob(3) would read /usr/lib again for every library. */
+struct beginning {
+    const char *pattern;
+    struct strings found;
+};
+
+struct globbing {
+    struct arena *arena;
+    struct beginning *items;
+    size_t count;
+};
+
+static int by_text(const void *x, const void *y)
+{
+    return strcmp(*(char *const *)x, *(char *const *)y);
+}
+
+static void match_names(struct arena *a, const char *top, const char *pattern, struct strings *ret)
+{
+    _cleanup_closedir_ DIR *dir = opendir(top[0] == '\0' ? "/" : top);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        if (fnmatch(pattern, e->d_name, FNM_PERIOD) == 0)
+            strings_add(a, ret, arena_printf(a, "%s/%s", top, e->d_name));
+    }
+}
+
+static struct strings expand(struct globbing *g, const char *pattern)
+{
+    struct strings found = {0};
+    const char *slash = strrchr(pattern, '/');
+    if (slash == NULL || strpbrk(pattern, "*?[") == NULL) {
+        strings_add(g->arena, &found, pattern);
+        return found;
+    }
+    for (size_t i = 0; i < g->count; i++) {
+        if (strcmp(g->items[i].pattern, pattern) == 0)
+            return g->items[i].found;
+    }
+    const struct strings tops =
+        expand(g, arena_strndup(g->arena, pattern, (size_t)(slash - pattern)));
+    for (size_t i = 0; i < tops.count; i++) {
+        if (strpbrk(slash, "*?[") != NULL)
+            match_names(g->arena, tops.items[i], slash + 1, &found);
+        else
+            strings_add(g->arena, &found, arena_printf(g->arena, "%s%s", tops.items[i], slash));
+    }
+    if (found.count > 1)
+        qsort(found.items, found.count, sizeof *found.items, by_text);
+    g->items = arena_grow(g->arena, g->items, g->count, sizeof *g->items);
+    g->items[g->count++] = (struct beginning){pattern, found};
+    return found;
+}
+
 void identity_glob(struct arena *a, const struct strings *patterns, struct strings *ret)
 {
+    struct globbing g = {.arena = a};
     for (size_t i = 0; i < patterns->count; i++) {
-        const char *pattern = patterns->items[i];
-        if (strpbrk(pattern, "*?[") == NULL) {
-            if (access(pattern, F_OK) == 0)
-                strings_add(a, ret, pattern);
-            continue;
-        }
-        glob_t found;
-        if (glob(pattern, 0, NULL, &found) == 0) {
-            for (size_t k = 0; k < found.gl_pathc; k++)
-                strings_add(a, ret, found.gl_pathv[k]);
-        }
-        globfree(&found);
+        const struct strings found = expand(&g, patterns->items[i]);
+        for (size_t k = 0; k < found.count; k++)
+            strings_add(a, ret, found.items[k]);
     }
 }
 
@@ -44,14 +90,11 @@ static const char *stamp(struct arena *a, const char *text, const char *path, bo
                         (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
-const char *identity_stamps(struct arena *a, const struct toolchain *tc)
+static const char *stamps_of(struct arena *a, const struct toolchain *tc)
 {
     const char *text = "";
-    for (size_t i = 0; i < tc->programs.count; i++) {
-        const char *path = toolchain_find_program(a, tc->programs.items[i]);
-        if (path != NULL)
-            text = stamp(a, text, path, true);
-    }
+    for (size_t i = 0; i < tc->located.count; i++)
+        text = stamp(a, text, tc->located.items[i], true);
     struct strings files = {0};
     identity_glob(a, &tc->identity, &files);
     for (size_t i = 0; i < files.count; i++)
@@ -83,12 +126,12 @@ static int ask(struct arena *a, const struct toolchain *tc, const char **ret, st
     return 0;
 }
 
-int identity_text(struct arena *a, const struct toolchain *tc, const char **ret_stamps,
+int identity_text(struct arena *a, struct toolchain *tc, const char **ret_stamps,
                   const char **ret_version, struct error *err)
 {
     if (toolchain_check(tc, err) < 0)
         return -1;
-    const char *stamps = identity_stamps(a, tc);
+    const char *stamps = stamps_of(a, tc);
     const char *command = arena_printf(a, "%s\n%s", tc->name, stamps);
     for (size_t i = 0; i < tc->version.count; i++)
         command = arena_printf(a, "%s%s\n", command, tc->version.items[i]);
@@ -115,7 +158,7 @@ int identity_text(struct arena *a, const struct toolchain *tc, const char **ret_
     return 0;
 }
 
-int compile_toolchain_version(const struct toolchain *tc, char *buf, size_t size, struct error *err)
+int compile_toolchain_version(struct toolchain *tc, char *buf, size_t size, struct error *err)
 {
     _cleanup_arena_ struct arena *a = arena_new();
     const char *stamps = "", *version = "";

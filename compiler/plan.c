@@ -232,12 +232,11 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
     c->cpu_ms = job->cpu_ms;
     c->memory_bytes = job->memory_bytes;
     c->artifact_bytes = job->artifact_bytes > 0 ? job->artifact_bytes : COMPILE_ARTIFACT_MAX;
-    c->jobs = job->jobs > 0 ? job->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     c->sources.arena = c->arena;
     const char *stamps = "", *version = "";
     if (take_flags(c, job, err) < 0 || copy_headers(c, job) < 0 ||
         sources_read(&c->sources, job, tc, err) < 0 ||
-        identity_text(c->arena, tc, &stamps, &version, err) < 0)
+        identity_text(c->arena, c->tc, &stamps, &version, err) < 0)
         return -1;
     if (tc->artifact_is_source && c->sources.compiled > 1) {
         error_set(err, "compile.source", 0, "toolchain \"%s\" takes one source file, found %zu",
@@ -251,6 +250,9 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
         objects = c->kind == COMPILE_PROGRAM || tc->module_link.count > 0;
     if ((objects ? plan_objects(c, err) : plan_whole(c, err)) < 0)
         return -1;
+    c->jobs = job->jobs > 0 ? job->jobs
+              : objects     ? (unsigned)sysconf(_SC_NPROCESSORS_ONLN) /* reads a file of /sys */
+                            : 1;
     digest_sources(c);
     c->unchanged = job->unless_source != NULL && strcmp(job->unless_source, c->source_digest) == 0;
     return 0;

@@ -137,19 +137,16 @@ void toolchain_free(struct toolchain *tc)
 
 #define DIRECTORIES 2
 
-static bool directory(size_t i, char path[PATH_MAX])
+static const char *directory(struct arena *a, size_t i)
 {
-    if (i == 1) {
-        snprintf(path, PATH_MAX, "/etc/cloche/toolchains");
-        return true;
-    }
+    if (i == 1)
+        return "/etc/cloche/toolchains";
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    int n = -1;
     if (config != NULL && config[0] == '/')
-        n = snprintf(path, PATH_MAX, "%s/cloche/toolchains", config);
-    else if (home != NULL && home[0] == '/')
-        n = snprintf(path, PATH_MAX, "%s/.config/cloche/toolchains", home);
-    return n > 0 && n < PATH_MAX;
+        return arena_printf(a, "%s/cloche/toolchains", config);
+    if (home != NULL && home[0] == '/')
+        return arena_printf(a, "%s/.config/cloche/toolchains", home);
+    return NULL;
 }
 
 static int load_file(struct toolchain **ret, const char *path, struct error *err)
@@ -164,24 +161,34 @@ static int load_file(struct toolchain **ret, const char *path, struct error *err
     return toolchain_parse(ret, text, (size_t)size, path, err);
 }
 
+static const char *installed(struct arena *a, const char *name)
+{
+    for (size_t i = 0; i < DIRECTORIES; i++) {
+        const char *path = directory(a, i);
+        path = path == NULL ? NULL : arena_printf(a, "%s/%s.json", path, name);
+        if (path != NULL && access(path, F_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+static const char *built_in(struct arena *a, const char *name, size_t *ret_size)
+{
+    return config_builtin(arena_printf(a, "toolchains/%s.json", name), ret_size);
+}
+
 int toolchain_load(struct toolchain **ret, const char *name, struct error *err)
 {
-    char path[PATH_MAX], file[PATH_MAX];
+    _cleanup_arena_ struct arena *a = arena_new();
     if (spec_valid_id(name)) {
-        for (size_t i = 0; i < DIRECTORIES; i++) {
-            if (!directory(i, path))
-                continue;
-            int n = snprintf(file, sizeof file, "%s/%s.json", path, name);
-            if (n > 0 && n < PATH_MAX && access(file, F_OK) == 0)
-                return load_file(ret, file, err);
-        }
+        const char *file = installed(a, name);
+        if (file != NULL)
+            return load_file(ret, file, err);
         size_t size;
-        snprintf(file, sizeof file, "toolchains/%s.json", name);
-        const char *text = config_builtin(file, &size);
+        const char *text = built_in(a, name, &size);
         if (text != NULL)
             return toolchain_parse(ret, text, size, "built in", err);
     }
-    _cleanup_arena_ struct arena *a = arena_new();
     struct strings names = {0};
     toolchain_names(a, &names);
     const char *list = "";
@@ -213,10 +220,8 @@ static void add_name(struct arena *a, struct strings *list, const char *file)
 void toolchain_names(struct arena *a, struct strings *ret)
 {
     for (size_t i = 0; i < DIRECTORIES; i++) {
-        char path[PATH_MAX];
-        if (!directory(i, path))
-            continue;
-        _cleanup_closedir_ DIR *dir = opendir(path);
+        const char *path = directory(a, i);
+        _cleanup_closedir_ DIR *dir = path == NULL ? NULL : opendir(path);
         for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
             add_name(a, ret, e->d_name);
     }
@@ -240,6 +245,60 @@ bool toolchain_has_extension(const struct strings *extensions, const char *path)
     return false;
 }
 
+/* False: the built-in toolchain cannot take @base, whose every ending would stand in its text as a
+ * string. Nine of ten need not be parsed to know that they are not the one. */
+static bool built_in_may_take(struct arena *a, const char *name, const char *base)
+{
+    size_t size;
+    const char *text = built_in(a, name, &size);
+    for (const char *p = base; text != NULL && (p = strchr(p, '.')) != NULL; p++) {
+        if (strstr(text, arena_printf(a, "\"%s\"", p)) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static int no_toolchain(struct arena *a, const struct strings *names, const char *path,
+                        struct error *err)
+{
+    if (err == NULL)
+        return -1;
+    const char *list = "";
+    for (size_t i = 0; i < names->count; i++) {
+        _cleanup_toolchain_ struct toolchain *tc = NULL;
+        if (toolchain_load(&tc, names->items[i], err) < 0)
+            return -1;
+        for (size_t k = 0; k < tc->extensions.count; k++) {
+            const char *ext = tc->extensions.items[k];
+            size_t seen = 0;
+            for (const char *p = list; (p = strstr(p, ext)) != NULL; p++)
+                seen += p[strlen(ext)] == ' ' || p[strlen(ext)] == '\0';
+            if (seen == 0)
+                list = arena_printf(a, "%s%s%s", list, list[0] != '\0' ? " " : "", ext);
+        }
+    }
+    struct stat st;
+    bool directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    error_set(err, "toolchain.unknown", 0, "no toolchain compiles %s%s", problem_quote(a, path),
+              directory ? ": a directory without sources" : "");
+    return error_hint(err, "known extensions: %s; or name one with --toolchain", list);
+}
+
+/* 1: it takes @base and is in @ret. */
+static int try(struct toolchain **ret, struct arena *a, const char *name, const char *base,
+               struct error *err)
+{
+    _cleanup_toolchain_ struct toolchain *tc = NULL;
+    if (!built_in_may_take(a, name, base) && installed(a, name) == NULL)
+        return 0;
+    if (toolchain_load(&tc, name, err) < 0)
+        return -1;
+    if (!toolchain_has_extension(&tc->extensions, base))
+        return 0;
+    *ret = TAKE_PTR(tc);
+    return 1;
+}
+
 /* Several toolchains may take ".c": the plainest (c before clang and tcc) is the one of that name
  * without the dot, then the first by name. */
 int toolchain_for_file(struct toolchain **ret, const char *path, struct error *err)
@@ -248,36 +307,14 @@ int toolchain_for_file(struct toolchain **ret, const char *path, struct error *e
     const char *dot = strrchr(base, '.');
     _cleanup_arena_ struct arena *a = arena_new();
     struct strings names = {0};
-    toolchain_names(a, &names);
-
-    const char *list = "";
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < names.count; i++) {
-            bool own = dot != NULL && strcmp(dot + 1, names.items[i]) == 0;
-            if (own != (pass == 0))
-                continue;
-            _cleanup_toolchain_ struct toolchain *tc = NULL;
-            if (toolchain_load(&tc, names.items[i], err) < 0 || tc == NULL)
-                return -1;
-            if (dot != NULL && toolchain_has_extension(&tc->extensions, base)) {
-                *ret = TAKE_PTR(tc);
-                return 0;
-            }
-            for (size_t k = 0; k < tc->extensions.count; k++) {
-                const char *ext = tc->extensions.items[k];
-                size_t seen = 0;
-                for (const char *p = list; (p = strstr(p, ext)) != NULL; p++)
-                    seen += p[strlen(ext)] == ' ' || p[strlen(ext)] == '\0';
-                if (seen == 0)
-                    list = arena_printf(a, "%s%s%s", list, list[0] != '\0' ? " " : "", ext);
-            }
-        }
-    }
-    struct stat st;
-    bool directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    error_set(err, "toolchain.unknown", 0, "no toolchain compiles %s%s", problem_quote(a, path),
-              directory ? ": a directory without sources" : "");
-    return error_hint(err, "known extensions: %s; or name one with --toolchain", list);
+    int found = dot != NULL && spec_valid_id(dot + 1) ? try(ret, a, dot + 1, base, err) : 0;
+    if (found == 0)
+        toolchain_names(a, &names);
+    for (size_t i = 0; found == 0 && dot != NULL && i < names.count; i++)
+        found = try(ret, a, names.items[i], base, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    return no_toolchain(a, &names, path, err);
 }
 
 const char *toolchain_find_program(struct arena *a, const char *program)
@@ -296,12 +333,14 @@ const char *toolchain_find_program(struct arena *a, const char *program)
     return NULL;
 }
 
-int toolchain_check(const struct toolchain *tc, struct error *err)
+int toolchain_check(struct toolchain *tc, struct error *err)
 {
-    _cleanup_arena_ struct arena *a = arena_new();
-    for (size_t i = 0; i < tc->programs.count; i++) {
-        if (toolchain_find_program(a, tc->programs.items[i]) != NULL)
+    for (size_t i = tc->located.count; i < tc->programs.count; i++) {
+        const char *path = toolchain_find_program(tc->arena, tc->programs.items[i]);
+        if (path != NULL) {
+            strings_add(tc->arena, &tc->located, path);
             continue;
+        }
         error_set(err, "toolchain.missing", 0,
                   "toolchain \"%s\" needs %s, which is not installed (looked in %s)", tc->name,
                   tc->programs.items[i], TOOLCHAIN_PATH);
@@ -316,7 +355,10 @@ int toolchain_check(const struct toolchain *tc, struct error *err)
 static bool matches(const struct strings *patterns, const char *text)
 {
     for (size_t i = 0; i < patterns->count; i++) {
-        if (fnmatch(patterns->items[i], text, 0) == 0)
+        const char *pattern = patterns->items[i];
+        /* most of the hundred begin otherwise, which needs no fnmatch(3) to see */
+        if (strncmp(pattern, text, strcspn(pattern, "*?[\\")) == 0 &&
+            fnmatch(pattern, text, 0) == 0)
             return true;
     }
     return false;

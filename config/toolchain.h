@@ -29,6 +29,7 @@ struct toolchain {
     struct strings extensions;      /* ".c": what is compiled */
     struct strings includes;        /* ".h": what is only there to be included */
     struct strings programs;        /* needed in TOOLCHAIN_PATH; the first is the tool itself */
+    struct strings located;         /* where they are, once toolchain_check() has looked */
     struct strings compile, module; /* sources -> {output} in one step */
     struct strings object, module_object; /* {source} -> {output}, for directories */
     struct strings link, module_link;     /* {objects} -> {output} */
@@ -53,7 +54,8 @@ struct toolchain {
 /** toolchain.unknown (lists the names), toolchain.invalid, toolchain.unreadable. */
 int toolchain_load(struct toolchain **ret, const char *name, struct error *err);
 
-/** The toolchain whose extensions have that of @path. toolchain.unknown lists the extensions. */
+/** The toolchain whose extensions have that of @path. toolchain.unknown lists the extensions,
+ * which takes reading all of them: not without an @err. */
 int toolchain_for_file(struct toolchain **ret, const char *path, struct error *err);
 
 /** One file's text. */
@@ -68,7 +70,7 @@ void toolchain_names(struct arena *a, struct strings *ret);
 const char *toolchain_find_program(struct arena *a, const char *program);
 
 /** 0 when every program is there; else toolchain.missing, the hint names the package. */
-int toolchain_check(const struct toolchain *tc, struct error *err);
+int toolchain_check(struct toolchain *tc, struct error *err);
 
 /** Whether @path ends with one of @extensions. */
 bool toolchain_has_extension(const struct strings *extensions, const char *path);

@@ -165,6 +165,28 @@ EOF
     expect_error toolchain.invalid
 }
 
+@test "a tool that changes in any of its parts is another tool" {
+    mkdir -p "$XDG_CONFIG_HOME/cloche/toolchains" parts/a
+    jq -n --arg w "$WORK" '{ name: "own", extensions: [".own"], programs: ["bash", "\($w)/tool"],
+        version: ["bash", "--version"], compile: ["/bin/cp", "{source}", "{output}"], run: ["/bin/sh", "{program}"],
+        identity: ["\($w)/parts/*/one", "\($w)/parts/*/two.*", "\($w)/plain", "\($w)/parts/*/none"],
+        paths: ["/usr/bin", "/usr/lib", "/lib", "/lib64", "/bin"] }' >"$XDG_CONFIG_HOME/cloche/toolchains/own.json"
+    echo x | tee real parts/a/one parts/a/two.x plain >x.own
+    chmod +x real
+    ln -s real tool
+    changes=(true "echo longer >>real" "touch -d @1 real" "echo longer >parts/a/one" "touch -d @1 parts/a/two.x"
+        "touch -d @1 plain" "mkdir parts/b; echo x >parts/b/one" "rm parts/b/one" "mv parts/a/two.x parts/a/two.y"
+        "cp -p real other; ln -sf other tool")
+    for change in "${changes[@]}"; do
+        eval "$change"
+        for hit in false true; do
+            run --separate-stderr compile x.own -o x --json
+            # without the part that came, it is the tool that it was
+            [ "$change" = "rm parts/b/one" ] || [ "$(field .cache_hit)" = "$hit" ] || { echo "$change: $output"; return 1; }
+        done
+    done
+}
+
 @test "modules" {
     printf '#include <cloche/module.h>\nstatic int handle(void *s, const struct cloche_request *r, struct cloche_reply *p)\n{\n    (void)s;\n    return cloche_reply_write(p, r->data, r->size);\n}\nCLOCHE_MODULE("echo", .init = cloche_no_init, .handle = handle);\n' >echo.c
     run --separate-stderr compile --module echo.c

@@ -48,6 +48,7 @@ Test(toolchain, is_chosen_by_extension)
         if (files[i].toolchain == NULL) {
             cr_expect(r < 0 && strcmp(err.code, "toolchain.unknown") == 0, "%s", files[i].file);
             cr_expect(strstr(err.hint, ".cpp") != NULL, "%s", err.hint);
+            cr_expect_eq(toolchain_for_file(&tc, files[i].file, NULL), -1);
         } else {
             cr_expect(r == 0 && strcmp(tc->name, files[i].toolchain) == 0, "%s", files[i].file);
         }
@@ -165,7 +166,15 @@ Test(toolchain, a_file_of_the_users_comes_first)
     struct error err = ERROR_INIT;
     cr_expect_eq(toolchain_for_file(&tc, "file.x", &err), 0, "%s", err.message);
     cr_expect_str_eq(tc->origin, path);
-    unlink(path);
+
+    /* and takes what the built-in one of its name does not */
+    char own[160];
+    snprintf(own, sizeof own, "%s/cloche/toolchains/go.json", dir);
+    cr_assert_eq(rename(path, own), 0);
+    _cleanup_toolchain_ struct toolchain *second = NULL;
+    cr_expect_eq(toolchain_for_file(&second, "file.x", &err), 0, "%s", err.message);
+    cr_expect_str_eq(second->origin, own);
+    unlink(own);
     for (char *p = path + strlen(path); strlen(path) > strlen(dir); *p = '\0')
         p = strrchr(path, '/'), *p = '\0', rmdir(path);
 }
