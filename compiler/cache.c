@@ -150,10 +150,12 @@ static uint64_t remove_entry(int dir, const char *name)
     _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     for (size_t i = 0; fd >= 0 && i < 2; i++) {
-        if (fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && unlinkat(fd, files[i], 0) == 0)
+        if (fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            unlinkat(fd, files[i], S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0)
             bytes += (uint64_t)st.st_size;
     }
-    unlinkat(dir, name, AT_REMOVEDIR);
+    if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno == ENOTDIR)
+        unlinkat(dir, name, 0); /* somebody else's file, or a link */
     return bytes;
 }
 

@@ -216,8 +216,17 @@ EOF
         cmp first out
         chmod -R u+w "$entry"
     done
+    # what is not even a directory, or has one in it, makes room
+    for spoil in 'echo x >${entry%/}' 'ln -s /etc ${entry%/}' 'mkfifo ${entry%/}' 'mkdir -p $entry/entry'; do
+        rm -rf "$entry"
+        eval "$spoil"
+        compile hello.c -o out
+        cmp first out
+        [ "$(ls "$CLOCHE_ROOT/cache/artifacts")" = "$(basename "$entry")" ]
+        chmod -R u+w "$entry"
+    done
     run --separate-stderr cloche cache stats --json
-    [ "$(field .poisoned)" = 4 ]
+    [ "$(field .poisoned)" = 8 ]
     printf X | dd of="$entry/artifact" bs=1 seek=100 conv=notrunc status=none
     run --separate-stderr cloche cache verify
     expect_status 1
