@@ -112,7 +112,7 @@ START_SRC  := $(call sources,base runtime/start) \
               $(filter-out isolation/doctor.c isolation/net_bridge.c isolation/cgroup_systemd.c \
                   isolation/cgroup_doctor.c isolation/cgroup_throttle.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
                   isolation/seccomp_list.c isolation/seccomp_cache.c \
-                  isolation/spawn.c isolation/serve.c,$(wildcard isolation/*.c)) \
+                  isolation/spawn.c isolation/serve.c isolation/guard.c,$(wildcard isolation/*.c)) \
               $(addprefix runtime/,client.c protocol.c) \
               $(addprefix runtime/cli/,run.c exec.c options.c sandbox_options.c report.c output.c)
 START_OBJ  := $(patsubst %.c,$(BUILD)/start/%.o,$(START_SRC)) $(BUILD)/start/builtin.o $(BUILD)/start/compiled.o

@@ -101,6 +101,8 @@ static int build(struct plan *p, struct mount_built *ret, struct message *failed
         p->oom_score_fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
         if (p->oom_score_fd < 0)
             return step_failed(failed, STEP_OOM_SCORE, NULL);
+        /* it is that of the PID namespace of whoever writes; a kernel need not have it */
+        p->last_pid_fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
     }
     wait_for(p, MESSAGE_GO);
     if (p->late) {
@@ -205,6 +207,8 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
         *failed = shared->failed;
         return -1;
     }
+    munmap(shared, sizeof *shared);
+    munmap(stack, PROGRAM_STACK);
     return pid;
 }
 
@@ -224,13 +228,31 @@ int init_close_others(const int *keep, size_t count)
     }
 }
 
-/** From here on init only signals and reaps. */
-int init_drop_capabilities(void)
+static int set_capabilities(bool effective, bool permitted)
 {
+    const uint32_t kept[2] = {1U << CAP_KILL, 0};
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {
-        {.effective = 1U << CAP_KILL, .permitted = 1U << CAP_KILL}};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        const uint32_t all = data[i].permitted;
+        data[i] = (struct __user_cap_data_struct){
+            .effective = effective ? all : all & kept[i],
+            .permitted = permitted ? all : all & kept[i],
+        };
+    }
     return (int)syscall(SYS_capset, &header, data);
+}
+
+int init_drop_capabilities(bool for_now)
+{
+    return set_capabilities(false, for_now);
+}
+
+int init_raise_capabilities(void)
+{
+    return set_capabilities(true, true);
 }
 
 /** The end of PID 1 ends the rest, by the kernel; of another init, by the control group. */
@@ -322,7 +344,8 @@ _Noreturn void init_main(struct plan *p)
     if (terminal >= 0)
         close(terminal);
     const int keep[] = {p->control, child_events, p->kill_fd};
-    if (init_close_others(keep, sizeof keep / sizeof *keep) < 0 || init_drop_capabilities() < 0) {
+    if (init_close_others(keep, sizeof keep / sizeof *keep) < 0 ||
+        init_drop_capabilities(false) < 0) {
         step_failed(&failed, STEP_CLOSE, NULL);
         give_up(p, &failed);
     }

@@ -147,6 +147,7 @@ struct plan {
      * program need not link it) */
     void (*serve)(const struct plan *p, int child_events);
     int oom_score_fd; /* then: init's own oom_score_adj, in init */
+    int last_pid_fd;  /* then: the host's sysctl kernel.ns_last_pid; -1 */
     int32_t child;    /* whose plan this is, in a serving sandbox; else 0 */
     int control;      /* init's end */
     bool quiet;       /* sandbox_run(): nobody waits for READY, and LISTENER tells the start */
@@ -289,8 +290,10 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
 int init_make_terminal(const struct plan *p, struct message *failed);
 /** All fds but the @count in @keep, of which those below 0 are none. */
 int init_close_others(const int *keep, size_t count);
-/** All but CAP_KILL. */
-int init_drop_capabilities(void);
+/** All but CAP_KILL: from here on a guard or init only signals and reaps. @for_now: they stay
+ * permitted, and init_raise_capabilities() makes them effective again. */
+int init_drop_capabilities(bool for_now);
+int init_raise_capabilities(void);
 
 /** What the program's process waits for before it walks a path: init enters the new root. */
 struct gate {

@@ -121,6 +121,45 @@ keeper_pid() { info "$1" .keeper_pid; }
     cloche destroy a c
 }
 
+# When PID 1 of a command began; the next tick is another when this has been told.
+begin_of() {
+    cloche exec "$@" -- sh -c 'cut -d" " -f22 /proc/1/stat
+        now() { cut -d" " -f22 /proc/self/stat; }
+        t=$(now); while [ "$(now)" = "$t" ]; do :; done'
+}
+
+@test "commands in turn share a guard, unless one could have touched it" {
+    cloche create a --profile ci --best-effort
+    cloche create c --profile ci --best-effort --cap-add CHOWN
+    alone=$(info a .usage.processes)
+    [[ $(begin_of a) =~ ^[0-9]+$ ]]
+    for _ in 1 2 3; do
+        if [ "$(id -u)" -eq 0 ]; then
+            wait_until 10 eval '[ "$(begin_of a)" = "$(begin_of a)" ]'
+            [ "$(begin_of -u 0 a)" != "$(begin_of -u 0 a)" ]
+        else # there is one id for all
+            [ "$(begin_of a)" != "$(begin_of a)" ]
+        fi
+        [ "$(begin_of c)" != "$(begin_of c)" ]
+    done
+    cloche exec a -- true
+    wait_until 10 eval '[ "$(info a .usage.processes)" -eq "$alone" ]'
+    cloche destroy a c
+}
+
+@test "a command that was killed, or left somebody behind, hands nothing on" {
+    cloche create a --profile ci --best-effort
+    for _ in 1 2 3 4 5; do
+        run cloche exec --timeout 50ms a -- sleep 60
+        expect_status 124
+        cloche exec a -- true
+        cloche exec a -- sh -c 'setsid sleep 1000 &'
+        [ "$(cloche exec a -- sh -c 'ls -d /proc/[0-9]*' | paste -sd' ')" = "/proc/1 /proc/2" ]
+        [ "$(cloche exec a -- sh -c 'kill -TERM $$; echo lives' || echo "$?")" = 143 ]
+    done
+    cloche destroy a
+}
+
 @test "a client that goes takes its command with it" {
     cloche create a
     cloche exec --timeout none a -- sleep 1000 3>&- &
