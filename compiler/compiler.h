@@ -95,7 +95,7 @@ struct compile_job {
     const char *toolchain; /* NULL: by the extension of the sources */
     const struct compile_source *sources;
     size_t source_count;
-    const struct compile_source *headers; /* in memory; found by <NAME> */
+    const struct compile_source *headers; /* found by <NAME>; kept by the caller, as texts */
     size_t header_count;
     const char *const *flags; /* each must be on the toolchain's list */
     size_t flag_count;
@@ -164,8 +164,7 @@ void compile_free(struct compile *c);
 /** Version text of a toolchain's own tool, first line, asked inside a sandbox and remembered while
  * the tool's file is the same. -1: not installed (toolchain.missing names the package) or does not
  * work here. */
-int compile_toolchain_version(struct toolchain *tc, char *buf, size_t size,
-                              struct error *err);
+int compile_toolchain_version(struct toolchain *tc, char *buf, size_t size, struct error *err);
 
 /* --- the cache ------------------------------------------------------------------------------- */
 

@@ -38,7 +38,7 @@ struct compile {
     enum compile_kind kind;
     bool best_effort;
     uint64_t wall_ms, cpu_ms, memory_bytes, artifact_bytes;
-    const struct compile_source *headers; /* copies */
+    struct compile_source *headers; /* the texts are the caller's */
     size_t header_count;
     struct step *steps; /* the objects, and the link last; or one for all */
     size_t step_count;

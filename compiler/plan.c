@@ -188,21 +188,6 @@ static int plan_objects(struct compile *c, struct error *err)
     return step_expand(c, s, link, NULL, &objects, err) ? 0 : -1;
 }
 
-static int copy_headers(struct compile *c, const struct compile_job *job)
-{
-    struct compile_source *copy = arena_alloc(c->arena, (job->header_count + 1) * sizeof *copy);
-    for (size_t i = 0; i < job->header_count; i++) {
-        char *data = arena_alloc(c->arena, job->headers[i].size + 1);
-        memcpy(data, job->headers[i].data, job->headers[i].size);
-        copy[i] = (struct compile_source){.path = arena_strdup(c->arena, job->headers[i].path),
-                                          .data = data,
-                                          .size = job->headers[i].size};
-    }
-    c->headers = copy;
-    c->header_count = job->header_count;
-    return 0;
-}
-
 /* What the steps' keys cover together, apart from the system headers that only a compile tells. */
 static void digest_sources(struct compile *c)
 {
@@ -233,9 +218,12 @@ int compile_plan(struct compile *c, const struct compile_job *job, struct error 
     c->memory_bytes = job->memory_bytes;
     c->artifact_bytes = job->artifact_bytes > 0 ? job->artifact_bytes : COMPILE_ARTIFACT_MAX;
     c->sources.arena = c->arena;
+    c->headers = arena_alloc(c->arena, job->header_count * sizeof *c->headers);
+    c->header_count = job->header_count;
+    for (size_t i = 0; i < job->header_count; i++)
+        c->headers[i] = job->headers[i];
     const char *stamps = "", *version = "";
-    if (take_flags(c, job, err) < 0 || copy_headers(c, job) < 0 ||
-        sources_read(&c->sources, job, tc, err) < 0 ||
+    if (take_flags(c, job, err) < 0 || sources_read(&c->sources, job, tc, err) < 0 ||
         identity_text(c->arena, c->tc, &stamps, &version, err) < 0)
         return -1;
     if (tc->artifact_is_source && c->sources.compiled > 1) {
