@@ -79,12 +79,12 @@ $(BUILD)/cloche-complete: $(call objects,$(CLI_SRC)) $(CORE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(CORE): $(CORE_OBJ)
+$(CORE): $(CORE_OBJ) $(BUILD)/obj/toolchains.o
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
 # runtime/cloche.h for C programs: link with it and $(LIBS), or with libcloche.so
-$(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CORE_OBJ)
+$(BUILD)/libcloche.a: $(call objects,$(call sources,runtime runtime/judge)) $(CORE_OBJ) $(BUILD)/obj/toolchains.o
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -137,11 +137,13 @@ $(BUILD)/start/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(Q)$(START_CC) $(START_FLAGS) -c -o $@ $<
 
-# built-in profiles and filters as code, printed by the one reader there is
-$(BUILD)/precompile: runtime/start/tools/precompile.c $(CORE)
+# built-in profiles, filters and toolchains as code, printed by the one reader there is
+$(BUILD)/precompile: runtime/start/tools/precompile.c $(CORE_OBJ)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/gen/compiled.c: $(BUILD)/precompile
 	$(Q)HOME=/dev/null XDG_CONFIG_HOME=/dev/null $(BUILD)/precompile > $@.new && mv $@.new $@
+$(BUILD)/gen/toolchains.c: $(BUILD)/precompile
+	$(Q)HOME=/dev/null XDG_CONFIG_HOME=/dev/null $(BUILD)/precompile toolchains > $@.new && mv $@.new $@
 $(BUILD)/gen/syscall_names.h: | $(BUILD)/gen
 	$(Q)echo '#include <asm/unistd.h>' | gcc -E -dM - | \
 	    awk '$$2 ~ /^__NR_/ && $$3 ~ /^[0-9]+$$/ { sub("__NR_", "", $$2); printf "    [%s] = \"%s\",\n", $$3, $$2 }' > $@
@@ -150,7 +152,7 @@ $(BUILD)/obj/isolation/seccomp_names.o: $(BUILD)/gen/syscall_names.h
 # config/*.json, compiled in with their digests
 $(BUILD)/gen/builtin.c: $(EMBEDDED) config/embed.sh | $(BUILD)/gen
 	$(Q)config/embed.sh $(EMBEDDED) > $@.new && mv $@.new $@
-$(BUILD)/obj/builtin.o: $(BUILD)/gen/builtin.c
+$(BUILD)/obj/builtin.o $(BUILD)/obj/toolchains.o: $(BUILD)/obj/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -159,7 +161,7 @@ $(BUILD)/gen:
 
 # --- libcloche as a shared object: everything but cloche_* is hidden --------------------------------------
 LIB_SRC := $(call sources,base config isolation compiler runtime runtime/judge)
-LIB_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(LIB_SRC)) $(BUILD)/pic/builtin.o
+LIB_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(LIB_SRC)) $(BUILD)/pic/builtin.o $(BUILD)/pic/toolchains.o
 $(BUILD)/pic/isolation/seccomp_names.o: $(BUILD)/gen/syscall_names.h
 $(BUILD)/pic/%.o: %.c | $(BUILD)/gen
 	@mkdir -p $(@D)

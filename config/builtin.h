@@ -9,4 +9,12 @@ struct builtin_file {
 
 extern const struct builtin_file builtin_files[];
 
+/** The built-in toolchains as toolchain_pack() writes them, printed by
+ * runtime/start/tools/precompile.c. Ends with a NULL name. */
+struct packed_toolchain {
+    const char *name, *data;
+};
+
+extern const struct packed_toolchain packed_toolchains[];
+
 #endif

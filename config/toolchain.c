@@ -127,6 +127,60 @@ int toolchain_parse(struct toolchain **ret, const char *text, size_t size, const
     return 0;
 }
 
+/* --- packed --- */
+
+void toolchain_pack(const struct toolchain *tc, FILE *out)
+{
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        const void *from = (const char *)tc + fields[i].offset;
+        if (fields[i].read == json_read_strings || fields[i].read == json_read_paths) {
+            const struct strings *list = from;
+            fprintf(out, "%zu%c", list->count, '\0');
+            for (size_t k = 0; k < list->count; k++)
+                fprintf(out, "%s%c", list->items[k], '\0');
+        } else if (fields[i].read == json_read_string) {
+            const char *text = *(const char *const *)from;
+            fprintf(out, "%d%c", text != NULL, '\0');
+            if (text != NULL)
+                fprintf(out, "%s%c", text, '\0');
+        } else {
+            fprintf(out, "%llu%c",
+                    fields[i].read == json_read_bool ? (unsigned long long)*(const bool *)from
+                                                     : (unsigned long long)*(const uint64_t *)from,
+                    '\0');
+        }
+    }
+}
+
+static const char *next_text(const char **at)
+{
+    const char *text = *at;
+    *at += strlen(text) + 1;
+    return text;
+}
+
+static struct toolchain *unpack(const char *at)
+{
+    struct arena *a = arena_new();
+    struct toolchain *tc = arena_alloc(a, sizeof *tc);
+    tc->arena = a;
+    tc->origin = "built in";
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        void *to = (char *)tc + fields[i].offset;
+        uint64_t number = strtoull(next_text(&at), NULL, 10);
+        if (fields[i].read == json_read_bool)
+            *(bool *)to = number != 0;
+        else if (fields[i].read == json_read_u64)
+            *(uint64_t *)to = number;
+        else if (fields[i].read == json_read_string)
+            *(const char **)to = number > 0 ? next_text(&at) : NULL;
+        else
+            for (; number > 0; number--)
+                strings_add(a, to, next_text(&at));
+    }
+    return tc;
+}
+
 void toolchain_free(struct toolchain *tc)
 {
     if (tc != NULL)
@@ -184,6 +238,12 @@ int toolchain_load(struct toolchain **ret, const char *name, struct error *err)
         const char *file = installed(a, name);
         if (file != NULL)
             return load_file(ret, file, err);
+        for (const struct packed_toolchain *p = packed_toolchains; p->name != NULL; p++) {
+            if (strcmp(p->name, name) == 0) {
+                *ret = unpack(p->data);
+                return 0;
+            }
+        }
         size_t size;
         const char *text = built_in(a, name, &size);
         if (text != NULL)

@@ -18,6 +18,7 @@
 #include "config/spec.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #define TOOLCHAIN_PATH "/usr/local/bin:/usr/bin:/bin"
 
@@ -62,6 +63,10 @@ int toolchain_for_file(struct toolchain **ret, const char *path, struct error *e
 int toolchain_parse(struct toolchain **ret, const char *text, size_t size, const char *origin,
                     struct error *err);
 void toolchain_free(struct toolchain *tc);
+
+/** A row of the table of properties after the other, each text with a NUL behind it: how the build
+ * keeps the built-in ones, whose JSON would be a fifth of the time of a cache hit. */
+void toolchain_pack(const struct toolchain *tc, FILE *out);
 
 /** All names, installed and built in, sorted. */
 void toolchain_names(struct arena *a, struct strings *ret);

@@ -1,4 +1,6 @@
+#include "base/cleanup.h"
 #include "base/io.h"
+#include "config/builtin.h"
 #include "config/toolchain.h"
 
 #include <criterion/criterion.h>
@@ -24,6 +26,38 @@ Test(toolchain, every_built_in_one_is_valid_and_complete)
             cr_expect_eq(toolchain_check_flag(tc, tc->default_flags.items[k], &err), 0, "%s: %s",
                          tc->name, err.message);
     }
+}
+
+static char *packed(const struct toolchain *tc, size_t *ret_size)
+{
+    char *data = NULL;
+    FILE *f = open_memstream(&data, ret_size);
+    toolchain_pack(tc, f);
+    fclose(f);
+    return data;
+}
+
+Test(toolchain, what_the_build_packed_is_what_the_files_say)
+{
+    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    size_t files = 0;
+    for (const struct builtin_file *f = builtin_files; f->name != NULL; f++)
+        files += strncmp(f->name, "toolchains/", 11) == 0;
+    for (const struct packed_toolchain *p = packed_toolchains; p->name != NULL; p++, files--) {
+        _cleanup_toolchain_ struct toolchain *loaded = NULL, *read = NULL;
+        struct error err = ERROR_INIT;
+        char file[64];
+        size_t size, x_size, y_size;
+        snprintf(file, sizeof file, "toolchains/%s.json", p->name);
+        const char *text = config_builtin(file, &size);
+        cr_assert_eq(toolchain_parse(&read, text, size, "built in", &err), 0, "%s", err.message);
+        cr_assert_eq(toolchain_load(&loaded, p->name, &err), 0);
+        _cleanup_free_ char *x = packed(loaded, &x_size), *y = packed(read, &y_size);
+        cr_expect(x_size == y_size && memcmp(x, y, x_size) == 0, "%s", p->name);
+        cr_expect(memcmp(p->data, y, y_size) == 0, "%s", p->name);
+        cr_expect(strcmp(loaded->name, p->name) == 0 && loaded->compile.count > 0);
+    }
+    cr_expect_eq(files, 0);
 }
 
 static const struct {

@@ -1,13 +1,25 @@
 /* Run by the build: reads the built-in profiles and filters with the one reader there is, and
- * prints them as C (runtime/start/compiled.h). What it prints is checked against the reader by
- * tests/unit/test_start.c. */
+ * prints them as C (runtime/start/compiled.h); with "toolchains", those (config/builtin.h). What it
+ * prints is checked against the reader by tests/unit/test_start.c and test_toolchain.c. */
 #include "config/builtin.h"
 #include "config/spec.h"
+#include "config/toolchain.h"
 #include "isolation/seccomp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+const struct packed_toolchain packed_toolchains[] = {{NULL, NULL}}; /* there are none yet */
+
+static void quoted(const char *data, size_t size)
+{
+    putchar('"');
+    for (size_t i = 0; i < size; i++)
+        printf(data[i] == '"' || data[i] == '\\' || data[i] < ' ' ? "\\%03o" : "%c",
+               (unsigned char)data[i]);
+    putchar('"');
+}
 
 static void text(const char *field, const char *value)
 {
@@ -16,10 +28,8 @@ static void text(const char *field, const char *value)
         puts("NULL;");
         return;
     }
-    putchar('"');
-    for (const char *p = value; *p != '\0'; p++)
-        printf(*p == '"' || *p == '\\' || *p < ' ' ? "\\%03o" : "%c", (unsigned char)*p);
-    puts("\";");
+    quoted(value, strlen(value));
+    puts(";");
 }
 
 static void list(const char *field, const struct strings *l)
@@ -143,8 +153,38 @@ static void filter(const char *name, const char *json, struct seccomp_filter *re
     puts("};\n");
 }
 
-int main(void)
+static int toolchains(void)
 {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct strings names = {0};
+    toolchain_names(a, &names);
+    puts("#include \"config/builtin.h\"\n\n"
+         "const struct packed_toolchain packed_toolchains[] = {");
+    for (size_t i = 0; i < names.count; i++) {
+        struct error err = ERROR_INIT;
+        _cleanup_toolchain_ struct toolchain *tc = NULL;
+        char *data = NULL;
+        size_t size = 0;
+        FILE *f = open_memstream(&data, &size);
+        if (f == NULL || toolchain_load(&tc, names.items[i], &err) < 0) {
+            fprintf(stderr, "precompile: %s\n", err.message);
+            return 1;
+        }
+        toolchain_pack(tc, f);
+        fclose(f);
+        printf("    {\"%s\", ", names.items[i]);
+        quoted(data, size);
+        puts("},");
+        free(data);
+    }
+    puts("    {0, 0},\n};");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "toolchains") == 0)
+        return toolchains();
     static char profiles[32][48], filters[32][48];
     static struct seccomp_filter built[32];
     size_t profile_count = 0, filter_count = 0;
