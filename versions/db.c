@@ -152,9 +152,14 @@ static int bind(sqlite3_stmt *stmt, const char *types, va_list ap)
 static int prepare(struct versions *v, sqlite3_stmt **ret, struct error *err, const char *sql,
                    const char *types, va_list ap)
 {
-    *ret = NULL;
-    if (sqlite3_prepare_v2(v->db, sql, -1, ret, NULL) != SQLITE_OK || bind(*ret, types, ap) < 0)
+    sqlite3_stmt *s = sqlite3_next_stmt(v->db, NULL);
+    while (s != NULL && (sqlite3_stmt_busy(s) || strcmp(sqlite3_sql(s), sql) != 0))
+        s = sqlite3_next_stmt(v->db, s);
+    if ((s == NULL &&
+         sqlite3_prepare_v3(v->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s, NULL) != SQLITE_OK) ||
+        bind(s, types, ap) < 0)
         return db_fail(v, err, "sandbox.db");
+    *ret = s;
     return 0;
 }
 
@@ -206,9 +211,23 @@ const char *db_text(struct arena *a, sqlite3_stmt *stmt, int column)
     return arena_strdup(a, text != NULL ? text : "");
 }
 
-static int run_once(struct versions *v, db_body *body, void *argument, struct error *err)
+/** Of the write-ahead log at each commit; the log is in order in any case. */
+static int synchronous(struct versions *v, bool ordered, struct error *err)
 {
-    if (db_run(v, err, "BEGIN IMMEDIATE", "") < 0)
+    if (v->ordered == ordered)
+        return 0;
+    if (db_run(v, err, ordered ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", "") <
+        0)
+        return -1;
+    v->ordered = ordered;
+    return 0;
+}
+
+static int run_once(struct versions *v, unsigned flags, db_body *body, void *argument,
+                    struct error *err)
+{
+    if (synchronous(v, (flags & DB_ORDERED) != 0, err) < 0 ||
+        db_run(v, err, "BEGIN IMMEDIATE", "") < 0)
         return -1;
     v->depth++;
     int r = body(v, argument, err);
@@ -227,22 +246,22 @@ static int run_once(struct versions *v, db_body *body, void *argument, struct er
     return r;
 }
 
-int db_transaction(struct versions *v, bool use_reserve, db_body *body, void *argument,
+int db_transaction(struct versions *v, unsigned flags, db_body *body, void *argument,
                    struct error *err)
 {
     if (v->depth > 0)
         return body(v, argument, err);
     v->full = false;
-    int r = run_once(v, body, argument, err);
-    if (r < 0 && v->full && use_reserve && reserve_release(v))
-        r = run_once(v, body, argument, err);
+    int r = run_once(v, flags, body, argument, err);
+    if (r < 0 && v->full && (flags & DB_RESERVE) != 0 && reserve_release(v))
+        r = run_once(v, flags, body, argument, err);
     return r;
 }
 
 int versions_atomically(struct versions *v, int (*body)(struct versions *, void *, struct error *),
                         void *argument, struct error *err)
 {
-    return db_transaction(v, true, body, argument, err);
+    return db_transaction(v, DB_RESERVE, body, argument, err);
 }
 
 bool reserve_hold(struct versions *v)
@@ -318,7 +337,7 @@ int versions_open(int dir, struct versions **ret, struct error *err)
     int r = v->dir < 0 ? error_set(err, "store.unwritable", errno, "sandbox directory")
                        : open_database(v, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (r == 0)
-        r = db_transaction(v, false, make_schema, NULL, err);
+        r = db_transaction(v, 0, make_schema, NULL, err);
     if (r < 0) {
         versions_close(v);
         return -1;
@@ -348,6 +367,8 @@ void versions_close(struct versions *v)
 {
     if (v == NULL)
         return;
+    for (sqlite3_stmt *s; v->db != NULL && (s = sqlite3_next_stmt(v->db, NULL)) != NULL;)
+        sqlite3_finalize(s);
     sqlite3_close_v2(v->db);
     if (v->dir >= 0)
         close(v->dir);

@@ -75,7 +75,7 @@ int history_start(struct versions *v, const struct attempt_start *start, uint64_
     struct new_attempt n = {.start = start};
     if (!spec_valid_id(start->module))
         return error_set(err, "history.refused", 0, "\"%s\" is not a module name", start->module);
-    if (db_transaction(v, true, insert_start, &n, err) < 0)
+    if (db_transaction(v, DB_RESERVE | DB_ORDERED, insert_start, &n, err) < 0)
         return error_wrap(err, "history of module \"%s\"", start->module);
     *ret_attempt = (uint64_t)n.attempt;
     return 0;
@@ -151,7 +151,8 @@ int history_note(struct versions *v, uint64_t attempt, enum attempt_state state,
     struct new_row n = {.attempt = attempt, .state = state, .number = number, .detail = detail};
     if (attempt_state_terminal(state))
         return error_set(err, "history.refused", 0, "%s ends an attempt", states[state].name);
-    return db_transaction(v, state != ATTEMPT_PUBLISHED, insert_row, &n, err);
+    return db_transaction(v, DB_ORDERED | (state != ATTEMPT_PUBLISHED ? DB_RESERVE : 0), insert_row,
+                          &n, err);
 }
 
 int history_end(struct versions *v, uint64_t attempt, const struct attempt_end *end,
@@ -165,7 +166,8 @@ int history_end(struct versions *v, uint64_t attempt, const struct attempt_end *
     if (!attempt_state_terminal(end->state))
         return error_set(err, "history.refused", 0, "%s does not end an attempt",
                          states[end->state].name);
-    return db_transaction(v, true, insert_row, &n, err);
+    return db_transaction(v, DB_RESERVE | (end->state != ATTEMPT_GOOD ? DB_ORDERED : 0), insert_row,
+                          &n, err);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -5,6 +5,11 @@
  * INTENT (the last write before the switch), ACTIVATED, and one terminal row. The order is a table
  * (history.c); the database itself refuses changed or deleted rows, gaps, a second terminal row and
  * a row behind it. Nothing is ever removed from it.
+ *
+ * A row is written when the call returns: no crash takes it. PUBLISHED and GOOD are on disk by then
+ * as well, with all that went before; the others follow, so that nobody waits for a disk while a
+ * module serves. A power cut that takes them ends the sandbox in any case, and what serves next,
+ * the last GOOD, does not depend on them.
  */
 #ifndef CLOCHE_VERSIONS_HISTORY_H
 #define CLOCHE_VERSIONS_HISTORY_H

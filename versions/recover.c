@@ -211,7 +211,8 @@ static int recover_module(struct versions *v, struct arena *a, struct versions_s
                           struct error *err)
 {
     struct recovery r = {.arena = a, .start = start};
-    if (db_transaction(v, true, recover_rows, &r, err) < 0 || choose_start(v, start, err) < 0 ||
+    if (db_transaction(v, DB_RESERVE, recover_rows, &r, err) < 0 ||
+        choose_start(v, start, err) < 0 ||
         state_recover(v->dir, start->module, start->good, err) < 0)
         return -1;
     /* a convenience for people, and not worth failing a start on a full disk */

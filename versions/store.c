@@ -218,7 +218,7 @@ static int publish(struct versions *v, struct publication *p, struct error *err)
         make_dir(v->dir, STORE_MODULES, ".") < 0 || make_dir(v->dir, dir, STORE_MODULES) < 0 ||
         disk_rename(v->dir, stage, v->dir, path) < 0 || disk_fsync_dir(v->dir, dir) < 0)
         return store_fail(err, errno, "publish", p->module);
-    return db_transaction(v, false, insert_version, p, err);
+    return db_transaction(v, 0, insert_version, p, err);
 }
 
 int store_publish(struct versions *v, const char *module, const struct store_artifact *artifact,
@@ -523,8 +523,9 @@ int store_collect(struct versions *v, const char *module, const struct store_kee
     size_t removed = choose(&c, keep, good);
     if (removed == 0)
         return 0;
-    /* first the record, then the bytes: a crash in between leaves bytes, which recovery removes */
-    if (db_transaction(v, true, mark_collected, &c, err) < 0)
+    /* first the record, then the bytes: recovery removes what a crash leaves of them, and marks
+     * what a power cut left without */
+    if (db_transaction(v, DB_RESERVE | DB_ORDERED, mark_collected, &c, err) < 0)
         return -1;
     *ret_removed = removed;
     for (size_t i = 0; i < c.count; i++)
