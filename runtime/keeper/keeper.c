@@ -305,8 +305,7 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
         k->tree->ready = NULL; /* nobody waits for children that go */
         tree_stop(k->tree);
     }
-    if (k->spare != NULL)
-        worker_drop(k->spare, CLOCHE_STOP_SHUTDOWN);
+    worker_drop_spares(k);
     exec_stop_all(k);
     stop_in(k, k->sandbox == NULL || k->tasks == NULL ? 0 : grace_ms);
 }

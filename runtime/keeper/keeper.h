@@ -74,15 +74,17 @@ struct keeper {
     struct loop_source *sandbox_source;
     struct task *tasks;
     struct tree *tree;
-    struct versions *versions; /* the store; NULL while there are no modules */
-    struct module *modules;    /* modules.h */
+    struct versions *versions;       /* the store; NULL while there are no modules */
+    struct checkpoints *checkpoints; /* checkpoints.h; NULL until there is one */
+    struct module *modules;          /* modules.h */
     struct elf_exports *exports;
     struct build *builds; /* build.h */
     struct preparation *preparation;
-    struct worker *workers, *spare; /* worker.h */
-    int worker_program;             /* a sealed copy; 0: not yet */
-    struct session *dirty;          /* have replies to send */
-    struct wire_packet packet;      /* being written */
+    struct worker *workers, *spares[2]; /* worker.h */
+    struct loop_timer *reserve_timer;
+    int worker_program;        /* a sealed copy; 0: not yet */
+    struct session *dirty;     /* have replies to send */
+    struct wire_packet packet; /* being written */
 
     enum status status;
     char reason[256];    /* of the last failure */

@@ -2,6 +2,7 @@
 #include "runtime/keeper/modules.h"
 
 #include "base/cleanup.h"
+#include "runtime/keeper/checkpoints.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
@@ -226,6 +227,7 @@ int modules_open(struct keeper *k, struct error *err)
 
 void modules_close(struct keeper *k)
 {
+    checkpoints_close(k);
     build_end_all(k);
     elf_exports_free(k->exports);
     k->exports = NULL;

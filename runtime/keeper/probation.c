@@ -11,6 +11,7 @@
  * The row of a rollback is written when N is reaped with all that it forked, and what became of
  * that request is known. */
 #include "base/cleanup.h"
+#include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
 
@@ -29,15 +30,11 @@ static void settle(struct reload *t);
 /** What M leaves: to start from, and for who wants to come back to exactly that. */
 static void keep_left(const struct reload *t)
 {
-    struct service *s = t->s;
-    struct error err = ERROR_INIT;
-    const struct state_expect expect = service_expect(s, t->from.number);
-    if (s->base < 0 || !service_has_state(&t->from))
+    const struct state_expect expect = service_expect(t->s, t->from.number);
+    if (t->s->base < 0 || !service_has_state(&t->from))
         return;
-    if (service_save(s, STATE_GOOD, s->base, t->from.number, false, &err) < 0)
-        journal_event(t->k, "checkpoint.failed", err.message);
-    if (state_keep(t->k->state_fd, s->base, &expect, &err) < 0)
-        journal_event(t->k, "checkpoint.failed", err.message);
+    checkpoint(t->k, CHECKPOINT_GOOD, t->s->base, &expect, NULL, NULL);
+    checkpoint(t->k, CHECKPOINT_KEEP, t->s->base, &expect, NULL, NULL);
 }
 
 static bool ending(const struct keeper *k)
@@ -193,6 +190,8 @@ static void step_13(void *context)
     struct keeper *k = t->k;
     struct error err = ERROR_INIT;
     t->timer = NULL;
+    transaction_drop(&t->rehearsal);
+    transaction_drop(&t->migrator);
     transaction_step(t, 13, "record");
     if (history_note(k->versions, t->attempt, ATTEMPT_ACTIVATED, t->to.number, NULL, &err) < 0 ||
         store_set_current(k->versions, s->name, t->to.number, &err) < 0)
@@ -278,8 +277,27 @@ static bool is_stored(void *context, uint32_t version)
     return service_version(context, version, &v, NULL) == 0;
 }
 
+/** The log begins anew behind @snapshot; @answered requests were answered since. */
+static void begin_log(struct service *s, const struct service_version *v, int snapshot,
+                      uint64_t answered)
+{
+    bool logged = s->logging && !s->log_incomplete && s->log.count >= answered;
+    s->logging = service_has_state(v) && (v->flags & CLOCHE_DETERMINISTIC) != 0;
+    if (answered == 0 || !logged || !s->logging) {
+        service_set_base(s, snapshot);
+        s->log_answered = answered;
+        s->log_incomplete = answered > 0;
+        return;
+    }
+    cleanup_close(&s->base);
+    s->base = snapshot;
+    calls_drop_logged(s, s->log.count - answered);
+    s->log_applied = 0;
+}
+
 static void confirm(struct reload *t, int snapshot)
 {
+    const uint64_t answered = snapshot >= 0 ? t->s->answered - t->confirmed_at : 0;
     if (t->s->replay_worker != NULL && t->s->replay_worker == t->parked)
         calls_replay_forget(t->s);
     struct service *s = t->s;
@@ -294,11 +312,12 @@ static void confirm(struct reload *t, int snapshot)
     fault_point(16, 0);
     if (parked != NULL)
         worker_drop(parked, CLOCHE_STOP_REPLACED);
-    if (snapshot >= 0 && state_promote(k->state_fd, s->name, &err) < 0)
-        journal_event(k, "checkpoint.failed", err.message);
+    if (snapshot >= 0) {
+        const struct state_expect expect = service_expect(s, to.number);
+        checkpoint(k, CHECKPOINT_PROMOTE, -1, &expect, NULL, NULL);
+    }
     s->active.status = VERSION_GOOD;
-    s->logging = service_has_state(&to) && (to.flags & CLOCHE_DETERMINISTIC) != 0;
-    service_set_base(s, snapshot);
+    begin_log(s, &to, snapshot, answered);
     const struct store_keep keep = {
         .in_use = &to.number, .in_use_count = 1, .total = s->module->keep};
     size_t removed;
@@ -308,28 +327,41 @@ static void confirm(struct reload *t, int snapshot)
         state_prune(k->state_fd, s->name, is_stored, s, NULL);
 }
 
+static void on_confirm_kept(void *context, const struct error *err)
+{
+    struct reload *t = context;
+    if (t->rolling) /* it died meanwhile */
+        return;
+    if (err == NULL) {
+        confirm(t, TAKE_FD(t->confirmed));
+        return;
+    }
+    /* the disk's fault, not the version's: later, again */
+    const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, err);
+    journal_event(t->k, "checkpoint.failed", err->message);
+    cleanup_close(&t->confirmed);
+    t->confirmed = -1;
+    transaction_tell_confirmer(t, &r);
+    t->confirming = false;
+    t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
+}
+
 static void on_confirm_saved(void *context, const struct error *err, int fd)
 {
     struct reload *t = context;
-    struct error failed = ERROR_INIT;
     char why[160];
     if (t->rolling) { /* it died over it */
         cleanup_close(&fd);
         return;
     }
-    if (err == NULL && service_save(t->s, STATE_PROBATION, fd, t->to.number, true, &failed) == 0) {
-        confirm(t, fd);
+    if (err == NULL) {
+        const struct state_expect expect = service_expect(t->s, t->to.number);
+        t->confirmed = fd;
+        t->confirmed_at = t->s->answered;
+        checkpoint(t->k, CHECKPOINT_PROBATION, fd, &expect, on_confirm_kept, t);
         return;
     }
     cleanup_close(&fd);
-    if (err == NULL) { /* the disk's fault, not the version's: later, again */
-        const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, &failed);
-        journal_event(t->k, "checkpoint.failed", failed.message);
-        transaction_tell_confirmer(t, &r);
-        t->confirming = false;
-        t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
-        return;
-    }
     snprintf(why, sizeof why, "save_state: %.140s", err->message);
     if (t->s->serving != NULL)
         worker_kill(t->s->serving, why);

@@ -7,13 +7,17 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/build.h"
+#include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+
+#define REHEARSED_MAX (1 << 20)
 
 static void step_6(struct reload *t);
 static void step_7(struct reload *t);
@@ -99,6 +103,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
                          .given = -1,
                          .snapshot = -1,
                          .kept = -1,
+                         .confirmed = -1,
                          .began_ns = transaction_now_ns()};
     const struct attempt_start start = {.module = s->name,
                                         .kind = r->kind,
@@ -281,6 +286,7 @@ static int find_kept(struct reload *t, struct error *err)
     const struct state_expect expect = service_expect_own(t->s, &t->to);
     struct state_header h;
     struct error why = ERROR_INIT;
+    checkpoints_wait(t->k);
     if (!service_has_state(&t->to) || state_kept(t->k->state_fd, &expect, &t->kept, &h, &why) == 0)
         return 0;
     error_set(err, "state.none", 0, "no state was kept of version %u: %.300s", t->to.number,
@@ -393,12 +399,16 @@ static void step_6(struct reload *t)
 static void on_rehearsed(void *context, const struct error *err, int fd)
 {
     struct reload *t = context;
+    struct stat live;
     cleanup_close(&fd);
     if (err != NULL) {
         transaction_bad(t, err);
         return;
     }
-    transaction_drop(&t->rehearsal);
+    /* the end of a process takes time of a processor that the pause needs: after the switch, unless
+     * it is memory that is needed */
+    if (t->live < 0 || fstat(t->live, &live) < 0 || live.st_size > REHEARSED_MAX)
+        transaction_drop(&t->rehearsal);
     step_8(t);
 }
 
@@ -650,6 +660,11 @@ void transaction_switch(struct reload *t)
 
 /* --- for service.c -------------------------------------------------------------------------------
  */
+
+bool reload_waits(const struct service *s)
+{
+    return s->reload != NULL && s->reload->step >= 6;
+}
 
 void reload_abort(struct service *s, const char *reason)
 {

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/watch.h"
 
 #include <fcntl.h>
@@ -81,13 +82,6 @@ struct state_expect service_expect_own(const struct service *s, const struct ser
     return e;
 }
 
-int service_save(struct service *s, enum state_slot slot, int snapshot, uint32_t version,
-                 bool durable, struct error *err)
-{
-    const struct state_expect expect = service_expect(s, version);
-    return state_save(s->keeper->state_fd, slot, snapshot, &expect, durable, err);
-}
-
 /** What the last checkpoint on disk holds. */
 static void load_base(struct service *s)
 {
@@ -97,6 +91,7 @@ static void load_base(struct service *s)
     int fd = -1;
     if (s->base >= 0)
         return;
+    checkpoints_wait(s->keeper);
     if (state_load(s->keeper->state_fd, STATE_GOOD, &any, &fd, &h, &err) == 0)
         service_set_base(s, fd);
     else if (strcmp(err.code, "state.none") != 0)
@@ -124,8 +119,7 @@ static void on_checkpoint(void *context, const struct error *err, int fd)
         return;
     }
     service_set_base(s, fd); /* all that was answered before this answer is in it */
-    if (service_save(s, STATE_GOOD, fd, s->active.number, false, &failed) < 0)
-        journal_event(s->keeper, "checkpoint.failed", failed.message);
+    checkpoint(s->keeper, CHECKPOINT_GOOD, fd, &expect, NULL, NULL);
 }
 
 static void checkpoint_now(struct service *s)
@@ -429,17 +423,26 @@ void service_start(struct service *s)
     s->down_timer = loop_after(s->keeper->loop, 0, down_later, s);
 }
 
+static void on_last_saved(void *context, const struct error *err)
+{
+    struct service *s = context;
+    if (err != NULL)
+        journal_event(s->keeper, "checkpoint.failed", err->message);
+    if (s->serving != NULL)
+        worker_stop(s->serving, CLOCHE_STOP_SHUTDOWN, SERVICE_STOP_MS);
+}
+
 static void on_last_save(void *context, const struct error *err, int fd)
 {
     struct service *s = context;
-    struct error failed = ERROR_INIT;
-    if (err == NULL && service_save(s, STATE_GOOD, fd, s->active.number, true, &failed) == 0)
-        service_set_base(s, TAKE_FD(fd));
-    else if (err == NULL)
-        journal_event(s->keeper, "checkpoint.failed", failed.message);
-    cleanup_close(&fd);
-    if (s->serving != NULL)
-        worker_stop(s->serving, CLOCHE_STOP_SHUTDOWN, SERVICE_STOP_MS);
+    const struct state_expect expect = service_expect(s, s->active.number);
+    if (err != NULL) {
+        cleanup_close(&fd);
+        on_last_saved(s, NULL);
+        return;
+    }
+    checkpoint(s->keeper, CHECKPOINT_LAST, fd, &expect, on_last_saved, s);
+    service_set_base(s, fd);
 }
 
 void service_stop(struct service *s, uint64_t grace_ms)
@@ -456,6 +459,7 @@ void service_stop(struct service *s, uint64_t grace_ms)
             s->down_timer = loop_after(s->keeper->loop, 0, down_later, s);
         return;
     }
+    worker_hold(s->serving, true); /* nothing is answered that the last save does not hold */
     if (service_has_state(&s->active))
         worker_ask(s->serving, WIRE_SAVE, s->answered, -1, grace_ms, on_last_save, s);
     else
@@ -478,6 +482,7 @@ void service_detach(struct service *s)
     struct error err = ERROR_INIT;
     struct keeper *k = s->keeper;
     reload_detach(s);
+    checkpoints_forget(k, s);
     s->node = NULL;
     s->serving = s->starting = NULL;
     s->paused = s->saving = false;

@@ -125,10 +125,6 @@ void service_give_up(struct service *s, const char *why);
 void service_serve(struct service *s, struct worker *w, const struct service_version *v);
 /** Keep @snapshot (taken over; -1: none) as what a restart begins from; the log begins anew. */
 void service_set_base(struct service *s, int snapshot);
-/** Write a snapshot of version @version into a slot. */
-int service_save(struct service *s, enum state_slot slot, int snapshot, uint32_t version,
-                 bool durable, struct error *err);
-
 /* what workers and calls.c tell */
 void service_serving_lost(struct worker *w);
 void service_serving_gone(struct worker *w);
@@ -169,6 +165,8 @@ uint32_t reload_fallback(const struct service *s);
 bool reload_catch_up(struct service *s);
 /** It was down when a transaction came to its switch, which brings it up. */
 bool reload_takes_over(const struct service *s);
+/** In the steps where N is waited for, and M's clients with it. */
+bool reload_waits(const struct service *s);
 /** N serves, and may still lose to M. */
 bool reload_on_probation(const struct service *s);
 /** It was brought up again by its supervisor. */

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/build.h"
+#include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/fault.h"
 
 #include <stdlib.h>
@@ -75,7 +76,9 @@ void transaction_release(struct reload *t)
     cleanup_close(&t->given);
     cleanup_close(&t->kept);
     cleanup_close(&t->snapshot);
-    t->live = t->given = t->snapshot = t->kept = -1;
+    cleanup_close(&t->confirmed);
+    t->live = t->given = t->snapshot = t->kept = t->confirmed = -1;
+    checkpoints_forget(t->k, t);
 }
 
 static cJSON *detail_of(const struct reload *t, const struct error *err)

@@ -40,8 +40,10 @@ struct reload {
 
     /* probation */
     uint64_t completed;
+    uint64_t confirmed_at; /* how many requests were answered when N saved `confirmed` */
     unsigned health_failures;
     bool time_over, confirming;
+    int confirmed; /* N's state, on its way to the disk; -1 */
     bool catching; /* M answers the log, or saves after that */
 
     /* rollback */

@@ -16,10 +16,13 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define PROGRAM       "cloche-worker"
-#define PROGRAM_MAX   (16 * 1024 * 1024)
-#define HANG_UP_MS    20
-#define SOCKET_BUFFER (1024 * 1024)
+#define PROGRAM          "cloche-worker"
+#define PROGRAM_MAX      (16 * 1024 * 1024)
+#define HANG_UP_MS       20
+#define SOCKET_BUFFER    (1024 * 1024)
+#define RESERVE_MS       2
+#define RESERVE          (sizeof((struct keeper *)0)->spares / sizeof(struct worker *))
+#define RESERVE_ALL_FROM 32 /* processes: where they are scarce one in reserve is enough */
 
 static void on_task(struct task *t, const struct sandbox_child_event *e);
 static void on_socket(void *context, int fd, uint32_t events);
@@ -112,26 +115,55 @@ static struct worker *spawn(struct keeper *k, struct error *err)
     return w;
 }
 
-void worker_reserve(struct keeper *k)
+static bool in_transaction(const struct keeper *k)
 {
-    struct error err = ERROR_INIT;
-    if (k->spare == NULL && k->sandbox != NULL && k->status != STATUS_STOPPING)
-        k->spare = spawn(k, &err);
+    for (const struct module *m = k->modules; m != NULL; m = m->next) {
+        if (m->service != NULL && reload_waits(m->service))
+            return true;
+    }
+    return false;
 }
 
 static void reserve_later(void *context)
 {
-    worker_reserve(context);
+    struct keeper *k = context;
+    k->reserve_timer = NULL;
+    if (in_transaction(k))
+        k->reserve_timer = loop_after(k->loop, RESERVE_MS, reserve_later, k);
+    else
+        worker_reserve(k);
+}
+
+void worker_reserve(struct keeper *k)
+{
+    struct error err = ERROR_INIT;
+    const uint64_t limit = k->spec->resources.processes;
+    const size_t wanted = limit != 0 && limit < RESERVE_ALL_FROM ? 1 : RESERVE;
+    for (size_t i = 0; i < wanted; i++) {
+        if (k->spares[i] == NULL && k->sandbox != NULL && k->status != STATUS_STOPPING)
+            k->spares[i] = spawn(k, &err);
+    }
+}
+
+void worker_drop_spares(struct keeper *k)
+{
+    for (size_t i = 0; i < RESERVE; i++) {
+        if (k->spares[i] != NULL)
+            worker_drop(k->spares[i], CLOCHE_STOP_SHUTDOWN);
+    }
 }
 
 static struct worker *take(struct keeper *k, struct error *err)
 {
-    struct worker *w = k->spare;
-    k->spare = NULL;
-    if (w == NULL || w->lost)
+    struct worker *w = NULL;
+    for (size_t i = 0; i < RESERVE && w == NULL; i++) {
+        w = k->spares[i];
+        k->spares[i] = NULL;
+    }
+    if (w == NULL)
         w = spawn(k, err);
-    if (w != NULL)
-        loop_after(k->loop, 1, reserve_later, k);
+    if (w != NULL && k->reserve_timer == NULL)
+        k->reserve_timer = loop_after(k->loop, RESERVE_MS, reserve_later, k);
     return w;
 }
 
@@ -353,8 +385,8 @@ static void lost(struct worker *w, bool hung_up)
     if (w->watchdog != NULL)
         loop_cancel(k->loop, w->watchdog);
     w->watchdog = NULL;
-    if (k->spare == w)
-        k->spare = NULL;
+    for (size_t i = 0; i < RESERVE; i++)
+        k->spares[i] = k->spares[i] == w ? NULL : k->spares[i];
     service_host_forget(w);
     /* one that has closed its socket is dying most often, and its own status says of what */
     if (!hung_up)

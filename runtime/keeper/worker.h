@@ -75,8 +75,9 @@ struct worker {
  * NULL with @err. */
 struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
                            worker_done_fn *done, void *context, struct error *err);
-/** Have one in reserve. */
+/** Have some in reserve: a reload with a state takes two, one of them to rehearse with. */
 void worker_reserve(struct keeper *k);
+void worker_drop_spares(struct keeper *k);
 
 /** Ask for something; @fd is borrowed, -1: none. A failure comes by @done, never from here. */
 void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t deadline_ms,

@@ -27,7 +27,7 @@ pair() {
     files=$(open_files)
 }
 
-settled() { [ "$(cloche info --json box | jq -c '[.children[].module.attempt]')" = '[null,null]' ] && alone 3; }
+settled() { [ "$(cloche info --json box | jq -c '[.children[].module.attempt]')" = '[null,null]' ] && alone 4; }
 open_files() { ls "/proc/$keeper/fd" | wc -l; }
 as_before() { settled && [ "$(open_files)" -le "$files" ]; }
 neighbour() { [ "$(cloche call box echo "is $1 well?")" = "is $1 well?" ]; }
