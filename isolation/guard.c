@@ -355,7 +355,9 @@ static pid_t start_command(struct guard *g, struct request *r)
         if (head->rows != 0 && head->columns != 0)
             ioctl(terminal, TIOCSWINSZ, &size);
     }
-    bool stays = g->channel >= 0 && guard_may_stay(g->plan, head->uid);
+    /* a given program is a module's worker: nothing of a version that lost is left when that is
+     * said */
+    bool stays = g->channel >= 0 && !head->has_program && guard_may_stay(g->plan, head->uid);
     /* no command finds numbers of the last */
     if (pwrite(p.last_pid_fd, "1", 1, 0) != 1) {
         stays = false;

@@ -112,7 +112,7 @@ PY
 
 # alone [WORKERS]: below the keeper there is nothing but init and WORKERS workers: the serving one and two in reserve.
 alone() {
-    [ "$(workers "$(keeper_pid)")" = "${1:-3} ${1:-3}" ]
+    [ "$(workers "$(keeper_pid "${BOX:-box}")")" = "${1:-3} ${1:-3}" ]
 }
 
 # workers PID: how many processes of cloche-worker are below it, and how many leaves its tree has in all.

@@ -296,7 +296,7 @@ TABLE
         [ "$(cloche history --json $id counter | jq -r '.attempts[-1].state')" = BAD ]
         status_in $id 2 BAD
         BOX=$id terminal
-        wait_until 5 test "$(workers "$(keeper_pid $id)")" = "3 3"
+        BOX=$id wait_until 5 alone
     done <<<$'init 6 start\nload 7 rehearse\nmigrate 7 rehearse\nhealth 7 rehearse'
 }
 
