@@ -71,7 +71,7 @@ $(BUILD)/cloche-keeper: $(call objects,$(KEEPER_SRC)) $(VERSIONS) $(CORE)
 
 # what runs a module, inside: needs nothing but libc
 $(BUILD)/cloche-worker: $(call objects,$(call sources,runtime/worker) runtime/mailbox.c versions/state.c versions/state_arena.c base/error.c \
-    base/io.c base/packet.c)
+    base/io.c base/packet.c $(if $(SANITIZE),tests/sanitizers/worker.c))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $^
 
@@ -216,10 +216,12 @@ vmtest: ## the suites on a kernel with pure cgroup v2
 	$(MAKE) $(JOBS) all unit-bins test-bins
 	tests/run vm
 
+# a finding of either ends the program
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 asan: ## address and undefined behaviour sanitizers over unit and e2e
 	tests/deps build test
-	$(MAKE) $(JOBS) BUILD=build-asan OPT="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-omit-frame-pointer" all unit-bins test-bins
-	CLOCHE_BUILD=build-asan tests/run unit e2e
+	$(MAKE) $(JOBS) BUILD=build-asan OPT="-O1 -g" SANITIZE="$(ASAN)" all unit-bins test-bins
+	ASAN_OPTIONS=verify_asan_link_order=0 CLOCHE_BUILD=build-asan tests/run unit e2e
 
 soak: ## by hand: 10000 runs and 300 killed ones, 10000 long-lived sandboxes, 1000 alive, long chaos: nothing is left
 	tests/deps build test

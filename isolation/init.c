@@ -23,6 +23,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #define PROGRAM_STACK 131072
 
@@ -191,6 +194,11 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (shared == MAP_FAILED || stack == MAP_FAILED)
         return step_failed(failed, STEP_START_PROGRAM, NULL);
+#ifdef __SANITIZE_ADDRESS__
+    /* an exec returns from no frame: those of the program before, in the same place, are still
+     * marked */
+    __asan_unpoison_memory_region(stack, PROGRAM_STACK);
+#endif
     struct start s = {
         .plan = p, .terminal = terminal, .gated = built != NULL && !copy, .shared = shared};
     int flags = SIGCHLD | (copy ? 0 : CLONE_VM);

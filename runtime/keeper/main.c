@@ -227,6 +227,7 @@ int main(int argc, char **argv)
     loop_run(k.loop);
     modules_close(&k);
     server_close(&k);
+    modules_free(&k);
     sampling_free(&k);
     loop_free(k.loop);
     spec_free(k.spec);

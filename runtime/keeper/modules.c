@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/checkpoints.h"
+#include "runtime/keeper/service.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
@@ -233,6 +234,16 @@ void modules_close(struct keeper *k)
     k->exports = NULL;
     versions_close(k->versions);
     k->versions = NULL;
+}
+
+void modules_free(struct keeper *k)
+{
+    for (struct module *m = k->modules; m != NULL; m = m->next) {
+        service_free(m->service);
+        free(m->diagnostics);
+        free(m->build_text);
+    }
+    k->modules = NULL; /* of the spec's memory */
 }
 
 void module_policy(const struct module *m, struct elf_policy *ret)

@@ -49,6 +49,8 @@ struct module {
 /** A sandbox without modules: 0, and k->versions stays NULL until one is imported or loaded. */
 int modules_open(struct keeper *k, struct error *err);
 void modules_close(struct keeper *k);
+/** Last: no session and no worker speaks of a module any more. */
+void modules_free(struct keeper *k);
 
 /** Build what has no version yet, side by side; @done is called from the loop: NULL, or why the
  * first one failed. */

@@ -25,6 +25,14 @@ struct service *service_of(struct module *m)
     return s;
 }
 
+void service_free(struct service *s)
+{
+    if (s == NULL)
+        return;
+    service_set_base(s, -1);
+    free(s);
+}
+
 struct service *service_require(struct keeper *k, const char *name, struct error *err)
 {
     struct module *m = modules_find(k, name, err);

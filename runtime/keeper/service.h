@@ -91,6 +91,8 @@ struct service {
 
 /** The module's, made at first need. */
 struct service *service_of(struct module *m);
+/** With its log and its base; NULL: nothing to do. */
+void service_free(struct service *s);
 /** That of module @name, with a node in the tree; module.unknown. */
 struct service *service_require(struct keeper *k, const char *name, struct error *err);
 /** What the store says about a version. store.unknown_version, store.collected */
