@@ -74,6 +74,7 @@ struct keeper {
     struct loop_source *sandbox_source;
     struct task *tasks;
     struct tree *tree;
+    struct log *logs;                /* log.c */
     struct versions *versions;       /* the store; NULL while there are no modules */
     struct checkpoints *checkpoints; /* checkpoints.h; NULL until there is one */
     struct module *modules;          /* modules.h */

@@ -14,6 +14,7 @@
 #define LOG_MAX_BYTES (1024 * 1024)
 
 struct log {
+    struct log *next;
     struct keeper *keeper;
     struct loop_source *source;
     int from, to;
@@ -45,6 +46,18 @@ static void rotate(struct log *l)
         l->to = -1;
 }
 
+static void close_log(struct log *l)
+{
+    struct log **at = &l->keeper->logs;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    loop_unwatch(l->keeper->loop, l->source);
+    close(l->from);
+    cleanup_close(&l->to);
+    free(l);
+}
+
 static void on_output(void *context, int fd, uint32_t events)
 {
     struct log *l = context;
@@ -54,10 +67,7 @@ static void on_output(void *context, int fd, uint32_t events)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        loop_unwatch(l->keeper->loop, l->source);
-        close(l->from);
-        cleanup_close(&l->to);
-        free(l);
+        close_log(l);
         return;
     }
     if (l->size + n > LOG_MAX_BYTES)
@@ -90,5 +100,13 @@ int log_open(struct keeper *k, const char *path, struct error *err)
         free(l);
         return -1;
     }
+    l->next = k->logs;
+    k->logs = l;
     return ends[1];
+}
+
+void logs_close(struct keeper *k)
+{
+    while (k->logs != NULL)
+        close_log(k->logs);
 }

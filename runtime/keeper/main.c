@@ -9,6 +9,7 @@
 #include "runtime/keeper/builder.h"
 #include "runtime/keeper/modules.h"
 #include "runtime/keeper/queries.h"
+#include "runtime/keeper/tree.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -228,6 +229,7 @@ int main(int argc, char **argv)
     modules_close(&k);
     server_close(&k);
     modules_free(&k);
+    logs_close(&k);
     sampling_free(&k);
     loop_free(k.loop);
     spec_free(k.spec);

@@ -91,5 +91,7 @@ void node_never_up(struct node *n);
 
 /** log.c: a fd to write to; what is written ends up in log/<name>.log. -1 with @err. */
 int log_open(struct keeper *k, const char *path, struct error *err);
+/** Those whose writers have not been heard to end. */
+void logs_close(struct keeper *k);
 
 #endif
