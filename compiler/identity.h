@@ -5,9 +5,9 @@
 
 #include "compiler/compiler.h"
 
-/** The stamps, a line a file: resolved path, size, mtime of every program and identity file; and the
- * version text, which is asked once and kept in <state>/cache/toolchains under the digest of the
- * stamps. toolchain.* errors. */
+/** The stamps, a line a file: resolved path, size, mtime of every program and identity file; and
+ * the version text, which is asked once and kept in <state>/cache/toolchains under the digest of
+ * the stamps. toolchain.* errors. */
 int identity_text(struct arena *a, struct toolchain *tc, const char **ret_stamps,
                   const char **ret_version, struct error *err);
 
