@@ -159,21 +159,34 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const long x = *(const long *)a, y = *(const long *)b;
+    return x < y ? -1 : x > y;
+}
+
 /** Everything is as between two reloads. */
 static struct held settle(void)
 {
+    enum { SOME = 51, FIGURES = sizeof(struct held) / sizeof(long) };
     struct error err = ERROR_INIT;
+    long looks[FIGURES][SOME], median[FIGURES];
     struct held h;
     while (operate("confirm", NULL, false, &err) == 0 || strcmp(err.code, "reload.none") != 0)
         err = (struct error)ERROR_INIT;
-    /* what is being reaped goes in a moment: the least of some looks */
-    for (int i = 0; i < 50; i++) {
-        struct held more = look();
-        if (i == 0 ||
-            more.keeper.files + more.inside.processes < h.keeper.files + h.inside.processes)
-            h = more;
+    /* what is reaped goes in a moment, what is in reserve comes in one: the median of some looks */
+    for (int i = 0; i < SOME; i++) {
+        h = look();
+        memcpy(median, &h, sizeof h);
+        for (int k = 0; k < FIGURES; k++)
+            looks[k][i] = median[k];
         poll(NULL, 0, 10);
     }
+    for (int k = 0; k < FIGURES; k++) {
+        qsort(looks[k], SOME, sizeof(long), by_number);
+        median[k] = looks[k][SOME / 2];
+    }
+    memcpy(&h, median, sizeof h);
     return h;
 }
 
