@@ -330,10 +330,12 @@ static void confirm(struct reload *t, int snapshot)
 static void on_confirm_kept(void *context, const struct error *err)
 {
     struct reload *t = context;
+    struct service *s = t->s;
     if (t->rolling) /* it died meanwhile */
         return;
     if (err == NULL) {
         confirm(t, TAKE_FD(t->confirmed));
+        calls_dispatch(s); /* what a full log held back: no packet need come that would do it */
         return;
     }
     /* the disk's fault, not the version's: later, again */
