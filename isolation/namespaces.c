@@ -26,6 +26,7 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -119,6 +120,23 @@ static int open_namespace(const struct plan *p, int ns, struct error *err)
     return TAKE_FD(fd);
 }
 
+/** A network namespace that others had before is the host's: nobody inside is root over it, so
+ * nobody inside, and nothing that init does, may have to be. */
+static bool may_take_over(const struct plan *p)
+{
+    const struct spec *s = p->spec;
+    const struct spec_capabilities *c = &s->capabilities;
+    if (p->slot == NULL || !p->privileged || p->joins || !s->ns_new[NS_NETWORK] ||
+        s->network != NETWORK_NONE || s->sysctl_count > 0 ||
+        (c->bounding | c->effective | c->inheritable | c->permitted | c->ambient) != 0)
+        return false;
+    for (size_t i = 0; i < s->mount_count; i++) {
+        if (s->mounts[i].kind == MOUNT_FS && strcmp(s->mounts[i].type, "sysfs") == 0)
+            return false;
+    }
+    return true;
+}
+
 int namespaces_plan(struct plan *p, struct error *err)
 {
     const struct spec *spec = p->spec;
@@ -142,6 +160,8 @@ int namespaces_plan(struct plan *p, struct error *err)
         if ((spec->ns_new[i] || i == NS_CGROUP) && i != NS_TIME)
             p->clone_flags |= (uint64_t)namespaces[i].flag;
     }
+    if (!may_take_over(p))
+        p->slot = NULL;
     if (p->ns_fds[NS_PID] < 0)
         return 0;
     if (p->serve != NULL) {
@@ -257,10 +277,43 @@ static void doorstep(struct plan *p, struct clone_args *args)
     _exit(1);
 }
 
+void namespaces_return(int own)
+{
+    if (setns(own, CLONE_NEWNET) == 0)
+        return;
+    /* every later socket of the caller would be one of the sandbox: worse than any error */
+    perror("cloche: cannot return to the own network namespace");
+    abort();
+}
+
+/** The caller's thread makes or enters the slot's network namespace for this moment, in which no
+ * signal reaches it. */
+static pid_t clone_in_slot(const struct plan *p, struct clone_args *args)
+{
+    static const char link[] = "/proc/thread-self/ns/net";
+    int *network = &p->slot->network;
+    _cleanup_close_ int own = open(link, O_RDONLY | O_CLOEXEC);
+    if (own < 0)
+        return sys_clone3(args);
+    if ((*network < 0 ? unshare(CLONE_NEWNET) : setns(*network, CLONE_NEWNET)) < 0)
+        return -1;
+    if (*network < 0)
+        *network = open(link, O_RDONLY | O_CLOEXEC);
+    args->flags &= ~(uint64_t)CLONE_NEWNET;
+    pid_t pid = sys_clone3(args);
+    int saved = errno;
+    if (pid == 0)
+        cleanup_close(network);
+    else
+        namespaces_return(own);
+    errno = saved;
+    return pid;
+}
+
 pid_t namespaces_clone(struct plan *p, struct clone_args *args)
 {
     if (!p->joins)
-        return sys_clone3(args);
+        return p->slot != NULL ? clone_in_slot(p, args) : sys_clone3(args);
     /* into the group while the caller's cgroup namespace is still its own: from another one the
      * group may not be seen (nsdelegate) */
     struct clone_args door = {

@@ -1,6 +1,7 @@
 #include "isolation/net.h"
 
 #include "base/cleanup.h"
+#include "isolation/plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -229,11 +230,7 @@ int net_bridge_attach(const struct spec *spec, pid_t init, const char *name, str
         return error_set(err, "network.failed", errno, "cannot enter the network namespace \"%s\"",
                          path);
     int rc = configure_inside(local, gateway, err);
-    if (setns(ours, CLONE_NEWNET) < 0) {
-        /* every later socket of the caller would be one of the sandbox: worse than any error */
-        perror("cloche: cannot return to the own network namespace");
-        abort();
-    }
+    namespaces_return(ours);
     return rc;
 }
 

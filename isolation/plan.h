@@ -122,8 +122,9 @@ struct plan {
     bool privileged; /* may clone host mounts and map ids from outside */
     uint64_t clone_flags;
 
-    int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
-    bool joins;           /* any of them */
+    struct sandbox_slot *slot; /* whose network namespace is taken over; NULL: none */
+    int ns_fds[NS_COUNT];      /* namespaces to join, -1 */
+    bool joins;                /* any of them */
     /* init is in a PID namespace that it joined: it makes the others itself, after the clone */
     bool late;
     uint64_t late_flags;
@@ -232,6 +233,8 @@ void namespaces_end_tree(const struct plan *p);
 /** clone3(2) with @args; where namespaces are joined, by way of a doorstep, whose pid is returned:
  * namespaces_cloned() then hears of init. 0 in init. */
 pid_t namespaces_clone(struct plan *p, struct clone_args *args);
+/** This thread was in another network namespace and goes back to @own, or the program ends. */
+void namespaces_return(int own);
 int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,
                       struct error *err);
 int namespaces_clone_failed(const struct plan *p, int errnum, struct error *err);

@@ -266,6 +266,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
         return error_set(err, "sandbox.memory", ENOMEM, "cannot make a sandbox");
     s->spec = s->plan.spec = spec;
     s->plan.quiet = quiet;
+    s->plan.slot = options->slot;
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = s->plan.kill_fd = s->plan.proc_fd =
         -1;
@@ -416,6 +417,12 @@ int sandbox_pidfd(const struct sandbox *s)
     return s->pidfd;
 }
 
+void sandbox_slot_done(struct sandbox_slot *slot)
+{
+    cleanup_close(&slot->network);
+    slot->network = -1;
+}
+
 void sandbox_free(struct sandbox *s)
 {
     if (s == NULL)
@@ -442,6 +449,8 @@ void sandbox_free(struct sandbox *s)
         if (cgroup_remove(s->cgroup, &err) < 0)
             fprintf(stderr, "cloche: %s\n", err.message);
     }
+    if (s->plan.slot != NULL && !(s->ended && s->report.verdict == VERDICT_OK))
+        sandbox_slot_done(s->plan.slot);
     rootfs_close(&s->plan);
     seccomp_filter_free(&s->plan.filter);
     caps_plan_free(&s->plan.caps);

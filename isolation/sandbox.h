@@ -91,11 +91,27 @@ struct stream {
     size_t max_bytes; /* STREAM_CAPTURE keeps this many; what comes after is counted and dropped */
 };
 
+/**
+ * What sandboxes that follow each other on behalf of one owner (the tests of one submission) take
+ * over: the network namespace, when it is a closed one over which nobody inside has any say. Making
+ * and unmaking it is a fifth of a sandbox; all else is new each time. After a run that was not "ok"
+ * the next makes a new one. Never for two sandboxes at a time, and it outlives them.
+ */
+struct sandbox_slot {
+    int network; /* -1: made by the next sandbox */
+};
+#define SANDBOX_SLOT_INIT                                                                          \
+    {                                                                                              \
+        .network = -1                                                                              \
+    }
+void sandbox_slot_done(struct sandbox_slot *slot);
+
 struct sandbox_options {
     struct stream input, output, error;
-    const char *id;      /* names the cgroup cloche.slice/<id>; NULL: run-<pid>-<n> */
-    int terminal_fd;     /* the caller's terminal of a spec with `terminal`, or -1 */
-    const int *pass_fds; /* further fds for the program, as 3, 4, ... (borrowed) */
+    struct sandbox_slot *slot; /* NULL: everything is new */
+    const char *id;            /* names the cgroup cloche.slice/<id>; NULL: run-<pid>-<n> */
+    int terminal_fd;           /* the caller's terminal of a spec with `terminal`, or -1 */
+    const int *pass_fds;       /* further fds for the program, as 3, 4, ... (borrowed) */
     size_t pass_fd_count;
     /* the caller's own arguments, from argv[0] to the end of the last: init, a copy of the caller,
      * overwrites its copy, since /proc/1/cmdline is for all inside to read; NULL: they are left */

@@ -63,7 +63,9 @@ struct slot {
     struct submission *submission;
     size_t test;
     struct compile *compile;
-    struct spec spec[2]; /* the program's, with the test's limits */
+    const struct submission *owner; /* of: */
+    struct sandbox_slot kept[2];    /* what its programs leave each other, and what the referees */
+    struct spec spec[2];            /* the program's, with the test's limits */
     struct sandbox *box[2];
     bool ended[2];
     struct report report[2];
@@ -93,6 +95,9 @@ enum { EVENT_BOX = 0, EVENT_RELAY = 2, EVENT_BITS = 3 };
 
 /** Hear of @fd as EVENT_BOX + @box of the slot. */
 int slot_watch(struct judge *j, const struct slot *s, int box, int fd, struct error *err);
+
+/** The owner's programs have run. */
+void slot_forget(struct slot *s);
 
 /** Start what the slot is for. After a failure the caller releases the slot. */
 int start_run(struct judge *j, struct slot *s, struct error *err);

@@ -59,9 +59,20 @@ static const struct spec *test_spec(struct judge *j, struct slot *s, const struc
     return spec;
 }
 
-static int launch(struct judge *j, struct slot *s, int box, const struct spec *spec,
-                  const struct sandbox_options *options, struct error *err)
+void slot_forget(struct slot *s)
 {
+    for (int i = 0; i < 2; i++)
+        sandbox_slot_done(&s->kept[i]);
+    s->owner = s->submission;
+}
+
+static int launch(struct judge *j, struct slot *s, int box, const struct spec *spec,
+                  struct sandbox_options *options, struct error *err)
+{
+    bool referee = box == 1 || s->kind == SLOT_CHECK;
+    if (s->owner != s->submission)
+        slot_forget(s);
+    options->slot = &s->kept[referee];
     if (sandbox_run(&s->box[box], spec, options, err) < 0)
         return -1;
     return slot_watch(j, s, box, sandbox_event_fd(s->box[box]), err);

@@ -29,7 +29,7 @@ static void release(struct judge *j, struct slot *s)
         relay_close(&s->relay[1]);
     }
     s->submission->busy--;
-    *s = (struct slot){0};
+    *s = (struct slot){.owner = s->owner, .kept = {s->kept[0], s->kept[1]}};
     j->busy--;
 }
 
@@ -38,6 +38,10 @@ static struct slot *take_slot(struct judge *j, struct submission *sub, enum slot
     struct slot *s = j->slots;
     while (s->kind != SLOT_FREE)
         s++;
+    for (struct slot *other = s; other < j->slots + j->slot_count; other++) {
+        if (other->kind == SLOT_FREE && other->owner == sub)
+            s = other;
+    }
     s->kind = kind;
     s->submission = sub;
     for (int i = 0; i < 2; i++)
@@ -402,6 +406,8 @@ static int open_judge(struct judge *j, struct error *err)
     }
     j->slot_count = job->jobs > 0 ? job->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     j->slots = arena_alloc(j->arena, j->slot_count * sizeof *j->slots);
+    for (size_t i = 0; i < j->slot_count; i++)
+        j->slots[i].kept[0] = j->slots[i].kept[1] = (struct sandbox_slot)SANDBOX_SLOT_INIT;
     return 0;
 }
 
@@ -422,9 +428,10 @@ int judge_run(const struct judge_job *job, struct judge_result *ret, struct erro
     int result = open_judge(&j, err);
     if (result == 0)
         result = loop(&j, err);
-    for (size_t i = 0; i < j.slot_count && result < 0; i++) {
-        if (j.slots != NULL && j.slots[i].kind != SLOT_FREE)
+    for (size_t i = 0; j.slots != NULL && i < j.slot_count; i++) {
+        if (j.slots[i].kind != SLOT_FREE)
             release(&j, &j.slots[i]);
+        slot_forget(&j.slots[i]);
     }
     for (size_t i = 0; j.submissions != NULL && i < j.count; i++)
         program_free(&j.submissions[i].program);

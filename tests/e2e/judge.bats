@@ -124,6 +124,49 @@ wrong_answer|0|wrong output format: two numbers expected" ]
     expect_error judge.checker
 }
 
+@test "the tests of a submission follow each other in one closed network, until one goes wrong" {
+    mkdir nets
+    for i in 1 2 3 4; do echo "$i" >nets/$i.in; : >nets/$i.out; done
+    # SO_NETNS_COOKIE: no two network namespaces ever have the same, as inode numbers may
+    cookie='int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 71, 8), "little")'
+    cat >one.py <<EOF
+import os, socket
+s = socket.socket(socket.AF_UNIX)
+s.bind("\\0left behind")
+if input() == "2":
+    os.kill(os.getpid(), 9)
+print($cookie)
+EOF
+    cp one.py two.py
+    cat >tell.c <<'EOF'
+#include <stdio.h>
+#include <sys/socket.h>
+int main(int argc, char **argv)
+{
+    unsigned long long program = 0, own = 0;
+    socklen_t size = sizeof own;
+    FILE *f = fopen(argv[2], "r");
+    if (f == NULL || fscanf(f, "%llu", &program) != 1 ||
+        getsockopt(socket(AF_UNIX, SOCK_STREAM, 0), SOL_SOCKET, 71, &own, &size) < 0)
+        return 3;
+    fprintf(stderr, "%llu %llu\n", program, own);
+    return 0;
+}
+EOF
+    run --separate-stderr judge one.py two.py --tests nets --checker tell.c --jobs 1 --json
+    [ "$(field '[.submissions[].tests[].verdict] | join(" ")')" = "ok runtime_error ok ok ok runtime_error ok ok" ]
+    local programs checkers host unique=3
+    host=$(python3 -c "import socket; s = socket.socket(socket.AF_UNIX); print($cookie)")
+    programs=$(field '.submissions[].tests[] | select(.verdict == "ok").message | split(" ")[0]')
+    checkers=$(field '.submissions[].tests[] | select(.verdict == "ok").message | split(" ")[1]')
+    # in the order of the tests 1 3 4, 1 3 4: the fourth shares what the third had, and nothing else is shared
+    [ "$(id -u)" = 0 ] && unique=2
+    [ "$(head -n 3 <<<"$programs" | uniq | wc -l)" = $unique ]
+    [ "$(tail -n 3 <<<"$programs" | uniq | wc -l)" = $unique ]
+    [ "$( (sort -u <<<"$programs"; sort -u <<<"$checkers"; echo "$host") | sort | uniq -d)" = "" ]
+    [ "$(sort -u <<<"$programs" | wc -l)" = $((unique * 2)) ]
+}
+
 @test "interactive problems" {
     cat >halves.c <<'EOF'
 #include <stdio.h>
