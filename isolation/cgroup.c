@@ -429,7 +429,7 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
 void cgroup_sweep_dead(const struct cgroup *g)
 {
     struct stat first, other;
-    if (g->dir_count == 0)
+    if (g->dir_count == 0 || g->renewed)
         return;
     int gone = cgroup_sweep_slice(&g->dirs[0]);
     if (fstat(g->dirs[0].slice_fd, &first) < 0)
@@ -448,6 +448,11 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
     unsigned want = cgroup_wanted(r);
     if (err == NULL)
         err = &ours;
+    if (g->renewed && memcmp(&g->resources, r, sizeof *r) == 0)
+        return 0;
+    if (g->renewed)
+        return cgroup_update(g, r, required, err);
+    g->resources = *r;
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
     if (apply(g, r, want, required, err) < 0)

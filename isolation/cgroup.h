@@ -39,6 +39,21 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
  * program has been started. */
 void cgroup_sweep_dead(const struct cgroup *g);
 
+struct cgroup_stats {
+    uint64_t cpu_usec, user_usec, system_usec;
+    uint64_t memory_bytes, memory_peak_bytes;
+    uint64_t memory_cache_bytes; /* of it: what the kernel drops first when memory is needed */
+    uint64_t processes, processes_peak;
+    uint64_t oom_kills;          /* processes killed for memory in this group */
+    uint64_t process_limit_hits; /* forks refused by the limit */
+    uint64_t io_read_bytes, io_write_bytes;
+    uint64_t pressure_some_usec[3]; /* cpu, memory, io: PSI totals; v2 only */
+};
+
+/** After a run that ended well: can the next take the group over as if it were new? Then it counts
+ * from here on, and cgroup_complete() writes what limits are other ones. @stats: the run's. */
+bool cgroup_renew(struct cgroup *g, const struct cgroup_stats *stats);
+
 /** The v2 directory for CLONE_INTO_CGROUP, or -1. */
 int cgroup_v2_fd(const struct cgroup *g);
 
@@ -53,17 +68,6 @@ enum cgroup_limit { CGROUP_MEMORY, CGROUP_PROCESSES, CGROUP_CPU };
  * back to rlimits). */
 enum means cgroup_enforced_by(const struct cgroup *g, enum cgroup_limit limit);
 enum means cgroup_measured_by(const struct cgroup *g, enum cgroup_limit limit);
-
-struct cgroup_stats {
-    uint64_t cpu_usec, user_usec, system_usec;
-    uint64_t memory_bytes, memory_peak_bytes;
-    uint64_t memory_cache_bytes; /* of it: what the kernel drops first when memory is needed */
-    uint64_t processes, processes_peak;
-    uint64_t oom_kills;          /* processes killed for memory in this group */
-    uint64_t process_limit_hits; /* forks refused by the limit */
-    uint64_t io_read_bytes, io_write_bytes;
-    uint64_t pressure_some_usec[3]; /* cpu, memory, io: PSI totals; v2 only */
-};
 
 /** Fill what is known, zero what is not. */
 int cgroup_read_stats(const struct cgroup *g, struct cgroup_stats *ret);

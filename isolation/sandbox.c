@@ -98,7 +98,9 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
                  __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED));
         id = name;
     }
-    if (cgroup_begin(&s->cgroup, id, spec, spec->enforce_required, err) < 0)
+    if (p->slot != NULL && p->slot->group != NULL)
+        s->cgroup = TAKE_PTR(p->slot->group);
+    else if (cgroup_begin(&s->cgroup, id, spec, spec->enforce_required, err) < 0)
         return -1;
     return namespaces_bind_tree(p, cgroup_v2_fd(s->cgroup), err);
 }
@@ -417,10 +419,27 @@ int sandbox_pidfd(const struct sandbox *s)
     return s->pidfd;
 }
 
+static void remove_group(struct cgroup *g)
+{
+    struct error err = ERROR_INIT;
+    if (g != NULL && cgroup_remove(g, &err) < 0)
+        fprintf(stderr, "cloche: %s\n", err.message);
+}
+
 void sandbox_slot_done(struct sandbox_slot *slot)
 {
     cleanup_close(&slot->network);
     slot->network = -1;
+    remove_group(TAKE_PTR(slot->group));
+}
+
+/** What the next may take over. */
+static void leave_to_slot(struct sandbox *s, struct sandbox_slot *slot)
+{
+    if (!s->ended || s->report.verdict != VERDICT_OK)
+        sandbox_slot_done(slot);
+    else if (s->cgroup != NULL && cgroup_renew(s->cgroup, &s->stats))
+        slot->group = TAKE_PTR(s->cgroup);
 }
 
 void sandbox_free(struct sandbox *s)
@@ -444,13 +463,9 @@ void sandbox_free(struct sandbox *s)
     for (int i = 0; i < NS_COUNT; i++)
         cleanup_close(&s->plan.ns_fds[i]);
     cleanup_close(&s->plan.kill_fd);
-    if (s->cgroup != NULL) {
-        struct error err = ERROR_INIT;
-        if (cgroup_remove(s->cgroup, &err) < 0)
-            fprintf(stderr, "cloche: %s\n", err.message);
-    }
-    if (s->plan.slot != NULL && !(s->ended && s->report.verdict == VERDICT_OK))
-        sandbox_slot_done(s->plan.slot);
+    if (s->plan.slot != NULL)
+        leave_to_slot(s, s->plan.slot);
+    remove_group(s->cgroup);
     rootfs_close(&s->plan);
     seccomp_filter_free(&s->plan.filter);
     caps_plan_free(&s->plan.caps);

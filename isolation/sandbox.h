@@ -93,12 +93,14 @@ struct stream {
 
 /**
  * What sandboxes that follow each other on behalf of one owner (the tests of one submission) take
- * over: the network namespace, when it is a closed one over which nobody inside has any say. Making
- * and unmaking it is a fifth of a sandbox; all else is new each time. After a run that was not "ok"
- * the next makes a new one. Never for two sandboxes at a time, and it outlives them.
+ * over, when nobody inside has any say over it: the network namespace, a closed one, and the
+ * control group, when it is empty and counts from zero again. Making and unmaking them is a third
+ * of a sandbox; all else is new each time. After a run that was not "ok" everything is. Never for
+ * two sandboxes at a time, and it outlives them.
  */
 struct sandbox_slot {
-    int network; /* -1: made by the next sandbox */
+    int network;          /* -1: made by the next sandbox */
+    struct cgroup *group; /* NULL: the same */
 };
 #define SANDBOX_SLOT_INIT                                                                          \
     {                                                                                              \

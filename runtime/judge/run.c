@@ -328,12 +328,14 @@ static void emit(struct judge *j)
     }
 }
 
-/* Tests of what is compiled come before new compiles; the earliest submission first. */
+/* Tests of what is compiled come before new compiles; the earliest submission first. While there is
+ * something to compile a submission has one slot, so that its tests take over from each other. */
 static bool start_something(struct judge *j)
 {
     for (size_t i = j->emitted; i < j->next; i++) {
         struct submission *sub = &j->submissions[i];
-        if (sub->phase == PHASE_RUNNING && sub->next < j->tests->count) {
+        if (sub->phase == PHASE_RUNNING && sub->next < j->tests->count &&
+            (sub->busy == 0 || j->next == j->count)) {
             start_test(j, sub);
             return true;
         }

@@ -167,6 +167,43 @@ EOF
     [ "$(sort -u <<<"$programs" | wc -l)" = $((unique * 2)) ]
 }
 
+@test "each test counts from zero, and has its own limits" {
+    need_cgroups
+    # what they do, one after the other in one slot
+    cat >each.py <<'EOF'
+import os, time
+what = input().split()
+if what[0] == "spin":
+    while time.process_time() < 0.4:
+        pass
+elif what[0] == "hold":
+    bytearray(int(what[1]) << 20)
+elif what[0] == "fork":
+    here, there = os.pipe()
+    for _ in range(2):
+        if os.fork() == 0:
+            os.close(there)
+            os.read(here, 1)
+            os._exit(0)
+    os.close(there)
+    os.wait(), os.wait()
+print(1)
+EOF
+    mkdir counts
+    local tests=(spin spin "hold 48" small "hold 48" fork small "hold 48") limits i
+    for i in "${!tests[@]}"; do echo "${tests[i]}" >counts/$i.in; echo 1 >counts/$i.out; done
+    limits='{"limits": {"cpu_ms": 1000, "memory_bytes": 100663296}, "tests": [{"input": "0.in"}, {"input": "1.in"}, {"input": "2.in"}, {"input": "3.in"},
+        {"input": "4.in", "limits": {"memory_bytes": 33554432}}, {"input": "5.in"}, {"input": "6.in"}, {"input": "7.in"}]}'
+    [ -z "${CLOCHE_VM-}" ] || limits=${limits/1000/20000}
+    echo "$limits" >counts/tests.json
+    run --separate-stderr judge each.py --tests counts --jobs 1 --json
+    [ "$(field '[.submissions[0].tests[].verdict] | join(" ")')" = "ok ok ok ok memory_limit ok ok ok" ]
+    [ "$(field '[.submissions[0].tests[].processes_peak] | join(" ")')" = "1 1 1 1 1 3 1 1" ]
+    [ "$(field '[.submissions[0].tests[] | .memory_peak_bytes > 40000000] | join(" ")')" = "false false true false false false false true" ]
+    [ "$(field '[.submissions[0].tests[] | .cpu_ms >= 400] | join(" ")')" = "true true false false false false false false" ]
+    [ "$(field '[.submissions[0].tests[:2][] | (.user_ms + .system_ms - .cpu_ms | fabs) < 2] | all')" = true ]
+}
+
 @test "interactive problems" {
     cat >halves.c <<'EOF'
 #include <stdio.h>
