@@ -363,6 +363,11 @@ int versions_open_readonly(int dir, struct versions **ret, struct error *err)
     return 0;
 }
 
+void versions_leave_log(struct versions *v)
+{
+    sqlite3_wal_autocheckpoint(v->db, 8000);
+}
+
 void versions_close(struct versions *v)
 {
     if (v == NULL)

@@ -181,8 +181,11 @@ const char *modules_root(const struct keeper *k)
 
 struct versions *modules_store(struct keeper *k, struct error *err)
 {
-    if (k->versions == NULL && versions_open(k->state_fd, &k->versions, err) < 0)
-        return NULL;
+    if (k->versions == NULL) {
+        if (versions_open(k->state_fd, &k->versions, err) < 0)
+            return NULL;
+        versions_leave_log(k->versions);
+    }
     /* the worker's root is bound from these, and a first look at libc takes a while: now, so that
      * no build pays for it */
     if (k->exports == NULL) {
