@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 unsigned cgroup_wanted(const struct spec_resources *r)
 {
@@ -423,13 +424,25 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
     return 0;
 }
 
+/* Of a long list each entry costs the kernel most of a microsecond, so not every start reads it.
+ * The clock says whose turn it is: pids of starts that follow each other go by steps. */
+static bool is_long_and_not_our_turn(int slice_fd)
+{
+    struct stat st;
+    struct timespec now;
+    if (fstat(slice_fd, &st) < 0 || st.st_nlink <= 2 + CGROUP_SWEEP_ALWAYS)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_nsec / 1000 % CGROUP_SWEEP_TURNS != 0;
+}
+
 /* Groups of dead runs, in each hierarchy for itself. Every run stands in every slice, so the others
  * are only read when they do not hold as many as the first one does after its sweep: 500 living
  * runs are listed once. Fewer, too: callers in several v1 groups may share the v2 slice. */
 void cgroup_sweep_dead(const struct cgroup *g)
 {
     struct stat first, other;
-    if (g->dir_count == 0 || g->renewed)
+    if (g->dir_count == 0 || g->renewed || is_long_and_not_our_turn(g->dirs[0].slice_fd))
         return;
     int gone = cgroup_sweep_slice(&g->dirs[0]);
     if (fstat(g->dirs[0].slice_fd, &first) < 0)

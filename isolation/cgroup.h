@@ -35,8 +35,8 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
                  struct error *err);
 int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err);
 
-/** Remove the groups of dead runs beside this one. Takes time where many are alive: when the
- * program has been started. */
+/** Remove the groups of dead runs beside this one; in a crowd (CGROUP_SWEEP_ALWAYS) only now and
+ * then. Takes time: when the program has been started. */
 void cgroup_sweep_dead(const struct cgroup *g);
 
 struct cgroup_stats {

@@ -6,9 +6,10 @@
  * and where the caller stands in it. For each hierarchy that a sandbox needs, the directory
  * cloche.slice is opened or made, and the group in it; from then on only these fds are used.
  *
- * A run that dies at any moment leaves entries where the next run's sweep looks: in the slice of
- * each hierarchy. The creator holds a flock on each of its directories, so that a sweeper that
- * cannot see the creator's pid (another pid namespace) still sees the lock.
+ * A run that dies at any moment leaves entries where the next run's sweep looks (in a crowd, that
+ * of one of the next runs): in the slice of each hierarchy. The creator holds a flock on each of
+ * its directories, so that a sweeper that cannot see the creator's pid (another pid namespace)
+ * still sees the lock.
  *
  *   cgroup_layout.c   mounts and own groups; names; the parsers (pure, unit-tested)
  *   cgroup_v1.c       files of v1 controllers
@@ -32,6 +33,10 @@
 #define CGROUP_SLICE      "cloche.slice"
 #define CGROUP_SUPERVISOR "cloche.supervisor"
 #define CGROUP_REMOVE_MS  2000
+
+/* Groups in a slice that every start looks through; of more, one start in so many does. */
+#define CGROUP_SWEEP_ALWAYS 64
+#define CGROUP_SWEEP_TURNS  16
 
 enum cgroup_controller {
     CTL_MEMORY,

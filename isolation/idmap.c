@@ -1,8 +1,9 @@
 /* Who is who inside: a block of ids of one's own for root, one's own id for an ordinary user.
  *
- * Blocks are handed out by byte locks on <run>/ids.lock: byte N locked means that block N is in
- * use. A lock belongs to the open file description, so it ends with the sandbox's parent, however
- * that dies. */
+ * Blocks are handed out by byte locks on the files of <run>/ids: byte N of file N % 64 locked means
+ * that block N is in use. A lock belongs to the open file description, so it ends with the
+ * sandbox's parent, however that dies. The kernel goes through all locks of a file for a new one,
+ * and whenever any process closes the file: hence not one file, where a thousand sandboxes live. */
 #include "base/io.h"
 #include "base/state.h"
 #include "base/syscalls.h"
@@ -19,6 +20,7 @@
 #define BLOCK_SIZE  65536U
 #define BLOCK_FIRST 1879048192U /* 0x70000000 */
 #define BLOCK_COUNT 32767U /* up to 0xefff0000, below the ids that systemd and others reserve */
+#define LOCK_FILES  64U
 
 bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
                        uint64_t *ret_first, uint64_t *ret_size)
@@ -39,29 +41,43 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
     return false;
 }
 
+static int open_locks(int dir, unsigned number, struct error *err)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%u.lock", number);
+    int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd >= 0 ? fd
+                   : error_set(err, "ids.lock", errno,
+                               "cannot open the file \"ids/%s\" of the run directory", name);
+}
+
 static int lock_block(uint64_t blocks, uint64_t *ret_index, struct error *err)
 {
-    _cleanup_close_ int dir = state_open_run_dir(NULL, err);
+    _cleanup_close_ int dir = state_open_run_dir("ids", err);
     if (dir < 0)
         return -1;
-    _cleanup_close_ int fd =
-        openat(dir, "ids.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return error_set(err, "ids.lock", errno,
-                         "cannot open the file \"ids.lock\" of the run directory");
 
     /* neighbours start at different places, so that the first try mostly succeeds */
-    uint64_t start = (uint64_t)getpid() * 7 % blocks;
-    for (uint64_t i = 0; i < blocks; i++) {
-        uint64_t index = (start + i) % blocks;
-        struct flock lock = {
-            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)index, .l_len = 1};
-        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
-            *ret_index = index;
-            return TAKE_FD(fd);
+    uint64_t start = (uint64_t)getpid() * 7;
+    for (unsigned tried = 0; tried < LOCK_FILES; tried++) {
+        unsigned number = (unsigned)((start + tried) % LOCK_FILES);
+        if (number >= blocks)
+            continue;
+        _cleanup_close_ int fd = open_locks(dir, number, err);
+        if (fd < 0)
+            return -1;
+        uint64_t count = (blocks - number - 1) / LOCK_FILES + 1;
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t index = (start / LOCK_FILES + i) % count * LOCK_FILES + number;
+            struct flock lock = {
+                .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)index, .l_len = 1};
+            if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+                *ret_index = index;
+                return TAKE_FD(fd);
+            }
+            if (errno != EAGAIN && errno != EACCES)
+                return error_set(err, "ids.lock", errno, "cannot lock a block of user ids");
         }
-        if (errno != EAGAIN && errno != EACCES)
-            return error_set(err, "ids.lock", errno, "cannot lock a block of user ids");
     }
     error_set(err, "ids.exhausted", 0, "all %llu blocks of user ids are in use",
               (unsigned long long)blocks);

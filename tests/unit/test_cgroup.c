@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/syscalls.h"
+#include "tests/unit/sandbox_dir.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -591,6 +592,38 @@ Test(cgroup, sweep_leaves_the_living_of_other_pid_namespaces)
     cr_assert_gt(count_dirs(name), 0);
     remove_or_fail(other);
     remove_or_fail(g);
+}
+
+/* How many sweeps a dead run's group needs beside @living; a directory is slice enough. */
+static int sweeps_among(int living)
+{
+    _cleanup_sandbox_dir_ struct sandbox_dir d = sandbox_dir_new();
+    const struct cgroup g = {.dir_count = 1, .dirs = {{.version = 1, .slice_fd = d.fd}}};
+    char name[64];
+    pid_t dead = fork();
+    if (dead == 0)
+        _exit(0);
+    wait_status(dead);
+    for (int i = 0; i < living; i++) {
+        snprintf(name, sizeof name, "sandbox-%d", i);
+        cr_assert_eq(mkdirat(d.fd, name, 0755), 0);
+    }
+    snprintf(name, sizeof name, "run-%d-0", (int)dead);
+    cr_assert_eq(mkdirat(d.fd, name, 0755), 0);
+    int sweeps = 0;
+    for (; faccessat(d.fd, name, F_OK, 0) == 0; sweeps++) /* until the test's deadline */
+        cgroup_sweep_dead(&g);
+    return sweeps;
+}
+
+Test(cgroup, a_crowd_is_swept_in_turns)
+{
+    cr_assert_eq(sweeps_among(0), 1);
+    cr_assert_eq(sweeps_among(CGROUP_SWEEP_ALWAYS - 1), 1);
+    int sweeps = 0;
+    for (int i = 0; i < 20; i++)
+        sweeps += sweeps_among(CGROUP_SWEEP_ALWAYS);
+    cr_assert_gt(sweeps, 20, "every start reads the whole list");
 }
 
 Test(cgroup, the_same_name_twice)
