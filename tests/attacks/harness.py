@@ -194,7 +194,8 @@ class Bench:
 
     def environment(self):
         state = self.settings.top / "state"
-        return {
+        sanitizers = {k: v for k, v in os.environ.items() if k == "ASAN_OPTIONS"}
+        return sanitizers | {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",
             "HOME": str(self.settings.top / "home"),

@@ -213,7 +213,7 @@ same() { call sum | cmp - sum; }
 @test "an arena that does not fit twice into the sandbox is refused before anything runs" {
     arena one
     jq -n '{ociVersion: "1.1.0", cloche: {modules: {arena: {arena_bytes: 70000000}}}}' >spec.json
-    create box --spec spec.json
+    create box --spec spec.json --memory 128m
     run --separate-stderr cloche reload --json box arena=one.so
     expect_status 1
     expect_error module.arena

@@ -15,8 +15,7 @@ setup() {
     cloche_setup
     mkdir -p include/cloche
     cp "$CHECKOUT/versions/module.h" include/cloche/
-    effort=()
-    cgroups_usable || effort=(--best-effort)
+    set_effort
 }
 
 teardown() {

@@ -114,6 +114,7 @@ what cloche watch has shown:" ]
 }
 
 @test "plugin: a host program and its users' plug-ins" {
+    [ "${CLOCHE_BUILD-}" != build-asan ] || need_cgroups # set_effort says why
     export CLOCHE_CONFIG='{"ociVersion":"1.1.0"}'
     cgroups_usable || CLOCHE_CONFIG='{"ociVersion":"1.1.0","cloche":{"enforce":"best-effort"}}'
     run --separate-stderr "$CHECKOUT/examples/plugin/run"

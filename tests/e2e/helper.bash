@@ -123,6 +123,15 @@ cgroups_usable() {
     [ -w "$group/cgroup.procs" ] && grep -qw memory "$group/cgroup.controllers"
 }
 
+# effort: what the profile of a sandbox with workers needs beside it where no control group limits memory. The sanitizers
+# take terabytes of address space.
+set_effort() {
+    effort=()
+    cgroups_usable && return
+    effort=(--best-effort)
+    [ "${CLOCHE_BUILD-}" != build-asan ] || effort+=(--memory 65536g)
+}
+
 # Where no limit can be enforced by a control group.
 need_no_cgroups() {
     ! cgroups_usable || skip "this user has cgroup controllers"

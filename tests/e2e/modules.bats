@@ -4,6 +4,7 @@ load helper
 
 setup() {
     cloche_setup
+    set_effort
     mkdir -p include/cloche
     cp "$CHECKOUT/versions/module.h" include/cloche/
 }
@@ -28,7 +29,7 @@ build() {
 # box [FLAGS...]: a sandbox with version 1 of the counter, GOOD and at 3
 box() {
     build one "$@"
-    cloche create box --profile plugin --best-effort >/dev/null
+    cloche create box --profile plugin "${effort[@]}" >/dev/null
     cloche reload box counter=one.so >/dev/null
     cloche confirm box counter
     wait_until 5 status_of 1 GOOD
@@ -237,7 +238,7 @@ in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" 
     build bad -DFAULT_INIT=REFUSE
     build worse "-DFAULT_HANDLE=CRASH"
     build good
-    cloche create box --profile plugin --best-effort
+    cloche create box --profile plugin "${effort[@]}"
     run --separate-stderr cloche reload --json box counter=bad.so
     expect_status 1
     expect_error module.init
@@ -356,7 +357,7 @@ echo_module() {
     build one
     build two
     build bad -DFAULT_HANDLE=CRASH
-    cloche create box --profile plugin --best-effort >/dev/null
+    cloche create box --profile plugin "${effort[@]}" >/dev/null
     for name in one two bad; do cloche reload box counter=$name.so >/dev/null; done
     [ "$(call add)" = 1 ]
     wait_until 5 status_of 3 BAD
@@ -388,7 +389,7 @@ ticked() { [ "$(parent ticks)" -ge 2 ]; }
 
 @test "a module starts children and timers; both end with their worker" {
     SOURCE=parent build parent
-    cloche create box --profile plugin --best-effort
+    cloche create box --profile plugin "${effort[@]}"
     cloche reload box parent=parent.so
     [ "$(parent '{"id":"one","kind":"command","args":["sh","-c","echo hello; exit 3"]}')" = 1 ]
     wait_until 5 ended_are "1 768"
@@ -410,7 +411,7 @@ ticked() { [ "$(parent ticks)" -ge 2 ]; }
 
 @test "timers while it works are told behind that, and are no flood" {
     SOURCE=parent build parent
-    cloche create box --profile plugin --best-effort
+    cloche create box --profile plugin "${effort[@]}"
     cloche reload box parent=parent.so
     parent busy
     [ "$(parent ticks)" -ge 1 ]
@@ -422,7 +423,7 @@ ticked() { [ "$(parent ticks)" -ge 2 ]; }
 @test "a timer that comes once is not lost while its worker is parked" {
     SOURCE=parent build parent
     SOURCE=parent build bad -DBAD
-    cloche create box --profile plugin --best-effort
+    cloche create box --profile plugin "${effort[@]}"
     cloche reload box parent=parent.so
     cloche confirm box parent
     parent once

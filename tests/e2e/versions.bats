@@ -4,8 +4,7 @@ load helper
 
 setup() {
     cloche_setup
-    effort=()
-    cgroups_usable || effort=(--best-effort)
+    set_effort
     modules=$CHECKOUT/tests/modules
 }
 

@@ -4,8 +4,7 @@ load helper
 
 setup() {
     cloche_setup
-    effort=()
-    cgroups_usable || effort=(--best-effort)
+    set_effort
     mkdir src
     value 1 >src/m.c
     followers=()
