@@ -332,11 +332,11 @@ static int open_parent(int fd, const char *id)
 int keeper_remove(struct keeper *k, struct error *err)
 {
     struct error step = ERROR_INIT;
-    modules_close(k); /* nobody writes to the store any more */
     char grave[96], steps[1024] = "";
     size_t used = 0;
-    if (release(k, &step) < 0)
+    if (release(k, &step) < 0) /* a reload that was not over says so in the store */
         used += (size_t)snprintf(steps, sizeof steps, "control group: %.300s; ", step.message);
+    modules_close(k);
     journal_retire(k);
     /* before the id is free: the door that its next owner makes stays */
     _cleanup_close_ int run_parent = open_parent(k->run_fd, k->id);

@@ -482,6 +482,20 @@ large() {
     rolled_back 4 save_state
 }
 
+@test "destroyed during probation, behind a child that takes all of the grace: the keeper lives to say so" {
+    build one
+    build two
+    # a shell that runs no program, which SIGTERM does not end
+    jq -n '{ociVersion: "1.1.0", cloche: {modules: {counter: {}}, children: [{id: "counter", kind: "module", module: "counter"},
+        {id: "deaf", kind: "command", ready: "line",
+         args: ["sh", "-c", "trap : TERM; echo >&$CLOCHE_READY_FD; while :; do read -r x </dev/zero; done"]}]}}' >spec.json
+    create box --spec spec.json
+    first box
+    tried two
+    cloche destroy box
+    [ "$(cloche events --json box | tail -n 3 | jq -r .event | paste -sd' ')" = "reload.ended reload.stop destroy.stop" ]
+}
+
 @test "NO_REDISPATCH: the request that a worker died of is answered with an error, once" {
     build one "-DFLAGS=(CLOCHE_DETERMINISTIC | CLOCHE_NO_REDISPATCH)"
     create box
