@@ -461,11 +461,8 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
     unsigned want = cgroup_wanted(r);
     if (err == NULL)
         err = &ours;
-    if (g->renewed && memcmp(&g->resources, r, sizeof *r) == 0)
-        return 0;
     if (g->renewed)
         return cgroup_update(g, r, required, err);
-    g->resources = *r;
     if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
         return -1;
     if (apply(g, r, want, required, err) < 0)

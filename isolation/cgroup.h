@@ -21,10 +21,10 @@
 struct cgroup;
 
 /** Make the group, write all limits of @resources that need one, sweep groups of dead runs (names
- * run-<pid>-<n> whose pid is gone). A limit that cannot be enforced is an error when @required,
- * with code cgroup.not_delegated, cgroup.read_only, cgroup.missing_controller or cgroup.limit; it
- * names controller, file and fix. Otherwise the group has what could be had and cgroup_means()
- * tells. *@ret is never NULL on success. */
+ * run-<pid>-<n> whose pid is gone; of many in turns). A limit that cannot be enforced is an error
+ * when @required, with code cgroup.not_delegated, cgroup.read_only, cgroup.missing_controller or
+ * cgroup.limit; it names controller, file and fix. Otherwise the group has what could be had and
+ * cgroup_means() tells. *@ret is never NULL on success. */
 int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
                   struct error *err);
 
@@ -51,7 +51,7 @@ struct cgroup_stats {
 };
 
 /** After a run that ended well: can the next take the group over as if it were new? Then it counts
- * from here on, and cgroup_complete() writes what limits are other ones. @stats: the run's. */
+ * from here on, and cgroup_complete() writes the next one's limits. @stats: the run's. */
 bool cgroup_renew(struct cgroup *g, const struct cgroup_stats *stats);
 
 /** The v2 directory for CLONE_INTO_CGROUP, or -1. */

@@ -148,9 +148,8 @@ struct cgroup {
     bool oom_seen;
     bool chosen; /* by the spec: the name is a path */
     bool has_layout;
-    bool renewed;                    /* taken over from a run that ended well, which left: */
-    struct spec_resources resources; /* its limits */
-    uint64_t cpu_usec, user_usec, system_usec; /* what it used */
+    bool renewed; /* taken over from runs that ended well, which used: */
+    uint64_t cpu_usec, user_usec, system_usec;
     struct cgroup_layout layout;
 };
 

@@ -513,6 +513,13 @@ static void settle(struct reload *t)
                     t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
 }
 
+static void on_answered(void *context)
+{
+    struct reload *t = context;
+    t->timer = NULL;
+    settle(t);
+}
+
 bool reload_worker_lost(struct service *s, struct worker *w)
 {
     struct reload *t = s->reload;
@@ -593,7 +600,8 @@ void reload_answered(struct service *s, const struct call *c)
             step_15(t);
     } else if (c->id == t->redispatched) {
         t->redispatched = 0;
-        settle(t);
+        if (t->timer == NULL) /* the client first, then the row */
+            t->timer = loop_after(t->k->loop, 0, on_answered, t);
     }
 }
 
