@@ -50,8 +50,9 @@ struct versions;
  */
 int versions_open(int dir, struct versions **ret, struct error *err);
 int versions_open_readonly(int dir, struct versions **ret, struct error *err);
-/** Whoever waits for this connection waits for no disk: others, such as a publisher's, write the log
- * back into the database each 1000 pages, and this one only when that has not happened for long. */
+/** Whoever waits for this connection waits for no disk: others, such as a publisher's, write the
+ * log back into the database each 1000 pages, and this one only when that has not happened for
+ * long. */
 void versions_leave_log(struct versions *v);
 void versions_close(struct versions *v);
 
