@@ -1,6 +1,6 @@
 /* Who is who inside: a block of ids of one's own for root, one's own id for an ordinary user.
  *
- * Blocks are handed out by byte locks on the files of <run>/ids: byte N of file N % 64 locked means
+ * Blocks are handed out by byte locks: byte N of <run>/ids-M.lock, M being N % 64, locked means
  * that block N is in use. A lock belongs to the open file description, so it ends with the
  * sandbox's parent, however that dies. The kernel goes through all locks of a file for a new one,
  * and whenever any process closes the file: hence not one file, where a thousand sandboxes live. */
@@ -43,17 +43,17 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
 
 static int open_locks(int dir, unsigned number, struct error *err)
 {
-    char name[16];
-    snprintf(name, sizeof name, "%u.lock", number);
+    char name[24];
+    snprintf(name, sizeof name, "ids-%u.lock", number);
     int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd >= 0 ? fd
                    : error_set(err, "ids.lock", errno,
-                               "cannot open the file \"ids/%s\" of the run directory", name);
+                               "cannot open the file \"%s\" of the run directory", name);
 }
 
 static int lock_block(uint64_t blocks, uint64_t *ret_index, struct error *err)
 {
-    _cleanup_close_ int dir = state_open_run_dir("ids", err);
+    _cleanup_close_ int dir = state_open_run_dir(NULL, err);
     if (dir < 0)
         return -1;
 
