@@ -185,6 +185,8 @@ bool cgroup_renew(struct cgroup *g, const struct cgroup_stats *stats)
         io_write_file_at(memory->fd, "memory.max_usage_in_bytes", "0") < 0)
         return false;
     read_v2_stats(g, &left);
+    if (left.cpu_usec == 0) /* it cannot be read: the next would be charged with this one's */
+        return false;
     g->renewed = true;
     g->cpu_usec += left.cpu_usec;
     g->user_usec += left.user_usec;

@@ -122,7 +122,7 @@ struct plan {
     bool privileged; /* may clone host mounts and map ids from outside */
     uint64_t clone_flags;
 
-    struct sandbox_slot *slot; /* whose network namespace is taken over; NULL: none */
+    struct sandbox_slot *slot; /* what is taken over; NULL: nothing */
     int ns_fds[NS_COUNT];      /* namespaces to join, -1 */
     bool joins;                /* any of them */
     /* init is in a PID namespace that it joined: it makes the others itself, after the clone */

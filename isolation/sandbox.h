@@ -94,7 +94,7 @@ struct stream {
 /**
  * What sandboxes that follow each other on behalf of one owner (the tests of one submission) take
  * over, when nobody inside has any say over it: the network namespace, a closed one, and the
- * control group, when it is empty and counts from zero again. Making and unmaking them is a third
+ * control group, when it is empty and counts from zero again. Making and unmaking them is a quarter
  * of a sandbox; all else is new each time. After a run that was not "ok" everything is. Never for
  * two sandboxes at a time, and it outlives them.
  */
