@@ -38,6 +38,11 @@ struct caps_plan {
     bool no_new_privileges; /* set by caps_apply() */
 };
 
+static inline bool caps_none(const struct spec_capabilities *c)
+{
+    return (c->bounding | c->effective | c->inheritable | c->permitted | c->ambient) == 0;
+}
+
 /** Errors: caps.invalid (effective needs permitted, inheritable needs bounding), caps.unknown (a
  * capability that this kernel does not have), caps.failed. Ambient capabilities that are not
  * permitted and inheritable, too, are left out, as runc and crun do. */

@@ -100,7 +100,8 @@ static int bind_node(const struct plan *p, int dev_fd, const struct plan_node *n
     return sys_move_mount(tree, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-int device_populate(const struct plan *p, int dev_fd, struct message *failed)
+/** What is no device. NULL, or the name that could not be made. */
+static const char *make_others(int dev_fd)
 {
     static const struct {
         const char *name, *target;
@@ -109,19 +110,34 @@ int device_populate(const struct plan *p, int dev_fd, struct message *failed)
                  {"stdout", "/proc/self/fd/1"},
                  {"stderr", "/proc/self/fd/2"},
                  {"ptmx", "pts/ptmx"}};
+    static const char *const points[] = {"pts", "shm", "mqueue"};
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        if (symlinkat(links[i].target, dev_fd, links[i].name) < 0)
+            return links[i].name;
+    }
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        if (mkdirat(dev_fd, points[i], 0755) < 0)
+            return points[i];
+    }
+    return NULL;
+}
 
+int device_populate(const struct plan *p, int dev_fd, struct message *failed)
+{
     for (size_t i = 0; i < p->node_count; i++) {
         if (bind_node(p, dev_fd, &p->nodes[i]) < 0)
             return step_failed(failed, STEP_DEVICE, p->nodes[i].name);
     }
-    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
-        if (symlinkat(links[i].target, dev_fd, links[i].name) < 0)
-            return step_failed(failed, STEP_DEVICE, links[i].name);
+    const char *other = make_others(dev_fd);
+    return other != NULL ? step_failed(failed, STEP_DEVICE, other) : 0;
+}
+
+int device_make(int dev_fd)
+{
+    for (size_t i = 0; i < sizeof standard / sizeof *standard; i++) {
+        if (mknodat(dev_fd, standard[i].name, S_IFCHR | 0666,
+                    makedev(standard[i].major, standard[i].minor)) < 0)
+            return -1;
     }
-    static const char *const points[] = {"pts", "shm", "mqueue"};
-    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
-        if (mkdirat(dev_fd, points[i], 0755) < 0)
-            return step_failed(failed, STEP_DEVICE, points[i]);
-    }
-    return 0;
+    return make_others(dev_fd) != NULL ? -1 : 0;
 }

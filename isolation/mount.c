@@ -9,7 +9,6 @@
 #include "base/syscalls.h"
 #include "isolation/plan.h"
 
-#include <limits.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <string.h>
@@ -26,60 +25,6 @@ struct builder {
     int last_fs; /* the file system mounted last, for OP_DEVICES */
     unsigned overlays;
 };
-
-/** Open @path inside the root, making what is missing; the last component as a directory or an
- * empty file. */
-static int open_point(const struct builder *b, const char *path, bool directory)
-{
-    int fd = sys_openat2(b->root, path, O_PATH, 0, IN_ROOT);
-    if (fd >= 0 || errno != ENOENT)
-        return fd;
-
-    char part[PATH_MAX];
-    size_t len = strlen(path), i = 0;
-    if (len >= sizeof part) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    _cleanup_close_ int parent = sys_openat2(b->root, "/", O_PATH | O_DIRECTORY, 0, IN_ROOT);
-    if (parent < 0)
-        return -1;
-    while (i < len) {
-        while (path[i] == '/')
-            i++;
-        size_t start = i;
-        while (path[i] != '\0' && path[i] != '/')
-            i++;
-        if (i == start)
-            break;
-        memcpy(part, path + start, i - start);
-        part[i - start] = '\0';
-        bool last = path[i + strspn(path + i, "/")] == '\0';
-
-        char prefix[PATH_MAX];
-        memcpy(prefix, path, i);
-        prefix[i] = '\0';
-        int next = sys_openat2(b->root, prefix, O_PATH, 0, IN_ROOT);
-        if (next < 0 && errno == ENOENT) {
-            if (!last || directory) {
-                if (mkdirat(parent, part, 0755) < 0 && errno != EEXIST)
-                    return -1;
-            } else {
-                int file = openat(parent, part,
-                                  O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
-                if (file < 0)
-                    return -1;
-                close(file);
-            }
-            next = sys_openat2(parent, part, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-        }
-        if (next < 0)
-            return -1;
-        close(parent);
-        parent = next;
-    }
-    return TAKE_FD(parent);
-}
 
 static int set_attributes(int tree, uint64_t set, uint64_t clear, uint64_t propagation,
                           bool recursive)
@@ -144,7 +89,7 @@ static int tree_of(const struct builder *b, const struct plan_mount *m)
 
 static int attach_at(const struct builder *b, int tree, const char *target, bool directory)
 {
-    _cleanup_close_ int point = open_point(b, target, directory);
+    _cleanup_close_ int point = template_point(b->root, target, directory);
     if (point < 0)
         return step_failed(b->failed, STEP_MOUNT_POINT, target);
     if (attach(tree, point) < 0)
@@ -273,7 +218,7 @@ static int do_fs(struct builder *b, const struct plan_mount *m)
     uint64_t attributes = s->attr_set | s->attr_set_recursive | (cgroup ? MOUNT_ATTR_RDONLY : 0U);
     _cleanup_close_ int fs = -1;
     if (s->copy_up && b->staging >= 0) {
-        _cleanup_close_ int point = open_point(b, m->target, true);
+        _cleanup_close_ int point = template_point(b->root, m->target, true);
         _cleanup_close_ int lower =
             point < 0 ? -1 : sys_open_tree(point, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
         if (lower < 0)
@@ -297,23 +242,6 @@ static int do_fs(struct builder *b, const struct plan_mount *m)
     if (b->last_fs >= 0)
         close(b->last_fs);
     b->last_fs = TAKE_FD(fs);
-    return 0;
-}
-
-static int do_plain(const struct builder *b, const struct plan_mount *m)
-{
-    /* only in a root that we made ourselves a moment ago: nobody else has been there */
-    const char *name = m->target + 1;
-    if (m->op == OP_DIRECTORY && mkdirat(b->root, name, m->mode) < 0 && errno != EEXIST)
-        return step_failed(b->failed, STEP_MOUNT_POINT, m->target);
-    if (m->op == OP_SYMLINK && symlinkat(m->data, b->root, name) < 0)
-        return step_failed(b->failed, STEP_MOUNT_POINT, m->target);
-    if (m->op == OP_FILE) {
-        _cleanup_close_ int fd =
-            openat(b->root, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, m->mode);
-        if (fd < 0 || write(fd, m->data, m->size) != (ssize_t)m->size)
-            return step_failed(b->failed, STEP_MOUNT_POINT, m->target);
-    }
     return 0;
 }
 
@@ -401,6 +329,10 @@ static int set_sysctls(const struct builder *b)
 static int make_root(struct builder *b)
 {
     const struct plan *p = b->plan;
+    if (p->template_fd >= 0) {
+        b->root = p->root_fd;
+        return 0;
+    }
     if (p->spec->rootfs == ROOTFS_DIR) {
         b->root = p->privileged ? p->root_fd
                                 : clone_own(p->spec->rootfs_path, p->root_fd, true, b->failed);
@@ -501,7 +433,9 @@ int mount_build(const struct plan *p, struct mount_built *ret, struct message *f
         case OP_DIRECTORY:
         case OP_FILE:
         case OP_SYMLINK:
-            rc = do_plain(&b, m);
+            if (template_plain(b.root, m) < 0)
+                return step_failed(failed, STEP_MOUNT_POINT, m->target);
+            rc = 0;
             break;
         case OP_TREE:
             rc = do_tree(&b, m);

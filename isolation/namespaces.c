@@ -125,10 +125,8 @@ static int open_namespace(const struct plan *p, int ns, struct error *err)
 static bool may_take_over(const struct plan *p)
 {
     const struct spec *s = p->spec;
-    const struct spec_capabilities *c = &s->capabilities;
     if (p->slot == NULL || !p->privileged || p->joins || !s->ns_new[NS_NETWORK] ||
-        s->network != NETWORK_NONE || s->sysctl_count > 0 ||
-        (c->bounding | c->effective | c->inheritable | c->permitted | c->ambient) != 0)
+        s->network != NETWORK_NONE || s->sysctl_count > 0 || !caps_none(&s->capabilities))
         return false;
     for (size_t i = 0; i < s->mount_count; i++) {
         if (s->mounts[i].kind == MOUNT_FS && strcmp(s->mounts[i].type, "sysfs") == 0)

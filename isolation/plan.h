@@ -133,8 +133,9 @@ struct plan {
 
     struct idmap idmap;
 
-    int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR, else -1 */
+    int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR or of a template, else -1 */
     bool root_idmap;
+    int template_fd; /* keeps the template of the root from being removed; -1: there is none */
     struct plan_mount *mounts;
     size_t mount_count;
     struct plan_node *nodes;
@@ -219,6 +220,14 @@ int step_error(const struct plan *p, const struct message *failed, struct error 
 
 /** rootfs.c, parent: resolve root and mounts. */
 int rootfs_plan(struct plan *p, struct error *err);
+/** template.c, parent: whether a root that holds all that is to be made already stands ready; then
+ * the plan is what remains: mounts. */
+bool template_use(struct plan *p);
+/** template.c, init: open @path inside @root, making what is missing, the last component as a
+ * directory or an empty file; -1 with errno. */
+int template_point(int root, const char *path, bool directory);
+/** The same: OP_DIRECTORY, OP_FILE, OP_SYMLINK. */
+int template_plain(int root, const struct plan_mount *m);
 /** idmount.c, parent, after the maps of process @init are written: map the owners of detached
  * trees. */
 int rootfs_map_ids(struct plan *p, pid_t init, struct error *err);
@@ -264,6 +273,8 @@ int mount_own_proc(const struct plan *p, struct message *failed);
 
 /** device.c, init: fill the directory @dev_fd. */
 int device_populate(const struct plan *p, int dev_fd, struct message *failed);
+/** device.c, maker of a template: the same with device nodes, by CAP_MKNOD. 0, or -1. */
+int device_make(int dev_fd);
 /** device.c, parent: open and verify the nodes. */
 int device_plan(struct plan *p, struct error *err);
 

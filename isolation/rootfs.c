@@ -316,6 +316,8 @@ int rootfs_plan(struct plan *p, struct error *err)
         if (strcmp(s->destination, "/dev") == 0)
             add(p, OP_DEVICES, "/dev");
     }
+    if (mounted_by_spec(spec, "/dev") == NULL && template_use(p))
+        return 0;
     return device_plan(p, err);
 }
 

@@ -270,8 +270,8 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->plan.quiet = quiet;
     s->plan.slot = options->slot;
     s->plan.arena = arena_new();
-    s->plan.root_fd = s->plan.control = s->plan.idmap.lock_fd = s->plan.kill_fd = s->plan.proc_fd =
-        -1;
+    s->plan.root_fd = s->plan.template_fd = s->plan.control = s->plan.idmap.lock_fd =
+        s->plan.kill_fd = s->plan.proc_fd = -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
@@ -463,6 +463,7 @@ void sandbox_free(struct sandbox *s)
     for (int i = 0; i < NS_COUNT; i++)
         cleanup_close(&s->plan.ns_fds[i]);
     cleanup_close(&s->plan.kill_fd);
+    cleanup_close(&s->plan.template_fd);
     if (s->plan.slot != NULL)
         leave_to_slot(s, s->plan.slot);
     remove_group(s->cgroup);

@@ -38,6 +38,11 @@ walk() {
     walk -t
 }
 
+@test "a launch that makes a template" {
+    need_root
+    WALK_TEMPLATE=1 WALK_ROLES="parent doorstep" INJECT_DOORSTEP=1 walk
+}
+
 @test "the walk itself: without a fault it stops when the program does not run" {
     mkdir walk
     run python3 "$CHECKOUT/tests/faults/walk.py" "$WORK/walk" "$CLOCHE" "$faults/inject" "$faults/probe" -w /nowhere

@@ -5,10 +5,11 @@
  *
  * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
  * its first child, up to where that makes the program; `program` the first child of that, up to its
- * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c), and
- * init is what that one makes. strace(1) counts for each process
- * anew and cannot tell them apart, and so would only ever reach the first of them. The call is not
- * made; it returns the errno. Exits as the command does, 128+N for a signal. */
+ * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c,
+ * or who fills a template), and init is what that one makes, else the second child. strace(1)
+ * counts for each process anew and cannot tell them apart, and so would only ever reach the first
+ * of them. The call is not made; it returns the errno. Exits as the command does, 128+N for a
+ * signal. */
 #include <errno.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -63,6 +64,8 @@ static struct task *task_of(pid_t pid)
 static enum role role_of_child(enum role parent)
 {
     enum role first = getenv("INJECT_DOORSTEP") != NULL ? DOORSTEP : INIT;
+    if (parent == PARENT && seen_role[DOORSTEP])
+        first = INIT;
     enum role child = parent == PARENT     ? first
                       : parent == DOORSTEP ? INIT
                       : parent == INIT     ? PROGRAM

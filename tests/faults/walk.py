@@ -3,16 +3,20 @@
 
   walk.py WORK CLOCHE INJECT PROBE OPTION...      the options of `cloche run`; WORK is mounted at /m
 
-First one run without a fault: what the probe says then is the complete sandbox. Then a run for each call of the
-parent, of init and of the program up to its exec. Either the program did not run (no mark), the status is 125 and
-stderr is one line that says what could not be done; or the call is in the table of harmless ones below, and the
-probe says the very same. In both cases no control group is left. Prints the cases that went wrong and a summary.
+First two runs without a fault, with a root of the sandbox's own and with a template's: what the probe says then is the
+complete sandbox. Then a run for each call of the parent, of init and of the program up to its exec. Either the program
+did not run (no mark), the status is 125 and stderr is one line that says what could not be done; or the call is in the
+table of harmless ones below, and the probe says the very same as in one of the two. In both cases no control group is
+left. Prints the cases that went wrong and a summary.
+
+WALK_TEMPLATE=1: each run makes its template anew, by the first child (INJECT_DOORSTEP=1).
 """
 import concurrent.futures, errno, glob, json, os, re, subprocess, sys
 
 work, cloche, inject, probe = sys.argv[1:5]
 options = sys.argv[5:]
 # Whose calls: the complete program begins with hundreds of calls of its loader.
+template_anew = "WALK_TEMPLATE" in os.environ
 roles = os.environ.get("WALK_ROLES", "parent init program").split()
 # Wide enough for a machine under emulation; not a measure.
 deadline_s = 20 * float(os.environ.get("CLOCHE_TEST_SCALE", "1"))
@@ -46,6 +50,7 @@ harmless = {
     "parent mkdirat": "a slice that is there already, or another hierarchy",
     "parent mmap": "a guard page of the heap, or a larger buffer",
     "parent mount_setattr": "a read-only volume without an id map still serves what all may read",
+    "parent open_tree": "a template: init makes a root of its own",
     "parent open": "/etc/subuid, or one cgroup hierarchy: there is another way",
     "parent openat": "a slice is made, then opened again; the event of the memory limit",
     "parent prctl": "the number of capabilities: the kernel says it again when they are dropped",
@@ -66,6 +71,11 @@ harmless = {
     "program rt_sigprocmask": "libc around its clone()",
 }
 
+if template_anew:  # without one, init makes a root of its own
+    harmless |= dict.fromkeys((f"{role} {call}" for role, calls in {
+        "parent": "mkdir clone3 fchmod wait4 renameat rename unlinkat rmdir unlink clone",
+        "doorstep": "openat2 openat mkdirat mknodat mknod symlinkat write umask mkdir symlink"}.items() for call in calls.split()), "a template")
+
 # The one who should tell is the one who cannot: the other side sees only that.
 silent = {"init sendmsg", "init recvmsg", "program sendmsg", "doorstep sendmsg"}
 
@@ -82,8 +92,13 @@ def run(case, *arguments):
     os.chmod(here, 0o777)
     command = [inject, *arguments, os.path.join(here, "pid"), cloche, "run", *options,
                "-v", f"{here}:/m:rw", "-v", f"{probe}:/probe:ro", "--report", f"{here}/report", "--", "/probe", "/m/ran", outside]
+    environment = dict(os.environ)
+    if case == "own":  # where no template can be
+        environment["CLOCHE_RUN"] = f"{work}/none"
+    elif template_anew:
+        environment["CLOCHE_RUN"] = f"{here}/run"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL, env=environment)
     except subprocess.TimeoutExpired as e:
         return here, 124, "", f"hangs ({e})", False
     return here, done.returncode, done.stdout, done.stderr, os.path.exists(os.path.join(here, "ran"))
@@ -95,7 +110,7 @@ def seen(output, here):
             by = json.load(f)
     except OSError:
         by = {}
-    return output.replace(here, "HERE") + f"enforced {by.get('enforced_by')} measured {by.get('measured_by')}\n".replace("cgroup1", "cgroup").replace("cgroup2", "cgroup")
+    return output.replace(here, "HERE").replace(run_dir, "RUN") + f"enforced {by.get('enforced_by')} measured {by.get('measured_by')}\n".replace("cgroup1", "cgroup").replace("cgroup2", "cgroup")
 
 
 def left(here):
@@ -115,9 +130,9 @@ def judge(case):
             wrong.append("the program ran")
         if status != 0:
             wrong.append(f"it ran, and the status is {status}")
-        if seen(output, here) != reference:
+        if seen(output, here) not in references:
             wrong.append("it ran in another sandbox:\n" + "\n".join(
-                f"      {a!r} for {b!r}" for a, b in zip(seen(output, here).splitlines() + ["-"] * 99, reference.splitlines()) if a != b))
+                f"      {a!r} for {b!r}" for a, b in zip(seen(output, here).splitlines() + ["-"] * 99, references[-1].splitlines()) if a != b))
     else:
         if status not in (125, 126, 127) or (status != 125 and not (role == "program" and call == "execve")):
             wrong.append(f"the status is {status}")
@@ -134,10 +149,14 @@ def judge(case):
 
 
 outside = " ".join(os.readlink(f"/proc/self/ns/{n}") for n in ("user", "pid", "mnt", "ipc", "uts", "net", "cgroup"))
-here, status, reference, message, ran = run("list", "list")
-if status != 0 or not ran:
-    sys.exit(f"without a fault: status {status}, {message}")
-reference = seen(reference, here)
+run_dir, references = os.environ["CLOCHE_RUN"], []
+os.mkdir(f"{work}/none")
+open(f"{work}/none/templates", "w").close()
+for case in "own", "first", "list":  # the first makes what the others find
+    here, status, output, message, ran = run(case, "list")
+    if status != 0 or not ran:
+        sys.exit(f"without a fault: status {status}, {message}")
+    references.append(seen(output, here))
 with open(os.path.join(here, "pid")) as f:
     listed = [line.split() for line in f]
 slices = [d for d in glob.glob("/sys/fs/cgroup/**/cloche.slice", recursive=True)]
