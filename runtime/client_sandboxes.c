@@ -43,27 +43,30 @@ static void find_keeper(char *path, size_t size)
     snprintf(path, size, "%s/" KEEPER, CLOCHE_BINDIR);
 }
 
-/** Twice forked, so that the keeper is nobody's child; between fork and exec only calls that a
- * threaded caller may make. */
+/** Twice forked, so that the keeper is nobody's child. Both share the caller's memory until the
+ * exec, which spares two copies of it: only system calls, and no signal handler of the caller's may
+ * run (the keeper lets signals in). */
 static int spawn_keeper(const char *path, const char *id, const char *instead, int ready,
                         struct error *err)
 {
     char *argv[] = {(char *)(uintptr_t)KEEPER, (char *)(uintptr_t)id, (char *)(uintptr_t)instead,
                     NULL};
-    pid_t first = fork();
-    if (first < 0)
-        return error_set(err, "keeper.start", errno, "cannot start a keeper");
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t first = vfork();
     if (first == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        if (setsid() < 0 || fork() != 0)
+        if (setsid() < 0 || vfork() != 0)
             _exit(0);
         if (dup2(ready, 3) < 0 || sys_close_range(4, ~0U, 0) < 0 || chdir("/") < 0)
             _exit(1);
         execv(path, argv);
         _exit(127);
     }
+    int saved = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (first < 0)
+        return error_set(err, "keeper.start", saved, "cannot start a keeper");
     while (waitpid(first, NULL, 0) < 0 && errno == EINTR)
         continue;
     return 0;

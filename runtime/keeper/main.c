@@ -210,6 +210,9 @@ int main(int argc, char **argv)
     }
     snprintf(k.id, sizeof k.id, "%s", argv[1]);
     fcntl(READY_FD, F_SETFD, FD_CLOEXEC);
+    sigset_t none; /* all were blocked for the start */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     umask(0077);
