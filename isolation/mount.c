@@ -490,17 +490,11 @@ static int copy_cover(int old, const char *target, const char *path)
     return point < 0 || tree < 0 ? -1 : attach(tree, point);
 }
 
-static bool is_below(const char *path, const char *top)
-{
-    size_t n = strlen(top);
-    return strncmp(path, top, n) == 0 && path[n] == '/' && path[n + 1] != '\0';
-}
-
 static int copy_covers(int old, const char *target, const struct strings *paths,
                        struct message *failed)
 {
     for (size_t i = 0; i < paths->count; i++) {
-        if (is_below(paths->items[i], target) && copy_cover(old, target, paths->items[i]) < 0)
+        if (path_is_below(paths->items[i], target) && copy_cover(old, target, paths->items[i]) < 0)
             return step_failed(failed, STEP_MASK, paths->items[i]);
     }
     return 0;

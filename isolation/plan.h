@@ -21,6 +21,7 @@
 #include <linux/sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 /* One step of setting up, for error messages; steps.c has the sentences. */
@@ -211,6 +212,13 @@ int message_receive_fds(int socket, struct message *ret, int *fds, unsigned max,
 
 /* --- who does what
  * ------------------------------------------------------------------------------------ */
+
+/** Whether @path names something in the directory @top. */
+static inline bool path_is_below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+    return strncmp(path, top, n) == 0 && path[n] == '/' && path[n + 1] != '\0';
+}
 
 /** CLOCK_MONOTONIC. */
 uint64_t plan_now_ns(void);

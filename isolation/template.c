@@ -6,7 +6,8 @@
  *
  *   <run>/templates/NAME/plan    what the plan says; NAME is a hash of it, this text decides
  *                        /root   the root, devices included; its owner is nobody inside
- *                   new, new.lock   of who makes one
+ *                   new, new.lock   of who makes one; the lock's time is that of the last sweep
+ *                   asked           hashes: what is asked for once is not worth the making
  *
  * A lock on NAME is shared by the sandboxes that show it and ends with their parents. Only what
  * nobody shows is removed: what is mounted on would come off. Where no template can be had (no
@@ -21,10 +22,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define IN_ROOT       (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 #define MAX_TEMPLATES 64
+#define MIN_SWEEP_S   600
+#define ASKED         256
 #define NAME_SIZE     17
 
 /* --- by init, in a root of its own; and by who makes a template: system calls and stack only ---
@@ -161,11 +166,16 @@ static bool describe(const struct plan *p, struct text *t)
 }
 
 /** FNV-1a, 64 bits. */
-static void name_of(const struct text *t, char ret[NAME_SIZE])
+static uint64_t hash_of(const struct text *t)
 {
     uint64_t hash = 0xcbf29ce484222325U;
     for (size_t i = 0; i < t->used; i++)
         hash = (hash ^ (unsigned char)t->bytes[i]) * 0x100000001b3U;
+    return hash;
+}
+
+static void name_of(uint64_t hash, char ret[NAME_SIZE])
+{
     for (int i = 0; i < NAME_SIZE - 1; i++)
         ret[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
     ret[NAME_SIZE - 1] = '\0';
@@ -180,12 +190,32 @@ static bool any_is(const struct spec_id_map *map, size_t count, uint32_t host_id
     return false;
 }
 
-/** Whoever could write to a root of its own gets one; and a template's owner is nobody inside. */
+/** Whether every mount point is made in the root itself. Below a tree that is mounted, or through a
+ * link, it may be anywhere: there init makes it, which takes a root that can be written. */
+static bool points_are_known(const struct plan *p)
+{
+    for (size_t i = 0; i < p->mount_count; i++) {
+        const char *target = p->mounts[i].target;
+        for (size_t j = 0; j < i && !is_plain(&p->mounts[i]); j++) {
+            const struct plan_mount *m = &p->mounts[j];
+            if (m->op == OP_SYMLINK && strcmp(target, m->target) == 0)
+                return false;
+            bool leads = m->op == OP_SYMLINK || m->op == OP_TREE || m->op == OP_OVERLAY ||
+                         (m->op == OP_FS && m->spec->copy_up);
+            if (leads && path_is_below(target, m->target))
+                return false;
+        }
+    }
+    return true;
+}
+
+/** Whoever could write to a root of its own gets one, as may a later command of a serving sandbox;
+ * and a template's owner is nobody inside. */
 static bool may_share(const struct plan *p)
 {
     const struct spec *s = p->spec;
-    return p->privileged && s->rootfs != ROOTFS_DIR && s->rootfs_readonly && s->uid != 0 &&
-           s->device_count == 0 && caps_none(&s->capabilities) &&
+    return p->privileged && p->serve == NULL && s->rootfs != ROOTFS_DIR && s->rootfs_readonly &&
+           s->uid != 0 && s->device_count == 0 && caps_none(&s->capabilities) &&
            !any_is(p->idmap.uid, p->idmap.uid_count, geteuid()) &&
            !any_is(p->idmap.gid, p->idmap.gid_count, getegid());
 }
@@ -217,7 +247,22 @@ static int find(int all, const char *name, const struct text *t)
 static bool remove_unused(int all, const char *name)
 {
     _cleanup_close_ int dir = openat(all, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) == 0 && io_remove_tree_at(all, name) == 0;
+    if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)
+        return false;
+    unlinkat(dir, "plan", 0); /* first: who is killed here leaves half a root */
+    return io_remove_tree_at(all, name) == 0;
+}
+
+static bool asked_before(int all, uint64_t hash)
+{
+    _cleanup_close_ int fd = openat(all, "asked", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    uint64_t last = 0;
+    const off_t at = (off_t)(hash % ASKED * sizeof hash);
+    if (fd < 0 || pread(fd, &last, sizeof last, at) < 0)
+        return false;
+    /* where none can be made, not every start tries */
+    const uint64_t next = last == hash ? 0 : hash;
+    return pwrite(fd, &next, sizeof next, at) == (ssize_t)sizeof next && next == 0;
 }
 
 /** How many there are; with @sweep, how many somebody is shown: the others go. */
@@ -261,27 +306,56 @@ static int write_new(const struct plan *p, int all, const struct text *t)
     return io_write_all(plan, t->bytes, t->used);
 }
 
-static void make(const struct plan *p, int all, const char *name, const struct text *t)
+/** In a user namespace CAP_MKNOD is had and of no use. */
+static bool makes_devices(int all)
 {
-    _cleanup_close_ int lock =
-        openat(all, "new.lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0 ||
-        (count(all, false) >= MAX_TEMPLATES && count(all, true) >= MAX_TEMPLATES) ||
-        io_remove_tree_at(all, "new") < 0)
-        return;
-    remove_unused(all, name); /* it was not found: it is not what it should be */
-    if (write_new(p, all, t) < 0 || renameat(all, "new", all, name) < 0)
-        io_remove_tree_at(all, "new");
+    return (mknodat(all, "new.null", S_IFCHR | 0600, makedev(1, 3)) == 0 || errno == EEXIST) &&
+           unlinkat(all, "new.null", 0) == 0;
+}
+
+/** Whether there is room for one more. More plans in use than there may be templates do not make
+ * each other's go with every start. */
+static bool make_room(int all, int lock)
+{
+    if (count(all, false) < MAX_TEMPLATES)
+        return true;
+    struct stat st;
+    const time_t now = time(NULL);
+    if (fstat(lock, &st) < 0 || (st.st_mtime <= now && now - st.st_mtime < MIN_SWEEP_S) ||
+        futimens(lock, NULL) < 0)
+        return false;
+    return count(all, true) < MAX_TEMPLATES;
 }
 
 static int clone_root(int dir)
 {
     _cleanup_close_ int tree = sys_open_tree(dir, "root", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW);
-    /* as it comes from the run directory's mount, which may allow no devices */
+    /* as it comes from the run directory's mount, which may allow no devices and no links */
     const struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID,
-                                    .attr_clr = MOUNT_ATTR_NODEV,
+                                    .attr_clr = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSYMFOLLOW,
                                     .propagation = MS_PRIVATE};
     return tree >= 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0 ? TAKE_FD(tree) : -1;
+}
+
+/** A file system may take a device and never open it. */
+static bool is_usable(int all)
+{
+    _cleanup_close_ int dir = open_own_dir(all, "new");
+    _cleanup_close_ int root = dir < 0 ? -1 : clone_root(dir);
+    _cleanup_close_ int null = root < 0 ? -1 : openat(root, "dev/null", O_RDWR | O_CLOEXEC);
+    return null >= 0;
+}
+
+static void make(const struct plan *p, int all, const char *name, const struct text *t)
+{
+    _cleanup_close_ int lock =
+        openat(all, "new.lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0 || !makes_devices(all) ||
+        !make_room(all, lock) || io_remove_tree_at(all, "new") < 0)
+        return;
+    remove_unused(all, name); /* it was not found: it is not what it should be */
+    if (write_new(p, all, t) < 0 || !is_usable(all) || renameat(all, "new", all, name) < 0)
+        io_remove_tree_at(all, "new");
 }
 
 bool template_use(struct plan *p)
@@ -291,14 +365,15 @@ bool template_use(struct plan *p)
     struct error unused = ERROR_INIT;
     text.used = 0;
     text.full = false;
-    if (!may_share(p) || !describe(p, &text))
+    if (!may_share(p) || !points_are_known(p) || !describe(p, &text))
         return false;
-    name_of(&text, name);
+    const uint64_t hash = hash_of(&text);
+    name_of(hash, name);
     _cleanup_close_ int all = state_open_run_dir("templates", &unused);
     if (all < 0)
         return false;
     int dir = find(all, name, &text);
-    if (dir < 0) {
+    if (dir < 0 && asked_before(all, hash)) {
         make(p, all, name, &text);
         dir = find(all, name, &text);
     }

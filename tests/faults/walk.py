@@ -9,9 +9,9 @@ did not run (no mark), the status is 125 and stderr is one line that says what c
 table of harmless ones below, and the probe says the very same as in one of the two. In both cases no control group is
 left. Prints the cases that went wrong and a summary.
 
-WALK_TEMPLATE=1: each run makes its template anew, by the first child (INJECT_DOORSTEP=1).
+WALK_TEMPLATE=1: each run makes its template anew, by the first child (INJECT_DOORSTEP=1), as one that was asked for before.
 """
-import concurrent.futures, errno, glob, json, os, re, subprocess, sys
+import concurrent.futures, errno, glob, json, os, re, shutil, subprocess, sys
 
 work, cloche, inject, probe = sys.argv[1:5]
 options = sys.argv[5:]
@@ -73,7 +73,7 @@ harmless = {
 
 if template_anew:  # without one, init makes a root of its own
     harmless |= dict.fromkeys((f"{role} {call}" for role, calls in {
-        "parent": "mkdir clone3 fchmod wait4 renameat rename unlinkat rmdir unlink clone",
+        "parent": "pread64 pwrite64 mknodat mknod mkdir clone3 fchmod wait4 renameat rename unlinkat rmdir unlink clone",
         "doorstep": "openat2 openat mkdirat mknodat mknod symlinkat write umask mkdir symlink"}.items() for call in calls.split()), "a template")
 
 # The one who should tell is the one who cannot: the other side sees only that.
@@ -97,6 +97,8 @@ def run(case, *arguments):
         environment["CLOCHE_RUN"] = f"{work}/none"
     elif template_anew:
         environment["CLOCHE_RUN"] = f"{here}/run"
+        if case != "asked":
+            shutil.copytree(f"{work}/asked/run", f"{here}/run")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL, env=environment)
     except subprocess.TimeoutExpired as e:
@@ -152,7 +154,7 @@ outside = " ".join(os.readlink(f"/proc/self/ns/{n}") for n in ("user", "pid", "m
 run_dir, references = os.environ["CLOCHE_RUN"], []
 os.mkdir(f"{work}/none")
 open(f"{work}/none/templates", "w").close()
-for case in "own", "first", "list":  # the first makes what the others find
+for case in "own", "asked", "first", "list":  # the first makes what the others find
     here, status, output, message, ran = run(case, "list")
     if status != 0 or not ran:
         sys.exit(f"without a fault: status {status}, {message}")

@@ -17,7 +17,7 @@
 static const char *const files_that_stay[] = {
     "^cache/",
     "^audit/",
-    "^templates/[0-9a-f]{16}/",
+    "^templates/([0-9a-f]{16}/|asked$)",
     "\\.lock$",
 };
 
