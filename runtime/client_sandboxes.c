@@ -1,6 +1,7 @@
 /* Sandboxes as a client sees them: making one, starting its keeper, ending it, listing them. */
 #include "runtime/client_private.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/state.h"
@@ -43,33 +44,44 @@ static void find_keeper(char *path, size_t size)
     snprintf(path, size, "%s/" KEEPER, CLOCHE_BINDIR);
 }
 
-/** Twice forked, so that the keeper is nobody's child. Both share the caller's memory until the
- * exec, which spares two copies of it: only system calls, and no signal handler of the caller's may
- * run (the keeper lets signals in). */
+/* Twice cloned, so that the keeper is nobody's child. The keeper lets signals in again. */
+
+struct start {
+    const char *path;
+    char **argv;
+    int ready;
+    char (*stacks)[BESIDE_STACK];
+};
+
+static int be_keeper(void *argument)
+{
+    const struct start *s = argument;
+    if (dup2(s->ready, 3) < 0 || sys_close_range(4, ~0U, 0) < 0 || chdir("/") < 0)
+        return 1;
+    execv(s->path, s->argv);
+    return 127;
+}
+
+static int be_parent(void *argument)
+{
+    const struct start *s = argument;
+    return setsid() < 0 || beside_start(be_keeper, argument, s->stacks[1]) < 0;
+}
+
 static int spawn_keeper(const char *path, const char *id, const char *instead, int ready,
                         struct error *err)
 {
     char *argv[] = {(char *)(uintptr_t)KEEPER, (char *)(uintptr_t)id, (char *)(uintptr_t)instead,
                     NULL};
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t first = vfork();
-    if (first == 0) {
-        if (setsid() < 0 || vfork() != 0)
-            _exit(0);
-        if (dup2(ready, 3) < 0 || sys_close_range(4, ~0U, 0) < 0 || chdir("/") < 0)
-            _exit(1);
-        execv(path, argv);
-        _exit(127);
-    }
-    int saved = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (first < 0)
-        return error_set(err, "keeper.start", saved, "cannot start a keeper");
-    while (waitpid(first, NULL, 0) < 0 && errno == EINTR)
+    char stacks[2][BESIDE_STACK] __attribute__((aligned(16)));
+    struct start s = {.path = path, .argv = argv, .ready = ready, .stacks = stacks};
+    int status = 0;
+    pid_t first = beside_start(be_parent, &s, stacks[0]);
+    while (first >= 0 && waitpid(first, &status, 0) < 0 && errno == EINTR)
         continue;
-    return 0;
+    return first >= 0 && status == 0 ? 0
+                                     : error_set(err, "keeper.start", first < 0 ? errno : EAGAIN,
+                                                 "cannot start a keeper");
 }
 
 int client_launch(const char *id, const char *instead, struct error *err)
