@@ -78,6 +78,16 @@ static void free_build(struct build *b)
     arena_free(b->arena); /* itself, too */
 }
 
+/** The builder, and a publisher that it could not wait for: they are one process group. */
+static void reap(const struct build *b)
+{
+    kill(-b->pid, SIGKILL);
+    while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    while (waitpid(-b->pid, NULL, 0) > 0 || errno == EINTR)
+        continue;
+}
+
 static const char *text_of(const struct frame *f, const char *key, const char *otherwise)
 {
     const char *t = frame_get(f, key);
@@ -189,8 +199,7 @@ static void on_exit_of(void *context, int fd, uint32_t events)
     (void)events;
     if (b->socket_source != NULL) /* the answer may still be waiting there */
         on_socket(b, b->socket, EPOLLIN);
-    while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    reap(b);
     if (b->done != NULL)
         lost(b);
     free_build(b);
@@ -224,10 +233,7 @@ void build_end_all(struct keeper *k)
         struct pollfd p = {.fd = b->pidfd, .events = POLLIN};
         while (poll(&p, 1, CANCEL_MS) < 0 && errno == EINTR)
             continue;
-        if (p.revents == 0)
-            sys_pidfd_send_signal(b->pidfd, SIGKILL);
-        while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        reap(b);
         free_build(b);
     }
 }
@@ -281,6 +287,7 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
         b->pid = fork();
+        setpgid(b->pid, b->pid); /* on either side: whoever is first */
         if (b->pid == 0)
             start_builder(b, m, options, ends[1]);
     } else {
@@ -299,11 +306,8 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
             return b;
     }
     problem = b->pid < 0 ? problem : errno;
-    if (b->pid > 0) {
-        kill(b->pid, SIGKILL);
-        while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-    }
+    if (b->pid > 0)
+        reap(b);
     free_build(b);
     error_set(err, "build.start", problem, "cannot start to build module \"%s\"", module);
     return NULL;

@@ -2,8 +2,10 @@
  */
 #include "runtime/keeper/builder.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/packet.h"
 #include "base/syscalls.h"
 #include "compiler/compiler.h"
 #include "runtime/keeper/fault.h"
@@ -18,7 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define DIAGNOSTICS_MAX  50
@@ -37,6 +41,8 @@ struct work {
     bool compiled;
     struct compile_result result;
     int artifact;
+    pid_t publisher; /* 0: none */
+    int job;         /* its way */
     char *log;
     size_t log_size;
     struct elf_info elf;
@@ -73,11 +79,21 @@ static void add_facts(const struct work *w, struct fields *f)
     }
 }
 
-void builder_answer(int socket, const struct fields *f)
+static void leave(struct work *w) __attribute__((noreturn));
+static void leave(struct work *w)
 {
-    if (frame_send(socket, FRAME_OK, 0, f, NULL, 0, 0) < 0)
-        _exit(1); /* the keeper says that the builder was lost */
+    close(w->job);
+    while (w->publisher > 0 && waitpid(w->publisher, NULL, 0) < 0 && errno == EINTR)
+        continue;
     _exit(0);
+}
+
+static void answer(struct work *w, const struct fields *f) __attribute__((noreturn));
+static void answer(struct work *w, const struct fields *f)
+{
+    /* when it fails, the keeper says that the builder was lost */
+    frame_send(w->b->socket, FRAME_OK, 0, f, NULL, 0, 0);
+    leave(w);
 }
 
 static void fail(struct work *w, struct error *err) __attribute__((noreturn));
@@ -87,7 +103,7 @@ static void fail(struct work *w, struct error *err)
     fields_add(&f, "status", "failed");
     fields_add_error(&f, err);
     add_facts(w, &f);
-    builder_answer(w->b->socket, &f);
+    answer(w, &f);
 }
 
 static void succeed(struct work *w, const char *status, uint32_t number) __attribute__((noreturn));
@@ -98,7 +114,7 @@ static void succeed(struct work *w, const char *status, uint32_t number)
     fields_add_int(&f, "number", number);
     fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
     add_facts(w, &f);
-    builder_answer(w->b->socket, &f);
+    answer(w, &f);
 }
 
 /* --- the newest version -------------------------------------------------------------------------
@@ -129,6 +145,37 @@ static uint32_t newest(const struct builder *b, char digest[65])
     snprintf(digest, 65, "%s", found != NULL ? found : "");
     cJSON_Delete(o);
     return number;
+}
+
+/* --- the publisher ------------------------------------------------------------------------------
+ */
+
+static int be_publisher(void *argument)
+{
+    const struct work *w = argument;
+    char *argv[] = {(char *)(uintptr_t) "cloche-keeper", (char *)(uintptr_t)PUBLISHER, NULL};
+    int job = fcntl(w->job, F_DUPFD, 64), state = fcntl(w->b->state_fd, F_DUPFD, 64);
+    if (job < 0 || state < 0 || dup2(job, FD_JOB) < 0 || dup2(state, FD_STATE) < 0 ||
+        sys_close_range(FD_STATE + 1, ~0U, 0) < 0)
+        return 1;
+    execv("/proc/self/exe", argv);
+    return 127;
+}
+
+/** Once it is known that something will be published: it is ready when that is there. One that
+ * cannot be started is reported by hand_over(). */
+static void call_publisher(struct work *w)
+{
+    char stack[BESIDE_STACK] __attribute__((aligned(16)));
+    int ends[2];
+    if (w->publisher != 0 || w->b->options->no_publish || w->b->options->only_look ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return;
+    w->job = ends[0];
+    w->publisher = beside_start(be_publisher, w, stack);
+    close(ends[0]);
+    w->job = ends[1];
+    w->publisher = w->publisher < 0 ? 0 : w->publisher;
 }
 
 /* --- compile ------------------------------------------------------------------------------------
@@ -247,7 +294,7 @@ static int drive(struct work *w, struct compile *c, struct error *err)
             return error_set(err, "compile.loop", errno, "cannot wait for the compiler");
         if (p[1].revents != 0) { /* cancelled: the jail and its directory go with us */
             compile_free(c);
-            _exit(0);
+            leave(w);
         }
         if (p[0].revents != 0)
             state = compile_dispatch(c, err);
@@ -327,8 +374,10 @@ static int compile(struct work *w, const char *known, struct error *err)
     began = now_us();
     w->step = "compile";
     fault_point(3, getppid());
-    if (state == 0)
+    if (state == 0) {
+        call_publisher(w);
         state = drive(w, c, err);
+    }
     if (state > 0)
         state = compile_finish(c, &w->result, err);
     compile_free(c);
@@ -428,21 +477,16 @@ static int write_facts(const struct work *w)
 static void hand_over(struct work *w, struct error *err) __attribute__((noreturn));
 static void hand_over(struct work *w, struct error *err)
 {
-    int from[] = {w->b->socket, w->b->state_fd, w->artifact,
-                  memory_of("log", w->log != NULL ? w->log : "", w->log_size), write_facts(w)};
-    const int count = (int)(sizeof from / sizeof *from);
-    bool ok = true;
-    /* out of the way first: a target may be another's source */
-    for (int i = 0; i < count; i++) {
-        from[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 64);
-        ok = ok && from[i] >= 0;
-    }
-    for (int i = 0; i < count && ok; i++)
-        ok = dup2(from[i], FD_SOCKET + i) >= 0;
-    if (ok) {
-        char *argv[] = {(char *)(uintptr_t) "cloche-keeper", (char *)(uintptr_t)PUBLISHER, NULL};
-        execv("/proc/self/exe", argv);
-    }
+    const int fds[JOB_FDS] = {
+        [JOB_ANSWER] = w->b->socket,
+        [JOB_ARTIFACT] = w->artifact,
+        [JOB_LOG] = memory_of("log", w->log != NULL ? w->log : "", w->log_size),
+        [JOB_FACTS] = write_facts(w),
+    };
+    const struct iovec part = {.iov_base = (char *)(uintptr_t) "job", .iov_len = 4};
+    call_publisher(w);
+    if (w->publisher > 0 && packet_send(w->job, &part, 1, fds, JOB_FDS, 0) == 0)
+        leave(w); /* it answers */
     error_set(err, "build.publisher", errno, "cannot start the publisher");
     fail(w, err);
 }
@@ -489,7 +533,7 @@ void builder_main(struct builder *b)
 {
     struct error err = ERROR_INIT;
     const struct build_options *o = b->options;
-    struct work w = {.b = b, .step = "snapshot", .artifact = -1, .arena = arena_new()};
+    struct work w = {.b = b, .step = "snapshot", .artifact = -1, .job = -1, .arena = arena_new()};
     char known[65] = "";
     umask(022); /* what the jail and the workers are to see is made with modes */
     bool ok = reopen(b);
@@ -511,6 +555,8 @@ void builder_main(struct builder *b)
     w.artifact = open_artifact(&o->source);
     if (o->only_look && (w.artifact >= 0 || known[0] == '\0'))
         succeed(&w, "verified", 0);
+    if (w.artifact >= 0)
+        call_publisher(&w);
     if (w.artifact < 0) {
         int rc = compile(&w, known[0] != '\0' ? known : NULL, &err);
         if (rc < 0)

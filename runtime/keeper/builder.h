@@ -8,12 +8,11 @@
 struct strings;
 struct fields;
 
-/* fds of the publisher */
-#define FD_SOCKET   3
-#define FD_STATE    4
-#define FD_ARTIFACT 5
-#define FD_LOG      6
-#define FD_FACTS    7
+/* The publisher's fds: the way of its one job, and the sandbox's directory. With the job come
+ * these. */
+#define FD_JOB   3
+#define FD_STATE 4
+enum { JOB_ANSWER, JOB_ARTIFACT, JOB_LOG, JOB_FACTS, JOB_FDS };
 
 #define PUBLISHER "--publish" /* no id of a sandbox: ids begin with a letter or a digit */
 
@@ -31,10 +30,8 @@ struct builder {
 /** In the child, right after fork(). */
 void builder_main(struct builder *b) __attribute__((noreturn));
 
-/** Send it and end. */
-void builder_answer(int socket, const struct fields *f) __attribute__((noreturn));
-
-/** The publisher, to which a builder hands over. */
+/** The publisher: a builder's child that opens the store while the builder still builds, and ends
+ * with its job, or without one. */
 void builder_publish(void) __attribute__((noreturn));
 
 #endif

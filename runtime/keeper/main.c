@@ -199,6 +199,9 @@ int main(int argc, char **argv)
 {
     static struct keeper k = {.state_fd = -1, .run_fd = -1, .log_fd = -1, .listener = -1};
     struct error err = ERROR_INIT;
+    sigset_t none; /* all were blocked for the start */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     if (argc == 2 && strcmp(argv[1], PUBLISHER) == 0)
         builder_publish();
     bool remove = argc == 3 && strcmp(argv[2], "remove") == 0;
@@ -210,9 +213,6 @@ int main(int argc, char **argv)
     }
     snprintf(k.id, sizeof k.id, "%s", argv[1]);
     fcntl(READY_FD, F_SETFD, FD_CLOEXEC);
-    sigset_t none; /* all were blocked for the start */
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     umask(0077);

@@ -1,18 +1,21 @@
 /* The publisher: this program executed anew, because a connection of SQLite does not survive a
- * fork, nor may a copy of the keeper open one of its own. It makes one change to the store, answers
- * and is gone. */
+ * fork, nor may a copy of the keeper open one of its own. It opens the store, which a compile need
+ * not wait for, makes one change to it, answers and is gone. */
 #include "runtime/keeper/builder.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/packet.h"
 #include "compiler/compiler.h"
 #include "runtime/protocol.h"
 #include "versions/versions.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static uint64_t now_us(void)
@@ -23,6 +26,7 @@ static uint64_t now_us(void)
 }
 
 struct facts {
+    int fds[JOB_FDS];
     struct frame *frame; /* only its body is used */
     struct strings depends, deny_symbols, allow_libraries;
 };
@@ -36,9 +40,9 @@ static void read_list(const struct facts *f, struct arena *a, const char *key, s
 static bool read_facts(struct facts *f, struct arena *a)
 {
     f->frame = arena_alloc(a, sizeof *f->frame);
-    if (lseek(FD_FACTS, 0, SEEK_SET) < 0)
+    if (lseek(f->fds[JOB_FACTS], 0, SEEK_SET) < 0)
         return false;
-    ssize_t n = io_read_full(FD_FACTS, f->frame->body, sizeof f->frame->body);
+    ssize_t n = io_read_full(f->fds[JOB_FACTS], f->frame->body, sizeof f->frame->body);
     if (n <= 0 || f->frame->body[n - 1] != '\0')
         return false;
     f->frame->head.size = (uint32_t)n;
@@ -54,11 +58,12 @@ static int publish(struct versions *v, struct arena *a, const struct facts *f,
     struct elf_info elf;
     uint32_t number = 0;
     char *data = NULL, *log = NULL;
-    ssize_t size = lseek(FD_ARTIFACT, 0, SEEK_SET) < 0
+    ssize_t size = lseek(f->fds[JOB_ARTIFACT], 0, SEEK_SET) < 0
                        ? -1
-                       : io_read_to_end(FD_ARTIFACT, COMPILE_ARTIFACT_MAX, &data);
-    ssize_t log_size =
-        lseek(FD_LOG, 0, SEEK_SET) < 0 ? -1 : io_read_to_end(FD_LOG, COMPILE_SOURCES_MAX, &log);
+                       : io_read_to_end(f->fds[JOB_ARTIFACT], COMPILE_ARTIFACT_MAX, &data);
+    ssize_t log_size = lseek(f->fds[JOB_LOG], 0, SEEK_SET) < 0
+                           ? -1
+                           : io_read_to_end(f->fds[JOB_LOG], COMPILE_SOURCES_MAX, &log);
     if (size < 0)
         return error_set(err, "build.memory", errno, "cannot read the artifact");
     if (elf_inspect(a, data, (size_t)size, &elf, err) < 0)
@@ -113,7 +118,7 @@ static int import(struct versions *v, struct arena *a, const struct facts *f, st
         .deny_symbols = &f->deny_symbols,
         .allow_libraries = &f->allow_libraries,
         .exports = elf_exports_new(frame_get(f->frame, "root"), &ignored)};
-    int rc = store_import(v, a, policy.name, &policy, FD_ARTIFACT, &list, &count, err);
+    int rc = store_import(v, a, policy.name, &policy, f->fds[JOB_ARTIFACT], &list, &count, err);
     if (rc < 0)
         return -1;
     cJSON *array = cJSON_CreateArray();
@@ -151,32 +156,49 @@ static const struct {
                 struct error *err);
 } changes[] = {{"publish", publish}, {"import", import}, {"pin", pin}};
 
-static int change(const struct facts *f, struct arena *a, struct fields *answer, struct error *err)
+static int change(struct versions *v, const struct facts *f, struct arena *a, struct fields *answer,
+                  struct error *err)
 {
-    _cleanup_versions_ struct versions *v = NULL;
     const char *name = frame_get(f->frame, "step");
     for (size_t i = 0; name != NULL && i < sizeof changes / sizeof *changes; i++) {
         if (strcmp(changes[i].name, name) == 0)
-            return versions_open(FD_STATE, &v, err) < 0 ? -1
-                                                        : changes[i].call(v, a, f, answer, err);
+            return changes[i].call(v, a, f, answer, err);
     }
     return error_set(err, "build.publisher", 0, "the publisher does not know what to do");
+}
+
+/** False: there is none, since nothing came of the build. */
+static bool wait_for_job(struct facts *f)
+{
+    char text[4];
+    const struct iovec part = {.iov_base = text, .iov_len = sizeof text};
+    unsigned count = 0;
+    ssize_t n;
+    do
+        n = packet_receive(FD_JOB, &part, 1, f->fds, JOB_FDS, &count, 0);
+    while (n < 0 && errno == EINTR);
+    return n > 0 && count == JOB_FDS;
 }
 
 void builder_publish(void)
 {
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_fields_ struct fields f = FIELDS_INIT;
+    struct versions *v = NULL;
     struct error err = ERROR_INIT;
     struct facts facts = {0};
+    umask(022); /* what the workers are to see is made with modes */
+    fcntl(FD_JOB, F_SETFD, FD_CLOEXEC);
+    fcntl(FD_STATE, F_SETFD, FD_CLOEXEC);
+    int rc = versions_open(FD_STATE, &v, &err);
+    if (!wait_for_job(&facts))
+        exit(0);
     uint64_t began = now_us();
-    int rc = -1;
-    for (int fd = FD_SOCKET; fd <= FD_FACTS; fd++)
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (!read_facts(&facts, a) || frame_get(facts.frame, "module") == NULL)
-        error_set(&err, "build.publisher", 0, "the publisher was told nothing");
-    else
-        rc = change(&facts, a, &f, &err);
+        rc = error_set(&err, "build.publisher", 0, "the publisher was told nothing");
+    if (rc == 0)
+        rc = change(v, &facts, a, &f, &err);
+    versions_close(v);
     if (rc < 0) {
         fields_add(&f, "status", "failed");
         fields_add_error(&f, &err);
@@ -184,5 +206,6 @@ void builder_publish(void)
     if (facts.frame != NULL)
         copy_facts(&facts, &f);
     fields_add_int(&f, "publish_us", (int64_t)(now_us() - began));
-    builder_answer(FD_SOCKET, &f);
+    /* else the keeper says that the builder was lost */
+    exit(frame_send(facts.fds[JOB_ANSWER], FRAME_OK, 0, &f, NULL, 0, 0) < 0);
 }
