@@ -116,6 +116,7 @@ int spec_show(struct spec *s, const char *from, const char *to, struct error *er
     struct spec_mount *m = spec_add_mount(s, to);
     m->kind = MOUNT_BIND;
     m->source = arena_strdup(s->arena, from);
+    m->system = true;
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         if (spec_mount_option(s, m, options[i], err) < 0)
             return -1;

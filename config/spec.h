@@ -89,6 +89,7 @@ struct spec_mount {
     bool recursive;  /* rbind */
     bool copy_up;    /* tmpcopyup: the tmpfs starts with what the rootfs has there */
     bool idmap, idmap_recursive; /* "idmap", "ridmap" or uidMappings given */
+    bool system;                 /* the machine's own, for all to read: owners stay the host's */
     bool optional; /* a missing source is not an error (profiles only: "x-optional") */
     struct spec_id_map *uid_maps, *gid_maps;
     size_t uid_map_count, gid_map_count;

@@ -136,10 +136,12 @@ static int add_tree(struct plan *p, enum plan_op op, const struct spec_mount *s,
     m->owner_uid = st.st_uid;
     m->owner_gid = st.st_gid;
     /* volumes keep their owners; a read-only one that cannot be mapped still serves what all may
-     * read */
-    bool system = s->optional || s->attr_set == SYSTEM_ATTRIBUTES;
-    m->idmap = detached && !system;
-    m->idmap_needed = m->idmap && ((s->attr_set & MOUNT_ATTR_RDONLY) == 0 || s->idmap);
+     * read, and for a file that all may read it need not be */
+    bool readonly = (s->attr_set & MOUNT_ATTR_RDONLY) != 0;
+    bool for_all = readonly && !s->idmap && S_ISREG(st.st_mode) &&
+                   ((st.st_mode >> 6 | st.st_mode >> 3) & ~st.st_mode & 0005) == 0;
+    m->idmap = detached && !s->system && !s->optional && !for_all;
+    m->idmap_needed = m->idmap && (!readonly || s->idmap);
     return 0;
 }
 
@@ -161,6 +163,7 @@ static int add_system(struct plan *p, const char *path, bool optional, struct er
     s->destination = s->source = path;
     s->recursive = !p->privileged; /* an ordinary user may not show what a mount covers */
     s->optional = optional;
+    s->system = true;
     s->attr_set = SYSTEM_ATTRIBUTES;
     return add_tree(p, OP_TREE, s, err);
 }
@@ -307,6 +310,7 @@ int rootfs_plan(struct plan *p, struct error *err)
             sys->source = "/sys";
             sys->destination = s->destination;
             sys->recursive = true;
+            sys->system = true;
             sys->attr_set_recursive = SYSTEM_ATTRIBUTES | MOUNT_ATTR_NOEXEC;
             sys->attr_set = SYSTEM_ATTRIBUTES;
             p->mount_count--;

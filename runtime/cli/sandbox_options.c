@@ -85,7 +85,9 @@ static int set_volume(void *context, const char *text, struct error *err)
          word = strtok_r(NULL, ",", &save)) {
         if (strcmp(word, "O") == 0)
             m->kind = MOUNT_OVERLAY;
-        else if (strcmp(word, "rw") != 0 && spec_mount_word(s, m, word, err) < 0)
+        else if (strcmp(word, "rw") == 0) /* what the host has read-only stays so */
+            m->attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+        else if (spec_mount_word(s, m, word, err) < 0)
             return error_hint(err, "SRC:DST:ro, rw or O, or an option word of mount(8)");
     }
     return 0;

@@ -56,6 +56,21 @@ owner() { stat -c %u:%g "$1"; }
     [ "${#stderr_lines[@]}" -eq 4 ]
     [ "$(cat shared/file)" = content ]
     [ "$(ls shared)" = $'below\nfile' ]
+    inside -v "$WORK/shared:/data:ro,rw" sh -c 'echo x >/data/new'
+    expect_status 0
+    inside -v "$WORK/shared:/data:rw,ro" sh -c 'echo x >/data/newer'
+    expect_status 2
+}
+
+@test "-v :ro: the owner's own files can be read, and are the program's" {
+    (umask 077 && mkdir private && echo secret >private/file && printf '#!/bin/sh\necho runs\n' >script && chmod 700 script)
+    inside -v "$WORK/private:/data:ro" sh -c 'cat /data/file; stat -c %u:%g:%a /data /data/file; echo x >/data/file'
+    expect_status 2
+    expect_output $'secret\n1000:1000:700\n1000:1000:600'
+    inside -v "$WORK/script:/script:ro" /script
+    expect_output runs
+    inside -v "$WORK/private/file:/file:ro" cat /file
+    expect_output secret
 }
 
 @test "-v of a single file, of a file whose name has spaces, twice the same source" {
