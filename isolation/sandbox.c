@@ -180,12 +180,18 @@ static int expect(struct sandbox *s, int type, struct error *err)
     }
 }
 
+/** Init is gone, and has said why. */
+static int send_failed(struct sandbox *s, struct error *err)
+{
+    if (errno == EPIPE || errno == ECONNRESET)
+        return expect(s, MESSAGE_FAILED, err);
+    return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
+}
+
 static int send_message(struct sandbox *s, int type, int value, struct error *err)
 {
     struct message m = {.type = type, .value = value};
-    if (message_send(s->control, &m, -1) < 0)
-        return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
-    return 0;
+    return message_send(s->control, &m, -1) < 0 ? send_failed(s, err) : 0;
 }
 
 /** Send START, with the v1 groups to join. */
@@ -193,9 +199,9 @@ static int send_start(struct sandbox *s, struct error *err)
 {
     const struct message m = {.type = MESSAGE_START, .value = (int)s->plan.fallbacks};
     int fds[PACKET_MAX_FDS], count = cgroup_join_fds(s->cgroup, fds, PACKET_MAX_FDS);
-    if (count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0)
-        return error_set(err, "sandbox.control", errno, "cannot reach init of the sandbox");
-    return 0;
+    return count < 0 || message_send_fds(s->control, &m, fds, (unsigned)count) < 0
+               ? send_failed(s, err)
+               : 0;
 }
 
 static int write_proc(pid_t pid, const char *file, const char *text)
@@ -386,7 +392,8 @@ const char *sandbox_captured(const struct sandbox *s, int stream, size_t *ret_si
 
 int sandbox_signal(struct sandbox *s, int sig)
 {
-    return s->reaped ? 0 : send_message(s, MESSAGE_SIGNAL, sig, NULL);
+    const struct message m = {.type = MESSAGE_SIGNAL, .value = sig};
+    return s->reaped ? 0 : message_send(s->control, &m, -1);
 }
 
 void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail)

@@ -218,3 +218,13 @@ in_view() {
     expect_status 125
     expect_stderr "cloche: state directory \"$CLOCHE_RUN\" can be written by others; fix: chown 0 '$CLOCHE_RUN' && chmod 700 '$CLOCHE_RUN'"
 }
+
+@test "an init that is gone before it is told to go on has said why" {
+    mkdir volume
+    for late in "" -t; do
+        run --separate-stderr timeout 60 strace -qq -o calls -e trace=sendmsg -e inject=sendmsg:delay_enter=100000 \
+            "$CLOCHE" run --best-effort $late -v "$WORK/volume:/proc/nowhere" -- true </dev/null
+        expect_status 125
+        expect_stderr 'cloche: cannot make mount point "/proc/nowhere": No such file or directory; fix: make it in the rootfs, or choose another destination'
+    done
+}
