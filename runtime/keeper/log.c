@@ -6,6 +6,7 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -77,6 +78,60 @@ static void on_output(void *context, int fd, uint32_t events)
         l->size += n;
 }
 
+static void name_of(const char *path, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s", path);
+    for (char *p = ret; *p != '\0'; p++)
+        *p = *p == '/' ? ':' : *p; /* no id has one */
+}
+
+/** What is still in the pipes of this name: who wrote it may have ended before the loop came by. */
+static void drain(struct keeper *k, const char *name)
+{
+    int rounds = 64; /* who still writes does not keep the keeper */
+    for (struct log *l = k->logs, *next; l != NULL && rounds > 0; l = next) {
+        struct pollfd p = {.fd = l->from, .events = POLLIN};
+        next = l->next;
+        if (strcmp(l->name, name) == 0 && poll(&p, 1, 0) == 1) {
+            on_output(l, l->from, EPOLLIN);
+            next = k->logs; /* that may have been its end */
+            rounds--;
+        }
+    }
+}
+
+bool log_last_line(struct keeper *k, const char *path, char *ret, size_t size)
+{
+    char name[NAME_MAX - 8], file[NAME_MAX], end[256];
+    struct stat st;
+    name_of(path, name, sizeof name);
+    drain(k, name);
+    snprintf(file, sizeof file, "%s.log", name);
+    _cleanup_close_ int fd = openat(k->log_fd, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return false;
+    off_t from = st.st_size > (off_t)sizeof end ? st.st_size - (off_t)sizeof end : 0;
+    ssize_t n = pread(fd, end, sizeof end, from);
+    while (n > 0 && (end[n - 1] == '\n' || end[n - 1] == '\r' || end[n - 1] == ' '))
+        n--;
+    ssize_t start = n;
+    while (start > 0 && end[start - 1] != '\n')
+        start--;
+    size_t used = 0;
+    while (start < n) { /* a terminal obeys some bytes */
+        size_t length = io_printable(end + start, (size_t)(n - start));
+        if (used + (length > 0 ? length : 1) >= size)
+            break;
+        if (length == 0)
+            ret[used++] = '?';
+        for (size_t i = 0; i < length; i++)
+            ret[used++] = end[start + (ssize_t)i];
+        start += length > 0 ? (ssize_t)length : 1;
+    }
+    ret[used] = '\0';
+    return used > 0;
+}
+
 int log_open(struct keeper *k, const char *path, struct error *err)
 {
     int ends[2];
@@ -86,9 +141,7 @@ int log_open(struct keeper *k, const char *path, struct error *err)
         return error_set(err, "keeper.log", errno, "cannot make the log of child \"%s\"", path);
     }
     *l = (struct log){.keeper = k, .from = ends[0], .to = -1};
-    snprintf(l->name, sizeof l->name, "%s", path);
-    for (char *p = l->name; *p != '\0'; p++)
-        *p = *p == '/' ? ':' : *p; /* no id has one */
+    name_of(path, l->name, sizeof l->name);
     fcntl(l->from, F_SETFL, O_NONBLOCK);
     if (open_file(l) == 0)
         l->source = loop_watch(k->loop, l->from, EPOLLIN, on_output, l);

@@ -72,9 +72,16 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
     }
     if (d.action == SUPERVISE_GIVE_UP) {
         s->closing = s->gave_up = true;
+        /* of a sandbox that does not come up at first nothing stays, its logs neither */
+        bool first = n->keeper->restarts == 0 && t->ready != NULL;
+        char said[160];
+        bool spoke = first && log_last_line(n->keeper, n->path, said, sizeof said);
         error_set(&t->failure, "supervisor.gave_up", 0,
-                  "child \"%s\" ended too often (%s), its supervisor gave up", n->path, n->last);
-        error_hint(&t->failure, "cloche logs %s %s", n->keeper->id, n->path);
+                  "child \"%s\" ended too often (%s), its supervisor gave up%s%s%s", n->path,
+                  n->last, spoke ? "; its last words: \"" : "", spoke ? said : "",
+                  spoke ? "\"" : "");
+        if (!first)
+            error_hint(&t->failure, "cloche logs %s %s", n->keeper->id, n->path);
         journal_event(n->keeper, "supervisor.gave_up", n->path);
     }
     for (size_t i = d.from; i < d.to; i++) {

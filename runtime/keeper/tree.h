@@ -91,6 +91,8 @@ void node_never_up(struct node *n);
 
 /** log.c: a fd to write to; what is written ends up in log/<name>.log. -1 with @err. */
 int log_open(struct keeper *k, const char *path, struct error *err);
+/** The last line of that log, if any; what is not printable is a question mark. */
+bool log_last_line(struct keeper *k, const char *path, char *ret, size_t size);
 /** Those whose writers have not been heard to end. */
 void logs_close(struct keeper *k);
 

@@ -211,6 +211,26 @@ server() { # ADDRESS FAMILY TYPE
     [ "$(cloche list --json)" = "[]" ]
 }
 
+@test "a child that does not come up at first has its last words in the error: its log goes with the sandbox" {
+    jq -n '{ociVersion: "1.1.0", cloche: {children: [{id: "web", kind: "command", ready: "line",
+        args: ["sh", "-c", "printf \"starting\\nthe port is \\033[1mgr\u00fcn\\n\\n\" >&2; exit 3"]}]}}' >spec.json
+    run --separate-stderr cloche create s --spec spec.json
+    expect_status 1
+    expect_stderr 'cloche: child "web" ended too often (status 3), its supervisor gave up; its last words: "the port is ?[1mgrün"'
+    run --separate-stderr cloche create s -- /nowhere
+    expect_stderr 'cloche: child "main" ended too often (command "/nowhere" not found in the sandbox), its supervisor gave up'
+    # of one that stays the log does, too
+    mkdir volume
+    jq -n --arg v "$WORK/volume" '{ociVersion: "1.1.0", mounts: [{destination: "/v", type: "bind", source: $v, options: ["bind", "ro"]}],
+        cloche: {children: [{id: "web", kind: "command", ready: "line",
+        args: ["sh", "-c", "test ! -e /v/broken || exit 3; echo >&$CLOCHE_READY_FD; exec sleep 1000"]}]}}' >spec.json
+    cloche create s --spec spec.json
+    : >volume/broken
+    run --separate-stderr cloche restart s
+    expect_stderr 'cloche: child "web" ended too often (status 3), its supervisor gave up; fix: cloche logs s web'
+    cloche destroy --force s
+}
+
 @test "stopping is in reverse order, with SIGTERM first, and what does not end is killed" {
     jq -n '{ociVersion: "1.1.0", cloche: {children: [
         {id: "polite", kind: "command", ready: "line",
