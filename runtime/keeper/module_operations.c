@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "runtime/keeper/modules.h"
 #include "runtime/keeper/queries.h"
+#include "runtime/keeper/service.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,21 @@ static int answer(struct connection *c, const struct frame *f, cJSON *o)
     return 0;
 }
 
+static void record_all(struct keeper *k)
+{
+    for (struct module *m = k->modules; m != NULL; m = m->next) {
+        if (m->service != NULL)
+            reload_record(m->service);
+    }
+}
+
 int op_versions(struct connection *c, struct frame *f, struct error *err)
 {
     struct keeper *k = c->keeper;
     const struct module *m = modules_find(k, frame_get(f, "module"), err);
     if (m == NULL || modules_store(k, err) == NULL)
         return -1;
+    record_all(k);
     return answer(c, f,
                   query_versions(k->versions, m->name, m->active,
                                  frame_get_int(f, "all", 0, 1, 0) == 1, err));
@@ -32,6 +42,7 @@ int op_history(struct connection *c, struct frame *f, struct error *err)
     const char *name = frame_get(f, "module");
     if ((name != NULL && modules_find(k, name, err) == NULL) || modules_store(k, err) == NULL)
         return -1;
+    record_all(k);
     return answer(
         c, f,
         query_history(k->versions, name, (size_t)frame_get_int(f, "limit", 0, INT32_MAX, 0), err));

@@ -22,6 +22,7 @@
 #define PROBATION_STUDENT_MS 3000
 #define HEALTH_EVERY_MS      1000
 #define HEALTH_FAILURES      3
+#define RECORD_AFTER_MS      2 /* what was held back during the pause goes first */
 
 static void step_13(void *context);
 static void step_15(struct reload *t);
@@ -125,7 +126,7 @@ void probation_begin(struct reload *t)
         worker_ask(t->parked, WIRE_SEAL, 0, -1, SERVICE_MOVE_MS, on_sealed, t);
     if (t->watch.switched != NULL)
         t->watch.switched(t->watch.context, &r);
-    t->timer = loop_after(t->k->loop, 0, step_13, t);
+    t->timer = loop_after(t->k->loop, RECORD_AFTER_MS, step_13, t);
 }
 
 void probation_hand_on(struct reload *before, struct reload *newer)
@@ -183,19 +184,27 @@ static void on_health_timer(void *context)
                    on_health, t);
 }
 
+static void record(struct reload *t)
+{
+    struct keeper *k = t->k;
+    struct error err = ERROR_INIT;
+    if (t->step >= 13)
+        return;
+    transaction_step(t, 13, "record");
+    if (history_note(k->versions, t->attempt, ATTEMPT_ACTIVATED, t->to.number, NULL, &err) < 0 ||
+        store_set_current(k->versions, t->s->name, t->to.number, &err) < 0)
+        journal_event(k, "reload.unrecorded", err.message);
+}
+
 static void step_13(void *context)
 {
     struct reload *t = context;
     struct service *s = t->s;
     struct keeper *k = t->k;
-    struct error err = ERROR_INIT;
     t->timer = NULL;
     transaction_drop(&t->rehearsal);
     transaction_drop(&t->migrator);
-    transaction_step(t, 13, "record");
-    if (history_note(k->versions, t->attempt, ATTEMPT_ACTIVATED, t->to.number, NULL, &err) < 0 ||
-        store_set_current(k->versions, s->name, t->to.number, &err) < 0)
-        journal_event(k, "reload.unrecorded", err.message);
+    record(t);
     if (!t->behind)
         keep_left(t);
     /* 14 */
@@ -210,6 +219,15 @@ static void step_13(void *context)
     }
     t->timer = loop_after(k->loop, ms, on_probation_timer, t);
     t->health_timer = loop_after(k->loop, HEALTH_EVERY_MS, on_health_timer, t);
+}
+
+void reload_record(struct service *s)
+{
+    struct reload *t = s->probation;
+    if (t == NULL || t->rolling || t->step >= 13)
+        return;
+    transaction_cancel(t, &t->timer);
+    step_13(t);
 }
 
 /* --- 15: confirm ---------------------------------------------------------------------------------
@@ -388,6 +406,7 @@ int reload_confirm(struct keeper *k, const char *module, const struct reload_wat
     struct service *s = service_require(k, module, err);
     if (s == NULL)
         return -1;
+    reload_record(s);
     if (s->probation == NULL || s->probation->rolling) {
         error_set(err, "reload.none", 0, "no version of module \"%s\" is on probation", s->name);
         return error_hint(err, "cloche versions %s %s", k->id, s->name);
@@ -501,6 +520,7 @@ static void settle(struct reload *t)
     struct service *s = t->s;
     if (!t->back || !t->rolling || t->given >= 0 || t->losing != NULL || t->redispatched != 0)
         return;
+    record(t);
     t->step = 14;
     error_set(&err, "reload.rolled_back", 0,
               "step 14 (probation) of module \"%s\": version %u: %s; version %u serves%s", s->name,
@@ -629,6 +649,7 @@ void reload_stop(struct service *s)
     /* it did not fail: who ends the sandbox takes it as it is, and service_stop saves its state */
     struct worker *parked = t->parked;
     t->parked = NULL;
+    record(t);
     transaction_end(t, ATTEMPT_GOOD, "stopped during probation", VERSION_GOOD, NULL);
     s->active.status = VERSION_GOOD;
     if (parked != NULL)

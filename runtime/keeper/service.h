@@ -173,6 +173,8 @@ bool reload_waits(const struct service *s);
 bool reload_on_probation(const struct service *s);
 /** It was brought up again by its supervisor. */
 void reload_came_up(struct service *s);
+/** What a switch a moment ago has still to record: now, since somebody wants to read it. */
+void reload_record(struct service *s);
 /** Its supervisor does not bring it up any more. */
 void reload_gave_up(struct service *s, const char *why);
 /** The tree is gone. */

@@ -112,6 +112,9 @@ static void reload(const char *dir)
     CHECK(cloche_reload(NULL, id, "echo", &o, &json, &err) == 0);
     CHECK(strstr(json, "\"version\":2") != NULL);
     free(json);
+    /* at once: who asks is not told of a history that is still to be written */
+    CHECK(cloche_history(NULL, id, "echo", &json, &err) == 0 && strstr(json, "ACTIVATED") != NULL);
+    free(json);
     CHECK(cloche_call(NULL, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
     CHECK(cloche_confirm(NULL, id, "echo", &err) == 0);
     snprintf(source, sizeof source, "%s/broken.c", dir);
