@@ -337,7 +337,12 @@ static int run_helper(const char *program, pid_t pid, const struct spec_id_map *
         error_set(err, "ids.helper", rc, "cannot run %s", program);
         return error_hint(err, "install the package uidmap");
     }
-    if (waitpid(helper, &status, 0) < 0 || status != 0) {
+    pid_t waited;
+    do
+        waited = waitpid(helper, &status, 0);
+    while (waited < 0 && errno == EINTR);
+    /* ECHILD: the caller ignores SIGCHLD, and init finds out */
+    if ((waited < 0 && errno != ECHILD) || (waited >= 0 && status != 0)) {
         error_set(err, "ids.helper", 0, "%s refused the id mappings of the sandbox", program);
         return error_hint(err, "give this user matching ranges in /etc/subuid and /etc/subgid");
     }

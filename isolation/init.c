@@ -15,6 +15,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -315,6 +316,11 @@ _Noreturn void init_main(struct plan *p)
     struct message failed = {0};
     struct mount_built built = {.root = -1};
     rename_self(p);
+    /* where SIGCHLD is ignored there is nobody to reap */
+    if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) {
+        step_failed(&failed, STEP_START_PROGRAM, NULL);
+        give_up(p, &failed);
+    }
     if (build(p, &built, &failed) < 0 || (!p->quiet && mount_enter(&built, &failed) < 0))
         give_up(p, &failed);
     int terminal = p->spec->terminal ? init_make_terminal(p, &failed) : -1;

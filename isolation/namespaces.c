@@ -314,8 +314,7 @@ pid_t namespaces_clone(struct plan *p, struct clone_args *args)
         return p->slot != NULL ? clone_in_slot(p, args) : sys_clone3(args);
     /* into the group while the caller's cgroup namespace is still its own: from another one the
      * group may not be seen (nsdelegate) */
-    struct clone_args door = {
-        .flags = args->flags & CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = args->cgroup};
+    struct clone_args door = {.flags = args->flags & CLONE_INTO_CGROUP, .cgroup = args->cgroup};
     pid_t pid = sys_clone3(&door);
     if (pid == 0)
         doorstep(p, args);

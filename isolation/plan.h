@@ -59,6 +59,7 @@ enum step {
     STEP_START_PROGRAM,
     STEP_STREAMS,
     STEP_RLIMIT,
+    STEP_CORE,
     STEP_PERSONALITY,
     STEP_CAPS_BOUNDING,
     STEP_IDENTITY,
@@ -162,6 +163,7 @@ struct plan {
     size_t arguments_bytes;
     unsigned
         fallbacks; /* PLAN_FALLBACK_*: limits that rlimits stand in for; known at the start only */
+    bool cores_end_at_0;  /* so this user's hard limit of 0 for core dumps is enough */
     const char *path_env; /* PATH of the program, for the search */
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -37,6 +38,18 @@ static const char *path_of(const struct spec *spec)
             return spec->env.items[i] + 5;
     }
     return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/** A hard limit of 0 keeps files from being written, and no program of the host from being run or
+ * asked. */
+static bool cores_end_at_0(void)
+{
+    struct rlimit now;
+    char first;
+    if (getrlimit(RLIMIT_CORE, &now) < 0 || now.rlim_max != 0)
+        return false;
+    _cleanup_close_ int fd = open("/proc/sys/kernel/core_pattern", O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, &first, 1) == 1 && first != '|' && first != '@';
 }
 
 /** The second half of the cgroup, while init builds: v1 groups, limits. What no cgroup
@@ -85,6 +98,7 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
         return error_hint(err, "give one after --, or process.args in the spec");
     }
     p->path_env = path_of(spec);
+    p->cores_end_at_0 = cores_end_at_0();
     if (find_privileges(p, err) < 0 || namespaces_plan(p, err) < 0 ||
         idmap_choose(&p->idmap, spec, p->ns_fds[NS_USER], p->privileged, p->arena, err) < 0 ||
         caps_plan_make(&p->caps, spec, err) < 0 ||
@@ -118,7 +132,7 @@ static int clone_init(struct sandbox *s, struct error *err)
     struct clone_args args = {
         .flags = p->clone_flags | CLONE_PIDFD | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
-        .exit_signal = SIGCHLD,
+        .exit_signal = 0, /* a caller that ignores SIGCHLD could not wait for it */
         .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
     };
     /* none of the caller's signal handlers may run in init */

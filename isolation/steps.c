@@ -52,6 +52,9 @@ static const struct {
     [STEP_STREAMS] = {"sandbox.streams", "cannot set up standard streams", ""},
     [STEP_RLIMIT] = {"sandbox.rlimit", "cannot set %s",
                      "a hard limit cannot be raised without CAP_SYS_RESOURCE; ask for less"},
+    [STEP_CORE] = {"sandbox.rlimit", "cannot keep core dumps from the host",
+                   "its kernel.core_pattern runs a program for them, whom a hard limit of 0 does "
+                   "not stop: raise that of RLIMIT_CORE to 1, or say --ulimit core=0"},
     [STEP_PERSONALITY] = {"sandbox.personality", "cannot set the personality", ""},
     [STEP_CAPS_BOUNDING] = {"caps.bounding", "cannot drop the capability bounding set", ""},
     [STEP_IDENTITY] = {"ids.identity", "cannot become the program's user and groups",

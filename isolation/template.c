@@ -19,8 +19,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -253,16 +255,20 @@ static bool remove_unused(int all, const char *name)
     return io_remove_tree_at(all, name) == 0;
 }
 
-static bool asked_before(int all, uint64_t hash)
+/** Whether that plan was asked for before. @forget: where none could be made, not every start
+ * tries.
+ */
+static bool asked_before(int all, uint64_t hash, bool forget)
 {
     _cleanup_close_ int fd = openat(all, "asked", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     uint64_t last = 0;
     const off_t at = (off_t)(hash % ASKED * sizeof hash);
     if (fd < 0 || pread(fd, &last, sizeof last, at) < 0)
         return false;
-    /* where none can be made, not every start tries */
-    const uint64_t next = last == hash ? 0 : hash;
-    return pwrite(fd, &next, sizeof next, at) == (ssize_t)sizeof next && next == 0;
+    if (last == hash && !forget)
+        return true;
+    const uint64_t next = forget ? 0 : hash;
+    return pwrite(fd, &next, sizeof next, at) == (ssize_t)sizeof next && forget;
 }
 
 /** How many there are; with @sweep, how many somebody is shown: the others go. */
@@ -277,14 +283,15 @@ static int count(int all, bool sweep)
     return n;
 }
 
-/** In a process of its own, which alone has no umask. */
+/** In a process of its own, which alone has no umask. It holds the lock, too, and so goes with the
+ * parent: whoever comes next removes what it made. */
 static int fill_apart(const struct plan *p, int root)
 {
     struct clone_args args = {.exit_signal = 0}; /* the caller is told of no child */
     int status = 0;
-    pid_t pid = sys_clone3(&args), waited;
+    pid_t parent = getpid(), pid = sys_clone3(&args), waited;
     if (pid == 0)
-        _exit(fill(p, root) < 0);
+        _exit(prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || fill(p, root) < 0);
     do
         waited = pid < 0 ? pid : waitpid(pid, &status, __WALL);
     while (waited < 0 && errno == EINTR && pid > 0);
@@ -346,16 +353,20 @@ static bool is_usable(int all)
     return null >= 0;
 }
 
-static void make(const struct plan *p, int all, const char *name, const struct text *t)
+/** false: none can be made, and nobody else is just making one. */
+static bool make(const struct plan *p, int all, const char *name, const struct text *t)
 {
     _cleanup_close_ int lock =
         openat(all, "new.lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0 || !makes_devices(all) ||
-        !make_room(all, lock) || io_remove_tree_at(all, "new") < 0)
-        return;
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
+        return lock >= 0 && errno == EWOULDBLOCK;
+    if (!makes_devices(all) || !make_room(all, lock) || io_remove_tree_at(all, "new") < 0)
+        return false;
     remove_unused(all, name); /* it was not found: it is not what it should be */
-    if (write_new(p, all, t) < 0 || !is_usable(all) || renameat(all, "new", all, name) < 0)
-        io_remove_tree_at(all, "new");
+    if (write_new(p, all, t) == 0 && is_usable(all) && renameat(all, "new", all, name) == 0)
+        return true;
+    io_remove_tree_at(all, "new");
+    return false;
 }
 
 bool template_use(struct plan *p)
@@ -373,8 +384,9 @@ bool template_use(struct plan *p)
     if (all < 0)
         return false;
     int dir = find(all, name, &text);
-    if (dir < 0 && asked_before(all, hash)) {
-        make(p, all, name, &text);
+    if (dir < 0 && asked_before(all, hash, false)) {
+        if (!make(p, all, name, &text))
+            asked_before(all, hash, true);
         dir = find(all, name, &text);
     }
     _cleanup_close_ int shown = dir;

@@ -128,6 +128,7 @@ int cgroup_systemd_scope(struct error *err)
 int main(int argc, char **argv)
 {
     command_line = argv;
+    signal(SIGCHLD, SIG_DFL); /* some callers leave it ignored */
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return cli_run(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "exec") == 0)

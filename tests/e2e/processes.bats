@@ -162,3 +162,24 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
     run --separate-stderr bash -c 'trap "" INT TERM PIPE USR1; cloche run cat /proc/self/status | grep -E "^Sig(Blk|Ign|Cgt)"'
     expect_output $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000'
 }
+
+@test "a caller that ignores SIGCHLD, or blocks all signals" {
+    run --separate-stderr timeout 20 env --ignore-signal=CHLD --block-signal "$CLOCHE" run --best-effort -- \
+        sh -c 'grep -E "^Sig(Blk|Ign)" /proc/self/status; true & wait $!; echo $?'
+    expect_status 0
+    expect_output $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0'
+    run --separate-stderr timeout 20 env --ignore-signal=CHLD "$CLOCHE" run --best-effort -- sh -c 'exit 3'
+    expect_status 3
+}
+
+@test "a hard limit of 0 for core dumps" {
+    handler='^[|@]'
+    run --separate-stderr bash -c 'ulimit -c 0; exec "$0" run --best-effort -- sh -c "echo ran; kill -ABRT \$\$"' "$CLOCHE"
+    if [[ $(</proc/sys/kernel/core_pattern) =~ $handler ]] && (((0x$(sed -n 's/^CapEff:\t//p' /proc/self/status) & 1 << 24) == 0)); then
+        expect_status 125
+        expect_stderr_line 'cannot keep core dumps from the host'
+        run --separate-stderr bash -c 'ulimit -c 0; exec "$0" run --best-effort --ulimit core=0 -- sh -c "echo ran; kill -ABRT \$\$"' "$CLOCHE"
+    fi
+    expect_status 134
+    expect_output ran
+}

@@ -53,6 +53,7 @@ harmless = {
     "parent open_tree": "a template: init makes a root of its own",
     "parent open": "/etc/subuid, or one cgroup hierarchy: there is another way",
     "parent openat": "a slice is made, then opened again; the event of the memory limit",
+    "parent prlimit64": "whether a core limit of 0 would do: it is not asked for here",
     "parent prctl": "the number of capabilities: the kernel says it again when they are dropped",
     "parent read": "/etc/subuid: blocks of the default range",
     "parent readlink": "whether a path has symlinks",
@@ -74,7 +75,7 @@ harmless = {
 if template_anew:  # without one, init makes a root of its own
     harmless |= dict.fromkeys((f"{role} {call}" for role, calls in {
         "parent": "pread64 pwrite64 mknodat mknod mkdir clone3 fchmod wait4 renameat rename unlinkat rmdir unlink clone",
-        "doorstep": "openat2 openat mkdirat mknodat mknod symlinkat write umask mkdir symlink"}.items() for call in calls.split()), "a template")
+        "doorstep": "prctl getppid openat2 openat mkdirat mknodat mknod symlinkat write umask mkdir symlink"}.items() for call in calls.split()), "a template")
 
 # The one who should tell is the one who cannot: the other side sees only that.
 silent = {"init sendmsg", "init recvmsg", "program sendmsg", "doorstep sendmsg"}
