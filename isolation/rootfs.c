@@ -218,7 +218,8 @@ static int plan_host_root(struct plan *p, struct error *err)
             return -1;
     }
     add_directory(p, "/home", 0755);
-    add_directory(p, "/root", 0700);
+    /* of a serving sandbox a later command may be root, who is nobody to a template's owner */
+    add_directory(p, "/root", p->serve != NULL ? 0755 : 0700);
     add_directory(p, "/run", 0755);
     add_directory(p, "/var", 0755);
     add(p, OP_SYMLINK, "/var/tmp")->data = "/tmp";

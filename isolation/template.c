@@ -211,13 +211,12 @@ static bool points_are_known(const struct plan *p)
     return true;
 }
 
-/** Whoever could write to a root of its own gets one, as may a later command of a serving sandbox;
- * and a template's owner is nobody inside. */
+/** Whoever could write to a root of its own gets one; and a template's owner is nobody inside. */
 static bool may_share(const struct plan *p)
 {
     const struct spec *s = p->spec;
-    return p->privileged && p->serve == NULL && s->rootfs != ROOTFS_DIR && s->rootfs_readonly &&
-           s->uid != 0 && s->device_count == 0 && caps_none(&s->capabilities) &&
+    return p->privileged && s->rootfs != ROOTFS_DIR && s->rootfs_readonly && s->uid != 0 &&
+           s->device_count == 0 && caps_none(&s->capabilities) &&
            !any_is(p->idmap.uid, p->idmap.uid_count, geteuid()) &&
            !any_is(p->idmap.gid, p->idmap.gid_count, getegid());
 }

@@ -187,15 +187,20 @@ pts/ptmx'
     grep -q ^user: out
 }
 
-@test "a long-lived sandbox has a root of its own: root may enter it" {
-    for i in 1 2; do
-        cloche create box -- sleep 1000 >/dev/null
-        [ "$(cloche exec box stat -f -c %T /)" = tmpfs ]
-        run --separate-stderr cloche exec -u 0 box -- sh -c 'cd /root && pwd; stat -c "%U %a" / /etc /root'
-        expect_output $'/root\nroot 755\nroot 755\nroot 700'
-        cloche destroy --force box
-    done
-    [ ! -e "$CLOCHE_RUN/templates" ]
+@test "a long-lived sandbox keeps its template, whoever its commands are, and lets go of it" {
+    cloche create --hostname here first -- sleep 1000 >/dev/null
+    cloche create --hostname here box -- sleep 1000 >/dev/null
+    name=$(templates)
+    ! flock -n -x "$CLOCHE_RUN/templates/$name" true
+    [ "$(cloche exec box stat -c %i /)" = "$(shown)" ]
+    cloche exec box sh -c 'echo x >/dev/null; grep -q ^user: /etc/passwd'
+    run --separate-stderr cloche exec -u 0 box -- sh -c 'cd /root && pwd; ls /root /etc/passwd; echo x >/dev/null; echo x >/etc/passwd'
+    expect_status 2
+    expect_output $'/root\n/etc/passwd\n\n/root:'
+    expect_stderr_line 'Read-only file system'
+    cloche destroy --force first box
+    flock -n -x "$CLOCHE_RUN/templates/$name" true
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
 }
 
 @test "who is killed while a template goes leaves none that looks whole" {
