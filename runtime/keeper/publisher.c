@@ -192,7 +192,7 @@ void builder_publish(void)
     fcntl(FD_STATE, F_SETFD, FD_CLOEXEC);
     int rc = versions_open(FD_STATE, &v, &err);
     if (!wait_for_job(&facts))
-        exit(0);
+        _exit(0);
     uint64_t began = now_us();
     if (!read_facts(&facts, a) || frame_get(facts.frame, "module") == NULL)
         rc = error_set(&err, "build.publisher", 0, "the publisher was told nothing");
@@ -207,5 +207,5 @@ void builder_publish(void)
         copy_facts(&facts, &f);
     fields_add_int(&f, "publish_us", (int64_t)(now_us() - began));
     /* else the keeper says that the builder was lost */
-    exit(frame_send(facts.fds[JOB_ANSWER], FRAME_OK, 0, &f, NULL, 0, 0) < 0);
+    _exit(frame_send(facts.fds[JOB_ANSWER], FRAME_OK, 0, &f, NULL, 0, 0) < 0);
 }
