@@ -185,7 +185,7 @@ versions() { cloche versions --json app m | jq '.versions | length'; }
     wait_until 10 event step
     value 3 >src/m.c
     wait_until 10 answers 3
-    event superseded
+    wait_until 10 event superseded
     [ "$(jq -r 'select(.event == "live") | .version' log | wc -l)" = 1 ]
     [ "$(cloche history --json app m | jq -r '[.attempts[] | select(.cause == "watch") | .state][0]')" = SUPERSEDED ]
 }
