@@ -79,6 +79,7 @@ enum stream_kind {
     STREAM_COPY,    /* the program gets a pipe; the parent copies to @fd and counts (output only) */
     STREAM_CAPTURE, /* the program gets a pipe; the parent keeps the bytes in memory (output only)
                      */
+    STREAM_OUTPUT,  /* the program gets its output once more (error only) */
     STREAM_MEMORY,  /* the program reads @data (input only): a sealed memfd */
     STREAM_NULL     /* /dev/null */
 };

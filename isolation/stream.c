@@ -55,6 +55,10 @@ static int open_stream(struct sandbox *s, const struct stream *stream, int numbe
     }
     if (stream->kind == STREAM_MEMORY)
         return sealed_input(stream, err);
+    if (stream->kind == STREAM_OUTPUT) {
+        int fd = fcntl(s->plan.stdio[1], F_DUPFD_CLOEXEC, 3);
+        return fd < 0 ? error_set(err, "sandbox.streams", errno, "cannot share the output") : fd;
+    }
 
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)

@@ -10,11 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 /** The signals that are handed to the program; the rest keep their meaning for us. */
 static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
@@ -139,6 +142,37 @@ static int status_of_options(const struct error *err)
     return err->errnum == 0 ? EXIT_USAGE : EXIT_CLOCHE;
 }
 
+static bool is_file(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/**
+ * Output that is counted is copied. With a memory limit so is what goes to a file: its pages would
+ * count as the program's memory, and while such a page is dirty, a v1 group at its limit waits
+ * 100 ms before it kills (mm/vmscan.c: VMSCAN_THROTTLE_WRITEBACK). Not with a limit for files: it
+ * is for this one, too. Where both streams are one file they stay one, and keep their order.
+ */
+static void choose_streams(struct sandbox_options *o, const struct spec *spec)
+{
+    if (spec->output_bytes != LIMIT_NONE) {
+        o->output.kind = o->error.kind = STREAM_COPY;
+        return;
+    }
+    bool copied = spec->resources.memory_bytes != LIMIT_NONE;
+    for (size_t i = 0; i < spec->rlimit_count; i++)
+        copied = copied && (spec->rlimits[i].resource != RLIMIT_FSIZE ||
+                            spec->rlimits[i].soft == RLIM_INFINITY);
+    int apart = (int)syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 1, 2);
+    if (!copied || apart < 0)
+        return;
+    if (is_file(1))
+        o->output.kind = STREAM_COPY;
+    if (is_file(2))
+        o->error.kind = apart == 0 ? STREAM_OUTPUT : STREAM_COPY;
+}
+
 int cli_run(int argc, char **argv)
 {
     if (cli_wants_help("run", cli_sandbox_options, argc, argv))
@@ -171,8 +205,7 @@ int cli_run(int argc, char **argv)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
 
     struct sandbox_options options = SANDBOX_OPTIONS_INIT;
-    if (spec->output_bytes != LIMIT_NONE)
-        options.output.kind = options.error.kind = STREAM_COPY;
+    choose_streams(&options, spec);
     if (spec->terminal && isatty(0))
         options.terminal_fd = 0;
     options.arguments = program_invocation_name; /* glibc's name for the real argv[0] */

@@ -148,6 +148,22 @@ SIGNALS
     verdict ok 0 null ""
 }
 
+@test "memory: the pages of the file that output goes to do not count" {
+    need_cgroups
+    cloche run --report report.json --memory 32m -- sh -c 'head -c 40000000 /dev/zero; echo one; echo two >&2; echo three' >file 2>&1
+    verdict ok 0 null ""
+    within .memory_peak_bytes 1 16000000
+    # nor does what is copied lose its order, or its end
+    [ "$(stat -c %s file)" -eq 40000014 ]
+    [ "$(tail -c 14 file)" = $'one\ntwo\nthree' ]
+    # a limit for files is for this one, too
+    local status=0
+    cloche run --report report.json --memory 32m --ulimit fsize=1000 -- head -c 5000 /dev/zero >file || status=$?
+    [ "$status" -eq $((128 + 25)) ]
+    expect_report .signal 25
+    [ "$(stat -c %s file)" -eq 1000 ]
+}
+
 @test "memory_limit: a child's memory and tmpfs count" {
     need_cgroups
     # on cgroup v1 the kernel kills one process, and the rest lives until the event arrives
