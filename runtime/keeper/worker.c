@@ -18,7 +18,7 @@
 
 #define PROGRAM          "cloche-worker"
 #define PROGRAM_MAX      (16 * 1024 * 1024)
-#define HANG_UP_MS       20
+#define HANG_UP_MS       200
 #define SOCKET_BUFFER    (1024 * 1024)
 #define RESERVE_MS       2
 #define RESERVE          (sizeof((struct keeper *)0)->spares / sizeof(struct worker *))
@@ -379,9 +379,7 @@ static void lost(struct worker *w, bool hung_up)
     w->lost = true;
     loop_unwatch(k->loop, w->source);
     w->source = NULL;
-    post_end(&w->post);
-    close(w->socket);
-    w->socket = -1;
+    loop_unlook(k->loop, &w->post.look);
     if (w->watchdog != NULL)
         loop_cancel(k->loop, w->watchdog);
     w->watchdog = NULL;
@@ -395,6 +393,9 @@ static void lost(struct worker *w, bool hung_up)
         w->stop_timer = loop_after(k->loop, HANG_UP_MS, on_stop_timer, w);
     if (w->on_lost != NULL)
         w->on_lost(w);
+    post_end(&w->post); /* not before: who takes its place waits */
+    close(w->socket);
+    w->socket = -1;
     if (!hung_up) /* else when it is reaped, in a moment, and it is known what it died of */
         end_asks(w);
 }

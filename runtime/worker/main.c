@@ -14,11 +14,14 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-#define FLUSH_NS 500000 /* a finished reply waits no longer for those behind it */
+#define FLUSH_NS    500000 /* a finished reply waits no longer for those behind it */
+#define CRASH_NS    500000
+#define CRASH_STACK 65536
 
 struct reply {
     struct cloche_reply api;
@@ -296,6 +299,31 @@ static void go_first(void)
         return;
 }
 
+/* The kernel takes the memory of a dying process apart before its files, which is most of the time
+ * until the keeper hears of a crash. A close(2) here tells it at once, and the processor is for
+ * those who now answer; then the process dies of the same signal as without. A module may have
+ * handlers of its own, which replace or call this one. */
+static void on_crash(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    close(WIRE_SOCKET);
+    nanosleep(&(struct timespec){.tv_nsec = CRASH_NS}, NULL);
+    signal(sig, SIG_DFL);
+    if (info->si_code <= 0) /* sent: else the instruction is met again */
+        raise(sig);
+}
+
+static void catch_crashes(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    static unsigned char stack[CRASH_STACK]; /* for one that has used up its own */
+    const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    const struct sigaction catch = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaltstack(&alternate, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaction(signals[i], &catch, NULL);
+}
+
 /** The next packet, from the box or the socket; its size. Not @wait: 0 when there is none yet. */
 static size_t hear(void *packet, int *fds, int *fd_count, bool wait)
 {
@@ -322,6 +350,7 @@ int main(void)
 {
     static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
     go_first();
+    catch_crashes();
     unsetenv("CLOCHE_READY_FD");
     fcntl(WIRE_SOCKET, F_SETFD, FD_CLOEXEC);
     for (;;) {

@@ -399,6 +399,10 @@ probation() {
 CRASH signal 11
 EXIT exit with status 0
 (abort(),1) signal 6
+(raise(SIGBUS),1) signal 7
+(kill(getpid(),SIGFPE),1) signal 8
+OVERFLOW signal 11
+CHAINED signal 4
 FILTERED kexec_load
 TABLE
     need_cgroups
@@ -420,6 +424,13 @@ TABLE
     wait_until 5 ended
     alone # the row is written when they are gone
     rolled_back 5 "signal 11"
+}
+
+@test "step 14: the crash of a process that it forked is not its own" {
+    probation "-DFAULT_HANDLE=(handled == 2 ? CHILD_CRASH : 0)"
+    [ "$(call add)$(call add)$(call add)" = 456 ]
+    confirm box 2
+    after 6 2 GOOD ""
 }
 
 @test "step 14: a crash without any request, and one with a thousand in hand" {

@@ -55,4 +55,41 @@ static int fault_offspring(void)
 }
 #define OFFSPRING fault_offspring()
 
+/* A child that dies of a signal with the worker's socket open. */
+static int fault_child(void)
+{
+    if (fork() == 0)
+        __builtin_trap();
+    while (wait(NULL) > 0)
+        continue;
+    return 0;
+}
+#define CHILD_CRASH fault_child()
+
+/* No room is left, for a handler neither. */
+static int fault_overflow(volatile char *below)
+{
+    volatile char here[4096];
+    here[0] = below != NULL ? below[0] : 1;
+    return fault_overflow(here) + here[0];
+}
+#define OVERFLOW fault_overflow(NULL)
+
+/* A handler of the module's own, which calls the one that was there. */
+static struct sigaction fault_before;
+static void fault_handler(int sig, siginfo_t *info, void *context)
+{
+    if ((fault_before.sa_flags & SA_SIGINFO) != 0)
+        fault_before.sa_sigaction(sig, info, context);
+    else
+        signal(sig, SIG_DFL);
+}
+static int fault_chained(void)
+{
+    const struct sigaction own = {.sa_sigaction = fault_handler, .sa_flags = SA_SIGINFO};
+    sigaction(SIGILL, &own, &fault_before);
+    __builtin_trap();
+}
+#define CHAINED fault_chained()
+
 #endif
