@@ -109,8 +109,7 @@ struct compile_job {
     uint64_t wall_ms; /* 0: the profile's; the same for those below */
     uint64_t cpu_ms;
     uint64_t memory_bytes;
-    uint64_t artifact_bytes; /* 0: 256 MiB */
-    bool only_digest; /* stop after the snapshot: the result has source_digest, no artifact */
+    uint64_t artifact_bytes;   /* 0: 256 MiB */
     const char *unless_source; /* nothing is compiled when the snapshot has this @source_digest */
 };
 

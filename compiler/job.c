@@ -271,7 +271,7 @@ int compile_begin(struct compile **ret, const struct compile_job *job, struct er
         compile_free(c);
         return -1;
     }
-    c->done = c->unchanged || job->only_digest;
+    c->done = c->unchanged;
     if (c->done) {
         *ret = c;
         return 1;

@@ -104,7 +104,7 @@ static void answer(struct build *b, struct build_result *r)
     build_done_fn *done = b->done;
     b->done = NULL;
     struct module *m = modules_find(b->keeper, b->module, NULL);
-    r->total_us = elapsed_us(&b->began);
+    r->total_us = elapsed_us(&b->began) - r->waited_us;
     if (m != NULL && r->verdict[0] != '\0') {
         m->took.snapshot = r->snapshot_us;
         m->took.compile = r->compile_us;
@@ -140,7 +140,8 @@ static void read_result(const struct frame *f, struct build_result *r)
     static const struct {
         const char *word;
         enum build_status status;
-    } words[] = {{"published", BUILD_PUBLISHED},
+    } words[] = {{"changed", BUILD_CHANGED},
+                 {"published", BUILD_PUBLISHED},
                  {"unchanged", BUILD_UNCHANGED},
                  {"verified", BUILD_VERIFIED},
                  {"failed", BUILD_FAILED}};
@@ -162,6 +163,7 @@ static void read_result(const struct frame *f, struct build_result *r)
         .compile_us = number_of(f, "compile_us"),
         .verify_us = number_of(f, "verify_us"),
         .publish_us = number_of(f, "publish_us"),
+        .waited_us = number_of(f, "waited_us"),
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(words[i].word, status) == 0)
@@ -173,23 +175,35 @@ static void read_result(const struct frame *f, struct build_result *r)
     }
 }
 
-static void on_socket(void *context, int fd, uint32_t events)
+/** True: there may be more. */
+static bool hear(struct build *b)
 {
     static struct frame frame; /* one at a time; what a callback needs of it is used before it
                                   returns */
-    struct build *b = context;
-    (void)events;
-    int rc = frame_receive(fd, &frame, MSG_DONTWAIT);
+    struct build_result r;
+    int rc = frame_receive(b->socket, &frame, MSG_DONTWAIT);
     if (rc < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
+    if (rc > 0) {
+        frame_close_fds(&frame);
+        read_result(&frame, &r);
+        if (r.status == BUILD_CHANGED) {
+            b->done(b->context, &r);
+            return b->done != NULL;
+        }
+    }
     loop_unwatch(b->keeper->loop, b->socket_source);
     b->socket_source = NULL;
-    if (rc <= 0)
-        return; /* its end is on the pidfd, too */
-    struct build_result r;
-    frame_close_fds(&frame);
-    read_result(&frame, &r);
-    answer(b, &r);
+    if (rc > 0) /* else its end is on the pidfd, too */
+        answer(b, &r);
+    return false;
+}
+
+static void on_socket(void *context, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    hear(context);
 }
 
 static void on_exit_of(void *context, int fd, uint32_t events)
@@ -197,8 +211,8 @@ static void on_exit_of(void *context, int fd, uint32_t events)
     struct build *b = context;
     (void)fd;
     (void)events;
-    if (b->socket_source != NULL) /* the answer may still be waiting there */
-        on_socket(b, b->socket, EPOLLIN);
+    while (b->socket_source != NULL && hear(b)) /* the answer may still be waiting there */
+        continue;
     reap(b);
     if (b->done != NULL)
         lost(b);
@@ -210,6 +224,14 @@ static void on_late(void *context)
     struct build *b = context;
     b->timer = NULL;
     sys_pidfd_send_signal(b->pidfd, SIGKILL);
+}
+
+void build_take(struct build *b, uint64_t attempt, build_done_fn *done, void *context)
+{
+    b->done = done;
+    b->context = context;
+    /* one that is gone is noticed by its end */
+    (void)send(b->socket, &attempt, sizeof attempt, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void build_cancel(struct build *b)

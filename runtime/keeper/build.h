@@ -15,6 +15,11 @@
  * builder that hears its socket close (build_cancel, or the keeper's death) ends its jail, cleans
  * up and is gone; one that does not end within a second is killed.
  *
+ * A build may be begun ahead, before anybody is sure to want it: a save is most often the last
+ * event of its change, so it is compiled and verified while the debounce runs. Such a builder says
+ * whether the sources changed, goes on up to the publish, and waits there to be taken (or for the
+ * end of its socket).
+ *
  * A source that is an ELF file already, or ends in ".so", is not compiled: verify and publish only.
  *
  * Nothing of what the builder reads is trusted in the keeper: the answer is a frame of texts and
@@ -50,8 +55,9 @@ struct build_options {
                               without compiling (what a watched save wants) */
     bool best_effort;
     bool no_publish; /* stop after verify: BUILD_VERIFIED */
-    bool only_look;  /* with same_source_stop: BUILD_UNCHANGED, or BUILD_VERIFIED when a build would
-                        do something */
+    bool ahead;      /* with same_source_stop: nobody wants it yet. First BUILD_CHANGED is told, or
+                        BUILD_UNCHANGED, which is the end; nothing is answered, logged or published
+                        before build_take() */
     /* Instead of a build, a change of the store, since that is a write, too: "import" of the
      * archive source.fd, or "pin" of version @number: @pinned. BUILD_PUBLISHED is success. */
     const char *change;
@@ -60,6 +66,7 @@ struct build_options {
 };
 
 enum build_status {
+    BUILD_CHANGED,   /* of one begun ahead: it goes on, and @done is called again */
     BUILD_PUBLISHED, /* as version @number */
     BUILD_UNCHANGED, /* the bytes are those of the newest version, @number */
     BUILD_VERIFIED,  /* with no_publish */
@@ -82,14 +89,19 @@ struct build_result {
     uint32_t schema, flags;  /* of the module's ABI block */
     bool cached;             /* nothing had to be compiled */
     uint64_t snapshot_us, compile_us, verify_us, publish_us, total_us;
+    uint64_t waited_us; /* for build_take(); not in the total */
 };
 typedef void build_done_fn(void *context, const struct build_result *result);
 
 /** Start building @module. @done is called once, from the loop, never from within this call; not
- * after build_cancel(). -1: nothing was started (build.start). The policy is the module's: its
- * profile's and its own (modules.h). The whole log is kept as log/<module>.build.log. */
+ * after build_cancel(). (One begun ahead: twice, unless BUILD_UNCHANGED or a failure is first.) -1:
+ * nothing was started (build.start). The policy is the module's: its profile's and its own
+ * (modules.h). The whole log is kept as log/<module>.build.log. */
 struct build *build_start(struct keeper *k, const char *module, const struct build_options *options,
                           build_done_fn *done, void *context, struct error *err);
+
+/** One that was begun ahead is wanted: by @attempt, and @done from now on. */
+void build_take(struct build *b, uint64_t attempt, build_done_fn *done, void *context);
 
 /** Forget it: @done will not be called. What it published already stays published. */
 void build_cancel(struct build *b);

@@ -37,7 +37,9 @@ struct work {
     struct arena *arena;
     const char *step;
     uint64_t began_us;
-    uint64_t snapshot_us, compile_us, verify_us;
+    uint64_t snapshot_us, compile_us, verify_us, waited_us;
+    uint64_t attempt;
+    bool told, wanted; /* that it changed; see build_take() */
     bool compiled;
     struct compile_result result;
     int artifact;
@@ -71,6 +73,7 @@ static void add_facts(const struct work *w, struct fields *f)
     fields_add_int(f, "snapshot_us", (int64_t)w->snapshot_us);
     fields_add_int(f, "compile_us", (int64_t)w->compile_us);
     fields_add_int(f, "verify_us", (int64_t)w->verify_us);
+    fields_add_int(f, "waited_us", (int64_t)w->waited_us);
     fields_add(f, "diagnostics", w->diagnostics != NULL ? w->diagnostics : "[]");
     if (w->log != NULL) {
         char text[LOG_SHOWN + 1];
@@ -96,10 +99,47 @@ static void answer(struct work *w, const struct fields *f)
     leave(w);
 }
 
+/** False: the keeper has hung up. */
+static bool hear(struct work *w)
+{
+    w->wanted = recv(w->b->socket, &w->attempt, sizeof w->attempt, 0) == sizeof w->attempt;
+    return w->wanted;
+}
+
+static void tell_changed(struct work *w)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    if (!w->b->options->ahead || w->told)
+        return;
+    fields_add(&f, "status", "changed");
+    w->told = frame_send(w->b->socket, FRAME_OK, 0, &f, NULL, 0, 0) == 0;
+}
+
+/** What follows leaves a trace. */
+static void wait_until_wanted(struct work *w)
+{
+    uint64_t began = now_us();
+    if (w->b->options->ahead && !w->wanted) {
+        tell_changed(w);
+        if (!hear(w))
+            leave(w);
+        w->waited_us = now_us() - began;
+    }
+    if (w->log == NULL)
+        return;
+    char name[96];
+    snprintf(name, sizeof name, "%.64s.build.log", w->b->module);
+    _cleanup_close_ int fd =
+        openat(w->b->log_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0) /* a full disk loses it: the first ones are in the answer */
+        (void)io_write_all(fd, w->log, w->log_size);
+}
+
 static void fail(struct work *w, struct error *err) __attribute__((noreturn));
 static void fail(struct work *w, struct error *err)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
+    wait_until_wanted(w);
     fields_add(&f, "status", "failed");
     fields_add_error(&f, err);
     add_facts(w, &f);
@@ -168,7 +208,7 @@ static void call_publisher(struct work *w)
 {
     char stack[BESIDE_STACK] __attribute__((aligned(16)));
     int ends[2];
-    if (w->publisher != 0 || w->b->options->no_publish || w->b->options->only_look ||
+    if (w->publisher != 0 || w->b->options->no_publish ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return;
     w->job = ends[0];
@@ -259,12 +299,6 @@ static void keep_log(struct work *w)
         fprintf(f, "%s%s%s\n", verdict_name(w->result.verdict),
                 w->result.detail[0] != '\0' ? ": " : "", w->result.detail);
     fclose(f);
-    char name[96];
-    snprintf(name, sizeof name, "%.64s.build.log", w->b->module);
-    _cleanup_close_ int fd =
-        openat(w->b->log_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0 && w->log != NULL) /* a full disk loses it: the first ones are in the answer */
-        (void)io_write_all(fd, w->log, w->log_size);
 }
 
 /* The first diagnostics as JSON that fits into a frame. */
@@ -292,7 +326,7 @@ static int drive(struct work *w, struct compile *c, struct error *err)
                               {.fd = w->b->socket, .events = POLLIN}};
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return error_set(err, "compile.loop", errno, "cannot wait for the compiler");
-        if (p[1].revents != 0) { /* cancelled: the jail and its directory go with us */
+        if (p[1].revents != 0 && !hear(w)) { /* cancelled: the jail and its directory go, too */
             compile_free(c);
             leave(w);
         }
@@ -361,7 +395,6 @@ static int compile(struct work *w, const char *known, struct error *err)
         .kind = COMPILE_MODULE,
         .best_effort = w->b->options->best_effort,
         .unless_source = known,
-        .only_digest = w->b->options->only_look,
     };
     struct compile *c = NULL;
     uint64_t began = now_us();
@@ -375,6 +408,7 @@ static int compile(struct work *w, const char *known, struct error *err)
     w->step = "compile";
     fault_point(3, getppid());
     if (state == 0) {
+        tell_changed(w);
         call_publisher(w);
         state = drive(w, c, err);
     }
@@ -386,7 +420,7 @@ static int compile(struct work *w, const char *known, struct error *err)
         return -1;
     w->compiled = true;
     w->verdict = verdict_name(w->result.verdict);
-    if (w->result.unchanged || w->b->options->only_look)
+    if (w->result.unchanged)
         return 1;
     keep_log(w);
     keep_diagnostics(w);
@@ -459,7 +493,7 @@ static int write_facts(const struct work *w)
     _cleanup_fields_ struct fields f = FIELDS_INIT;
     const struct builder *b = w->b;
     fields_add(&f, "module", b->module);
-    fields_add_int(&f, "attempt", (int64_t)b->options->attempt);
+    fields_add_int(&f, "attempt", (int64_t)w->attempt);
     fields_add(&f, "compiler", w->compiled && w->result.version != NULL ? w->result.version : "");
     fields_add(&f, "source_sha256", w->compiled ? w->result.source_digest : "");
     fields_add(&f, "sha256", w->compiled ? w->result.digest : "");
@@ -533,7 +567,12 @@ void builder_main(struct builder *b)
 {
     struct error err = ERROR_INIT;
     const struct build_options *o = b->options;
-    struct work w = {.b = b, .step = "snapshot", .artifact = -1, .job = -1, .arena = arena_new()};
+    struct work w = {.b = b,
+                     .step = "snapshot",
+                     .attempt = o->attempt,
+                     .artifact = -1,
+                     .job = -1,
+                     .arena = arena_new()};
     char known[65] = "";
     umask(022); /* what the jail and the workers are to see is made with modes */
     bool ok = reopen(b);
@@ -553,21 +592,18 @@ void builder_main(struct builder *b)
     }
     uint32_t number = o->same_source_stop ? newest(b, known) : 0;
     w.artifact = open_artifact(&o->source);
-    if (o->only_look && (w.artifact >= 0 || known[0] == '\0'))
-        succeed(&w, "verified", 0);
     if (w.artifact >= 0)
         call_publisher(&w);
     if (w.artifact < 0) {
         int rc = compile(&w, known[0] != '\0' ? known : NULL, &err);
         if (rc < 0)
             fail(&w, &err);
-        if (rc > 0 && w.result.unchanged)
-            succeed(&w, "unchanged", number);
         if (rc > 0)
-            succeed(&w, "verified", 0);
+            succeed(&w, "unchanged", number);
     }
     if (verify(&w, &err) < 0)
         fail(&w, &err);
+    wait_until_wanted(&w);
     if (o->no_publish)
         succeed(&w, "verified", 0);
     w.step = "publish";

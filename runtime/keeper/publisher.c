@@ -91,9 +91,9 @@ static int publish(struct versions *v, struct arena *a, const struct facts *f,
 /** Fields of @from that the answer repeats. */
 static void copy_facts(const struct facts *from, struct fields *to)
 {
-    static const char *const names[] = {"step",       "verdict",  "toolchain", "cached",
-                                        "schema",     "flags",    "sha256",    "snapshot_us",
-                                        "compile_us", "verify_us"};
+    static const char *const names[] = {"step",       "verdict",   "toolchain", "cached",
+                                        "schema",     "flags",     "sha256",    "snapshot_us",
+                                        "compile_us", "verify_us", "waited_us"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *value = frame_get(from->frame, names[i]);
         if (value != NULL)

@@ -60,6 +60,7 @@ static int busy(const struct reload *t, struct error *err)
 }
 
 static void on_begin(void *context);
+static void on_built(void *context, const struct build_result *r);
 
 int reload_start(struct keeper *k, const struct reload_request *r, const struct reload_watch *w,
                  struct error *err)
@@ -132,6 +133,13 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     o.same_source_stop = strcmp(r->cause, "watch") == 0;
     t->r.artifact = -1;
     t->r.source = NULL;
+    t->r.ahead = NULL;
+    if (r->ahead != NULL) {
+        transaction_step(t, 2, "build");
+        t->build = r->ahead;
+        build_take(t->build, t->attempt, on_built, t);
+        return 0;
+    }
     if (reload_build(t, &o, err) == 0)
         return 0;
     s->reload = NULL;

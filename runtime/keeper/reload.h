@@ -40,11 +40,12 @@ enum reload_state {
 
 struct reload_request {
     const char *module;
-    uint32_t number;    /* a published version; 0: build one, from: */
-    int artifact;       /* a shared object (borrowed until reload_start returns), or -1, */
-    const char *source; /* else a file or directory of the host; NULL: the source of the spec */
-    const char *kind;   /* "reload", "rollback", "create" */
-    const char *cause;  /* "command", "watch", "automatic" */
+    uint32_t number;     /* a published version; 0: build one, from: */
+    int artifact;        /* a shared object (borrowed until reload_start returns), or -1, */
+    const char *source;  /* else a file or directory of the host; NULL: the source of the spec */
+    struct build *ahead; /* of that, begun already; taken over unless reload_start fails */
+    const char *kind;    /* "reload", "rollback", "create" */
+    const char *cause;   /* "command", "watch", "automatic" */
     enum reload_state state;
     bool force_drain;  /* a request that does not end in time is taken from M and given to N */
     bool supersede;    /* a transaction that is under way gives way, unless it is past step 8 */

@@ -36,8 +36,13 @@ struct watch {
     const struct connection *owner; /* ends with it; NULL: the sandbox's */
     struct save *saves;
     struct loop_timer *retry;
-    struct build *look; /* whether the sources are others than those that serve */
-    uint64_t at_us;     /* of the save that waits for its turn */
+    /* A save is built from its first event on, beside the debounce: nothing comes of it before the
+     * change is told, and the next event ends it. */
+    struct build *ahead;
+    enum { NOTHING, CHANGED, UNCHANGED } found; /* by it, up to now */
+    uint32_t same;                              /* the version that it is */
+    bool due;                                   /* the change was told */
+    uint64_t at_us;                             /* of the save that waits for its turn */
 };
 
 static uint64_t now_us(void)
@@ -88,6 +93,13 @@ static void tell_error(struct watch *w, const char *event, const struct error *e
  */
 
 static void begin(struct watch *w);
+
+static void forget_ahead(struct watch *w)
+{
+    build_cancel(w->ahead);
+    w->ahead = NULL;
+    w->found = NOTHING;
+}
 
 static void on_step(void *context, int step, const char *text)
 {
@@ -217,6 +229,7 @@ static void begin(struct watch *w)
     const struct reload_request r = {.module = m->name,
                                      .artifact = -1,
                                      .source = w->source,
+                                     .ahead = w->ahead,
                                      .kind = "reload",
                                      .cause = "watch",
                                      .state = m->state_mode == STATE_EMPTY ? RELOAD_STATE_EMPTY
@@ -225,31 +238,53 @@ static void begin(struct watch *w)
     const struct reload_watch watch = {
         .step = on_step, .switched = on_switched, .ended = on_ended, .context = s};
     w->saves = s;
-    if (reload_start(m->keeper, &r, &watch, &err) == 0)
+    if (reload_start(m->keeper, &r, &watch, &err) == 0) {
+        w->ahead = NULL;
         return;
+    }
     drop(s);
     if (err.code != NULL && strcmp(err.code, "reload.busy") == 0) {
         if (w->retry == NULL)
             w->retry = loop_after(m->keeper->loop, RETRY_MS, on_retry, w);
         return;
     }
+    forget_ahead(w);
     tell_error(w, "failed", &err);
 }
 
 /* A save that changed nothing is no attempt, and costs no disk. */
-static void on_looked(void *context, const struct build_result *r)
+static void go_on(struct watch *w)
 {
-    struct watch *w = context;
-    w->look = NULL;
-    if (r->status != BUILD_UNCHANGED || r->number != w->module->active) {
+    bool changed = w->found == CHANGED || w->same != w->module->active;
+    if (!w->due || w->found == NOTHING)
+        return;
+    w->due = false;
+    w->found = NOTHING;
+    if (changed) {
         begin(w);
         return;
     }
     cJSON *o = event_new(w, "unchanged");
-    cJSON_AddNumberToObject(o, "version", r->number);
-    cJSON_AddNumberToObject(o, "active", r->number);
+    cJSON_AddNumberToObject(o, "version", w->same);
+    cJSON_AddNumberToObject(o, "active", w->same);
     cJSON_AddNumberToObject(o, "ms", (double)(now_us() - w->at_us) / 1000.0);
     tell(w, o);
+}
+
+static void on_looked(void *context, const struct build_result *r)
+{
+    struct watch *w = context;
+    if (r->status != BUILD_CHANGED) /* it has ended */
+        w->ahead = NULL;
+    w->found = r->status == BUILD_UNCHANGED ? UNCHANGED : CHANGED;
+    w->same = r->number;
+    go_on(w);
+}
+
+/* Has a save been begun that is not live yet? Then this one is newer, whatever it is. */
+static bool building(const struct watch *w)
+{
+    return w->saves != NULL && !w->saves->live;
 }
 
 static void look(struct watch *w)
@@ -257,13 +292,36 @@ static void look(struct watch *w)
     struct build_options o;
     module_build_options(w->module, &o);
     o.source.path = w->source;
-    o.same_source_stop = o.only_look = true;
-    build_cancel(w->look);
-    w->look = w->saves == NULL || w->saves->live
-                  ? build_start(w->module->keeper, w->module->name, &o, on_looked, w, NULL)
-                  : NULL; /* one is being built: this one is newer, whatever it is */
-    if (w->look == NULL)
-        begin(w);
+    o.same_source_stop = o.ahead = true;
+    forget_ahead(w);
+    w->ahead = building(w)
+                   ? NULL
+                   : build_start(w->module->keeper, w->module->name, &o, on_looked, w, NULL);
+    w->found = w->ahead != NULL ? NOTHING : CHANGED;
+}
+
+static void on_event(void *context, bool saved)
+{
+    struct watch *w = context;
+    if (w->due || w->retry != NULL) /* of the change before */
+        return;
+    if (saved && !building(w))
+        look(w);
+    else
+        forget_ahead(w);
+}
+
+static void on_told(struct watch *w)
+{
+    if (w->retry != NULL) {
+        loop_cancel(w->module->keeper->loop, w->retry);
+        w->retry = NULL;
+        forget_ahead(w);
+    }
+    if (w->due || (w->ahead == NULL && w->found == NOTHING))
+        look(w);
+    w->due = true;
+    go_on(w);
 }
 
 static void on_change(void *context, const struct watcher_change *c)
@@ -271,11 +329,13 @@ static void on_change(void *context, const struct watcher_change *c)
     struct watch *w = context;
     struct stat st;
     if (c->error != NULL) {
+        forget_ahead(w);
         journal_event(w->module->keeper, "watch.failed", c->error->message);
         tell_error(w, "error", c->error);
         return;
     }
     if (c->gone || (lstat(w->source, &st) < 0 && errno == ENOENT)) {
+        forget_ahead(w);
         cJSON *o = event_new(w, "gone");
         cJSON_AddStringToObject(o, "path", w->source);
         tell(w, o);
@@ -289,7 +349,7 @@ static void on_change(void *context, const struct watcher_change *c)
         cJSON_AddTrueToObject(o, "overflow");
     tell(w, o);
     w->at_us = c->at_us;
-    look(w);
+    on_told(w);
 }
 
 /* --- what is watched ----------------------------------------------------------------------------
@@ -362,7 +422,7 @@ static void stop(struct module *m)
         return;
     m->watch = NULL;
     watcher_close(w->watcher);
-    build_cancel(w->look);
+    build_cancel(w->ahead);
     if (w->retry != NULL)
         loop_cancel(m->keeper->loop, w->retry);
     while (w->saves != NULL) {
@@ -399,7 +459,8 @@ static int start(struct module *m, const struct watch_request *r, struct error *
         .include = r->include != NULL ? r->include : patterns_of(a, m->toolchain, name),
         .exclude = r->exclude,
         .flat = one_file,
-        .debounce_ms = r->debounce_ms};
+        .debounce_ms = r->debounce_ms,
+        .event = on_event};
     w->watcher = watcher_open(m->keeper->loop, &o, on_change, w, err);
     if (w->watcher == NULL) {
         arena_free(a);
@@ -422,7 +483,7 @@ void watches_start(struct keeper *k, bool changed)
         }
         if (changed) {
             m->watch->at_us = now_us();
-            look(m->watch);
+            on_told(m->watch);
         }
     }
 }

@@ -31,6 +31,7 @@ struct directory {
 struct watcher {
     struct loop *loop;
     watcher_fn *call;
+    watcher_event_fn *event;
     void *context;
     struct arena *arena;
     const char *root; /* absolute */
@@ -288,9 +289,11 @@ static void tell(void *context)
     forget(w);
 }
 
-static void schedule(struct watcher *w, uint64_t ms)
+static void schedule(struct watcher *w, uint64_t ms, bool saved)
 {
     uint64_t now = loop_now_ms(), latest;
+    if (w->event != NULL)
+        w->event(w->context, saved && w->event_count == 0);
     if (w->event_count == 0)
         w->first_ms = now;
     w->event_count++;
@@ -319,7 +322,7 @@ static void rescan(struct watcher *w)
 {
     if (scan(w, &w->problem) == 0)
         w->problem.code = NULL;
-    schedule(w, w->gone ? WATCHER_REMOVAL_MS : w->debounce_ms);
+    schedule(w, w->gone ? WATCHER_REMOVAL_MS : w->debounce_ms, false);
 }
 
 /* True: everything was read anew, what else was in the buffer is about watches that are no more. */
@@ -339,7 +342,7 @@ static bool on_event(struct watcher *w, const struct inotify_event *e)
         if ((e->mask & IN_IGNORED) != 0)
             drop(w, d);
         if (scan(w, &w->problem) < 0 || !w->gone || !was_gone)
-            schedule(w, w->debounce_ms);
+            schedule(w, w->debounce_ms, false);
         return true;
     }
     if ((e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) != 0) {
@@ -361,10 +364,10 @@ static bool on_event(struct watcher *w, const struct inotify_event *e)
         return false;
     if ((e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0) {
         note_file(w, d->path, name);
-        schedule(w, w->debounce_ms);
+        schedule(w, w->debounce_ms, true);
     } else if ((e->mask & (IN_DELETE | IN_MOVED_FROM)) != 0) {
         note_file(w, d->path, name);
-        schedule(w, WATCHER_REMOVAL_MS);
+        schedule(w, WATCHER_REMOVAL_MS, false);
     }
     return false;
 }
@@ -435,7 +438,8 @@ struct watcher *watcher_open(struct loop *l, const struct watcher_options *o, wa
 {
     struct arena *a = arena_new();
     struct watcher *w = arena_alloc(a, sizeof *w);
-    *w = (struct watcher){.loop = l, .call = call, .context = context, .arena = a, .fd = -1};
+    *w = (struct watcher){
+        .loop = l, .call = call, .event = o->event, .context = context, .arena = a, .fd = -1};
     w->include.items = copy_patterns(a, o->include);
     w->exclude.items = copy_patterns(a, o->exclude);
     w->flat = o->flat;

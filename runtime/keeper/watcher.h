@@ -31,15 +31,6 @@
 
 struct watcher;
 
-struct watcher_options {
-    const char *path; /* absolute: a directory, or a file: then only that file of its directory */
-    const char *const *include; /* patterns (fnmatch) of names, or with a slash of paths below
-                                   @path; NULL: every file. NULL-terminated */
-    const char *const *exclude; /* of files and directories */
-    bool flat;                  /* nothing below @path's own directory */
-    uint64_t debounce_ms;       /* 0: WATCHER_DEBOUNCE_MS */
-};
-
 struct watcher_change {
     uint64_t at_us;           /* CLOCK_MONOTONIC of the last event */
     const char *const *files; /* below the directory; the first few */
@@ -49,6 +40,19 @@ struct watcher_change {
     const struct error *error; /* not NULL: something new cannot be watched */
 };
 typedef void watcher_fn(void *context, const struct watcher_change *change);
+/** Told at once: an event that a change will be told of. @saved: a file was saved, and it is the
+ * first of that change; most often the only one. */
+typedef void watcher_event_fn(void *context, bool saved);
+
+struct watcher_options {
+    const char *path; /* absolute: a directory, or a file: then only that file of its directory */
+    const char *const *include; /* patterns (fnmatch) of names, or with a slash of paths below
+                                   @path; NULL: every file. NULL-terminated */
+    const char *const *exclude; /* of files and directories */
+    bool flat;                  /* nothing below @path's own directory */
+    uint64_t debounce_ms;       /* 0: WATCHER_DEBOUNCE_MS */
+    watcher_event_fn *event;    /* or NULL */
+};
 
 /** watch.unreadable (missing, no directory, no rights), watch.limit (the kernel's, with the sysctl
  * that raises it), watch.too_many (directories). */

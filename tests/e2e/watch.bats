@@ -173,6 +173,17 @@ versions() { cloche versions --json app m | jq '.versions | length'; }
     [ "$(versions)" -lt 50 ]
 }
 
+@test "a save that the next one follows within the debounce leaves nothing" {
+    made
+    follow log --debounce 250ms
+    echo broken >src/m.c
+    value 2 >src/m.c
+    wait_until 10 answers 2
+    wait_until 10 good 2
+    [ "$(events changed) $(events live) $(events failed)" = "1 1 0" ]
+    [ "$(cloche history --json app m | jq '[.attempts[] | select(.cause == "watch")] | length')" = 1 ]
+}
+
 @test "a newer save ends a compile that is running" {
     made
     follow log

@@ -20,6 +20,7 @@ struct seen {
     bool gone, overflow, failed;
     char files[TOLD_MAX][64]; /* the first file of each */
     size_t counts[TOLD_MAX];
+    char events[TOLD_MAX]; /* 's': the first of a change, and a save; 'o': any other */
     void (*then)(struct seen *s);
     const char *dir;
 };
@@ -35,6 +36,14 @@ static void on_change(void *context, const struct watcher_change *c)
     s->failed = s->failed || c->error != NULL;
     if (++s->told == s->wanted)
         loop_stop(s->loop);
+}
+
+static void on_event(void *context, bool saved)
+{
+    struct seen *s = context;
+    size_t n = strlen(s->events);
+    if (n + 1 < sizeof s->events)
+        s->events[n] = saved ? 's' : 'o';
 }
 
 static void on_late(void *context)
@@ -69,7 +78,8 @@ static struct watcher *begin(struct seen *s, const char *path, const char *const
     char absolute[PATH_MAX];
     cr_assert_not_null(realpath(path, absolute));
     *s = (struct seen){.loop = loop_new(), .dir = path};
-    const struct watcher_options o = {.path = absolute, .include = include, .exclude = exclude};
+    const struct watcher_options o = {
+        .path = absolute, .include = include, .exclude = exclude, .event = on_event};
     struct watcher *w = watcher_open(s->loop, &o, on_change, s, &err);
     cr_assert_not_null(w, "%s", err.message);
     return w;
@@ -114,6 +124,27 @@ Test(watcher, a_save_is_told_once_whatever_the_editor_does)
     unlink(at(d.path, "m.c")); /* removed, then written */
     put(d.path, "m.c", "5");
     cr_expect_eq(changes(&s, 2, 600), 1, "%d changes", s.told);
+    end(&s, w);
+}
+
+Test(watcher, an_event_is_told_at_once)
+{
+    _cleanup_sandbox_dir_ struct sandbox_dir d = sandbox_dir_new();
+    struct seen s;
+    put(d.path, "m.c", "1");
+    struct watcher *w = begin(&s, d.path, sources, NULL);
+    put(d.path, "m.c", "2");
+    put(d.path, "other", "2");
+    cr_expect_eq(changes(&s, 1, 2000), 1);
+    cr_expect_str_eq(s.events, "s");
+    put(d.path, "m.c", "3"); /* and more */
+    put(d.path, "m.h", "3");
+    cr_expect_eq(changes(&s, 1, 2000), 1);
+    cr_expect_str_eq(s.events, "sso");
+    unlink(at(d.path, "m.h")); /* what was saved is not all */
+    put(d.path, "m.c", "4");
+    cr_expect_eq(changes(&s, 1, 2000), 1);
+    cr_expect_str_eq(s.events, "ssooo");
     end(&s, w);
 }
 
