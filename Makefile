@@ -113,12 +113,12 @@ START_SRC  := $(call sources,base runtime/start) \
                   isolation/cgroup_doctor.c isolation/cgroup_throttle.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
                   isolation/seccomp_list.c isolation/seccomp_cache.c \
                   isolation/spawn.c isolation/serve.c isolation/guard.c,$(wildcard isolation/*.c)) \
-              $(addprefix runtime/,client.c protocol.c) \
+              $(addprefix runtime/,client.c launch.c protocol.c) \
               $(addprefix runtime/cli/,run.c exec.c options.c sandbox_options.c report.c output.c)
 START_OBJ  := $(patsubst %.c,$(BUILD)/start/%.o,$(START_SRC)) $(BUILD)/start/builtin.o $(BUILD)/start/compiled.o
 START_FLAGS = -std=gnu11 -O2 -g $(filter-out -Wno-gnu%,$(WARN)) -fvisibility=hidden -fstack-protector-strong -fno-common \
               -fno-strict-aliasing -MMD -MP -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"' \
-              -DCLOCHE_COMPLETE='"cloche-complete"' -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH)
+              -DCLOCHE_COMPLETE='"cloche-complete"' -DCLOCHE_BINDIR='"$(PREFIX)/bin"' -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH)
 MULTIARCH  := $(shell gcc -print-multiarch)
 ifeq (,$(SANITIZE))
 $(BUILD)/cloche: $(START_OBJ)
@@ -256,7 +256,7 @@ check-tidy: # a file again when it or any header has changed
 $(BUILD)/tidy/%: %.c $(filter %.h,$(C_FILES)) .clang-tidy $(BUILD)/gen/syscall_names.h
 	@mkdir -p $(@D)
 	$(call say,TIDY,$<)
-	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) -DCLOCHE_COMPLETE='"cloche-complete"' -std=gnu11 && touch $@
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) -DCLOCHE_COMPLETE='"cloche-complete"' -DCLOCHE_BINDIR='"$(PREFIX)/bin"' -std=gnu11 && touch $@
 
 install: all ## PREFIX=/usr/local, DESTDIR
 	install -D -m 755 $(BUILD)/cloche $(DESTDIR)$(PREFIX)/bin/cloche

@@ -45,9 +45,10 @@ char *client_json(const char *id, const char *operation, const struct fields *fi
 char *client_stored(const char *id, const char *operation, const struct fields *fields, int fd,
                     struct error *err);
 
-/** Make the sandbox and its keeper, and wait until it runs. sandbox.exists, and all of
- * sandbox_serve(). -1: nothing is left behind. */
-int client_create(const char *id, const char *spec_json, struct error *err);
+/** Make the sandbox and its keeper, and wait until it runs. @early: the keeper, when it has been
+ * spawned already (taken), or -1. sandbox.exists, and all of sandbox_serve(). -1: nothing is left
+ * behind. */
+int client_create(const char *id, const char *spec_json, int early, struct error *err);
 
 /** Start the keeper of a sandbox that has none. */
 int client_start(const char *id, struct error *err);
@@ -55,9 +56,9 @@ int client_start(const char *id, struct error *err);
 /* The same in steps, for callers that must not wait. */
 /** The sandbox's directory with its spec; then it exists. sandbox.exists */
 int client_make(const char *id, const char *spec_json, struct error *err);
-/** A keeper begins; returns the socket on which its one frame, OK or ERROR, comes.
- * @instead: NULL, or "remove": it only removes what the sandbox left. */
-int client_launch(const char *id, const char *instead, struct error *err);
+/** A keeper begins with @task (runtime/launch.h); returns the socket on which its one frame, OK or
+ * ERROR, comes. */
+int client_launch(const char *id, const char *task, struct error *err);
 /** That frame, or what is said when the keeper ended without one. */
 int client_launched(int socket, const char *id, struct frame *f, struct error *err);
 /** A creation that failed with @why: nothing stays. */

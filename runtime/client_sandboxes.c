@@ -1,11 +1,11 @@
 /* Sandboxes as a client sees them: making one, starting its keeper, ending it, listing them. */
 #include "runtime/client_private.h"
 
-#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/state.h"
 #include "base/syscalls.h"
+#include "runtime/launch.h"
 #include "runtime/quota.h"
 
 #include <fcntl.h>
@@ -18,91 +18,16 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define KEEPER    "cloche-keeper"
 #define NEW_MARK  ".new-"
 #define UNMAKE_MS 15000 /* for the end of a keeper whose sandbox did not come up in time */
 
 /* --- keepers ------------------------------------------------------------------------------------
  */
 
-/** Where the keeper's program is: beside this one, else where it was installed. */
-static void find_keeper(char *path, size_t size)
+int client_launch(const char *id, const char *task, struct error *err)
 {
-    const char *given = getenv("CLOCHE_KEEPER");
-    if (given != NULL && given[0] == '/') {
-        snprintf(path, size, "%s", given);
-        return;
-    }
-    ssize_t n = readlink("/proc/self/exe", path, size - sizeof KEEPER);
-    if (n > 0) {
-        path[n] = '\0';
-        char *name = strrchr(path, '/') + 1;
-        memcpy(name, KEEPER, sizeof KEEPER);
-        if (access(path, X_OK) == 0)
-            return;
-    }
-    snprintf(path, size, "%s/" KEEPER, CLOCHE_BINDIR);
-}
-
-/* Twice cloned, so that the keeper is nobody's child. The keeper lets signals in again. */
-
-struct start {
-    const char *path;
-    char **argv;
-    int ready;
-    char (*stacks)[BESIDE_STACK];
-};
-
-static int be_keeper(void *argument)
-{
-    const struct start *s = argument;
-    if (dup2(s->ready, 3) < 0 || sys_close_range(4, ~0U, 0) < 0 || chdir("/") < 0)
-        return 1;
-    execv(s->path, s->argv);
-    return 127;
-}
-
-static int be_parent(void *argument)
-{
-    const struct start *s = argument;
-    return setsid() < 0 || beside_start(be_keeper, argument, s->stacks[1]) < 0;
-}
-
-static int spawn_keeper(const char *path, const char *id, const char *instead, int ready,
-                        struct error *err)
-{
-    char *argv[] = {(char *)(uintptr_t)KEEPER, (char *)(uintptr_t)id, (char *)(uintptr_t)instead,
-                    NULL};
-    char stacks[2][BESIDE_STACK] __attribute__((aligned(16)));
-    struct start s = {.path = path, .argv = argv, .ready = ready, .stacks = stacks};
-    int status = 0;
-    pid_t first = beside_start(be_parent, &s, stacks[0]);
-    while (first >= 0 && waitpid(first, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return first >= 0 && status == 0 ? 0
-                                     : error_set(err, "keeper.start", first < 0 ? errno : EAGAIN,
-                                                 "cannot start a keeper");
-}
-
-int client_launch(const char *id, const char *instead, struct error *err)
-{
-    char path[PATH_MAX];
-    int ends[2];
-    find_keeper(path, sizeof path);
-    if (access(path, X_OK) < 0) {
-        error_set(err, "keeper.start", errno, "cannot run the keeper \"%s\"", path);
-        return error_hint(err, "install it beside cloche, or name it in CLOCHE_KEEPER");
-    }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        return error_set(err, "keeper.start", errno, "cannot start a keeper");
-    _cleanup_close_ int mine = ends[0];
-    /* 3 is where the keeper finds it: dup2 of a fd to itself would keep its close-on-exec flag */
-    int theirs = ends[1] == 3 ? fcntl(3, F_DUPFD_CLOEXEC, 4) : ends[1];
-    int rc = spawn_keeper(path, id, instead, theirs, err);
-    close(ends[1]);
-    if (theirs != ends[1])
-        close(theirs);
-    return rc < 0 ? -1 : TAKE_FD(mine);
+    _cleanup_close_ int keeper = keeper_spawn(id, err);
+    return keeper < 0 || keeper_tell(keeper, id, task, err) < 0 ? -1 : TAKE_FD(keeper);
 }
 
 int client_launched(int socket, const char *id, struct frame *f, struct error *err)
@@ -123,7 +48,7 @@ char *client_stored(const char *id, const char *operation, const struct fields *
                     struct error *err)
 {
     _cleanup_close_ int dir = client_open_sandbox(id, err);
-    _cleanup_close_ int socket = dir < 0 ? -1 : client_launch(id, "query", err);
+    _cleanup_close_ int socket = dir < 0 ? -1 : client_launch(id, KEEPER_QUERY, err);
     _cleanup_free_ struct frame *f = client_frame_new();
     if (socket < 0 || client_send(socket, operation, fields, &fd, fd >= 0, err) < 0 ||
         client_next(socket, id, f, err) < 0)
@@ -135,11 +60,11 @@ char *client_stored(const char *id, const char *operation, const struct fields *
     return text;
 }
 
-static int start(const char *id, const char *instead, struct error *err)
+static int start(const char *id, const char *task, struct error *err)
 {
-    _cleanup_close_ int mine = client_launch(id, instead, err);
+    _cleanup_close_ int keeper = client_launch(id, task, err);
     _cleanup_free_ struct frame *f = client_frame_new();
-    return mine < 0 ? -1 : client_launched(mine, id, f, err);
+    return keeper < 0 ? -1 : client_launched(keeper, id, f, err);
 }
 
 int client_start(const char *id, struct error *err)
@@ -147,7 +72,7 @@ int client_start(const char *id, struct error *err)
     _cleanup_close_ int dir = client_open_sandbox(id, err);
     if (dir < 0)
         return -1;
-    return start(id, NULL, err);
+    return start(id, KEEPER_START, err);
 }
 
 static int exists(const char *id, struct error *err)
@@ -225,12 +150,20 @@ void client_unmake(const char *id, const struct error *why)
     client_set_deadline(kept);
 }
 
-int client_create(const char *id, const char *spec_json, struct error *err)
+int client_create(const char *id, const char *spec_json, int early, struct error *err)
 {
     struct error ours = ERROR_INIT;
-    if (client_make(id, spec_json, err) < 0)
+    _cleanup_free_ struct frame *f = client_frame_new();
+    if (client_make(id, spec_json, err) < 0) {
+        keeper_dismiss(early);
         return -1;
-    if (start(id, NULL, &ours) == 0)
+    }
+    _cleanup_close_ int keeper = early;
+    if (keeper < 0 || keeper_tell(keeper, id, KEEPER_START, NULL) < 0) {
+        cleanup_close(&keeper);
+        keeper = client_launch(id, KEEPER_START, &ours);
+    }
+    if (keeper >= 0 && client_launched(keeper, id, f, &ours) == 0)
         return 0;
     client_unmake(id, &ours);
     if (err != NULL)
@@ -247,7 +180,7 @@ int client_destroy(const char *id, bool force, struct error *err)
     if (client_call(id, "destroy", &fields, f, &failed) == 0)
         return 0;
     if (client_without_keeper(&failed))
-        return start(id, "remove", err); /* the tree died with it; the rest goes now */
+        return start(id, KEEPER_REMOVE, err); /* the tree died with it; the rest goes now */
     if (err != NULL)
         *err = failed;
     return -1;

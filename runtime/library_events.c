@@ -7,6 +7,7 @@
 #include "runtime/library.h"
 
 #include "base/cleanup.h"
+#include "runtime/launch.h"
 #include "runtime/tail.h"
 
 #include <fcntl.h>
@@ -179,11 +180,11 @@ static void fail(struct cloche *c, struct operation *o, const struct error *err)
 }
 
 /** A keeper of its own does the rest. */
-static int launch(struct cloche *c, struct operation *o, const char *instead, struct error *err)
+static int launch(struct cloche *c, struct operation *o, const char *task, struct error *err)
 {
     cleanup_close(&o->fd);
     o->launched = true;
-    o->fd = client_launch(o->id, instead, err);
+    o->fd = client_launch(o->id, task, err);
     if (o->fd < 0)
         return -1;
     if (watch(c, o->fd) < 0)
@@ -197,7 +198,7 @@ static void without_keeper(struct cloche *c, struct operation *o, const struct e
     struct error err = ERROR_INIT;
     if (o->verb == VERB_EXEC)
         fail(c, o, gone);
-    else if (launch(c, o, o->verb == VERB_DESTROY ? "remove" : NULL, &err) < 0)
+    else if (launch(c, o, o->verb == VERB_DESTROY ? KEEPER_REMOVE : KEEPER_START, &err) < 0)
         fail(c, o, &err);
 }
 
@@ -213,7 +214,7 @@ static void read_launched(struct cloche *c, struct operation *o, struct frame *f
     } else {
         library_give(-1, &err, &o->failure);
         o->undoing = true;
-        if (launch(c, o, "remove", &err) < 0)
+        if (launch(c, o, KEEPER_REMOVE, &err) < 0)
             finish(c, o, &o->failure, NULL);
     }
 }
@@ -336,7 +337,7 @@ int cloche_begin_create(struct cloche *c, const char *id, const struct cloche_sa
     snprintf(o->id, sizeof o->id, "%s", id);
     pthread_mutex_lock(&c->lock);
     add_operation(c, o, ret_number);
-    int rc = launch(c, o, NULL, &e);
+    int rc = launch(c, o, KEEPER_START, &e);
     if (rc < 0)
         end_operation(c, o);
     pthread_mutex_unlock(&c->lock);

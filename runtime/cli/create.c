@@ -5,8 +5,12 @@
 #include "base/io.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
+#include "runtime/launch.h"
 #include "runtime/spec_children.h"
 
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct spec *spec_of(void *context)
@@ -177,21 +181,36 @@ static int parse(struct create *whole, const struct cli_option *options, int arg
     return cli_sandbox_finish(c, err);
 }
 
+/** The keeper that the start program has coming for the first operand (runtime/start/hand_over.c),
+ * or -1. */
+static int early_keeper(void)
+{
+    const char *text = getenv(KEEPER_EARLY);
+    uint64_t fd = 0;
+    bool given = text != NULL && io_parse_u64(text, &fd) && fd > 2 && fd <= INT_MAX &&
+                 fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0;
+    unsetenv(KEEPER_EARLY);
+    return given ? (int)fd : -1;
+}
+
 int cli_create(int argc, char **argv)
 {
+    int keeper = early_keeper();
     struct cli_option options[CLI_OPTIONS_MAX];
     cli_sandbox_table(more, options);
     if (cli_wants_help("create", options, argc, argv))
-        return 0;
+        return 0; /* no keeper: the first word was no id */
     struct error err = ERROR_INIT;
     _cleanup_spec_ struct spec *spec = spec_new();
     struct create whole = {.sandbox.spec = spec, .probation_ms = UINT64_MAX};
     const struct cli_sandbox *c = &whole.sandbox;
     const char *id = NULL;
-    if (parse(&whole, options, argc, argv, &id, &err) < 0)
+    if (parse(&whole, options, argc, argv, &id, &err) < 0) {
+        keeper_dismiss(keeper);
         return cli_fail(&err, c->json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
+    }
     _cleanup_free_ char *text = spec_to_json(spec);
-    if (client_create(id, text, &err) < 0)
+    if (client_create(id, text, keeper, &err) < 0)
         return cli_fail(&err, c->json, sandboxes_status(&err));
     if (c->json)
         printf("{\"id\":\"%s\",\"status\":\"running\"}\n", id);

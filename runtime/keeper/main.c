@@ -1,5 +1,6 @@
-/* cloche-keeper ID: theory of operation in keeper.h. Started by the client library (client_start in
- * runtime/client.c), which waits at fd 3 for one frame: OK when the sandbox runs, or ERROR. */
+/* cloche-keeper ID: theory of operation in keeper.h. Started by the client library, which says at
+ * fd 3 what to do (runtime/launch.h), and waits there for one frame: OK when the sandbox runs, or
+ * ERROR. */
 #include "runtime/keeper/keeper.h"
 #include "runtime/keeper/sampling.h"
 
@@ -10,6 +11,7 @@
 #include "runtime/keeper/modules.h"
 #include "runtime/keeper/queries.h"
 #include "runtime/keeper/tree.h"
+#include "runtime/launch.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -195,6 +197,16 @@ static int remove_all(struct keeper *k, struct error *err)
     return rc;
 }
 
+/** Wait for the task. False: there is none, whoever started this has changed his mind. */
+static bool be_told(char *task, size_t size)
+{
+    ssize_t n = recv(READY_FD, task, size - 1, 0);
+    while (n < 0 && errno == EINTR)
+        n = recv(READY_FD, task, size - 1, 0);
+    task[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct keeper k = {.state_fd = -1, .run_fd = -1, .log_fd = -1, .listener = -1};
@@ -204,10 +216,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (argc == 2 && strcmp(argv[1], PUBLISHER) == 0)
         builder_publish();
-    bool remove = argc == 3 && strcmp(argv[2], "remove") == 0;
-    bool query = argc == 3 && strcmp(argv[2], "query") == 0;
-    if ((argc != 2 && !remove && !query) || !spec_valid_id(argv[1]) ||
-        fcntl(READY_FD, F_GETFD) < 0) {
+    if (argc != 2 || !spec_valid_id(argv[1]) || fcntl(READY_FD, F_GETFD) < 0) {
         fputs("cloche-keeper is started by `cloche create` and `cloche restart`\n", stderr);
         return 2;
     }
@@ -218,7 +227,11 @@ int main(int argc, char **argv)
     umask(0077);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
-    if (query) {
+    char task[KEEPER_TASK_MAX];
+    if (!be_told(task, sizeof task))
+        return 0;
+    bool remove = strcmp(task, KEEPER_REMOVE) == 0;
+    if (strcmp(task, KEEPER_QUERY) == 0) {
         if (answer_query(&k, &err) < 0)
             answer(&err);
         return err.code != NULL;

@@ -4,12 +4,14 @@
  * quarter of a whole start. So `cloche` is a small static program with everything that a run needs
  * and nothing more: no JSON, no libseccomp, no libnl, no sd-bus. The functions below stand for
  * those parts. Whoever calls one is handed over: the same command line goes to the complete program
- * beside this one. All of these calls come before anything was made, so nothing is done twice. */
+ * beside this one. All of these calls come before anything was made, so nothing is done twice.
+ * For `cloche create`, which is always handed over, the keeper is started here. */
 #include "isolation/cgroup_impl.h"
 #include "isolation/net.h"
 #include "isolation/seccomp.h"
 #include "isolation/seccomp_private.h"
 #include "runtime/cli/cli.h"
+#include "runtime/launch.h"
 #include "runtime/start/compiled.h"
 
 #include <errno.h>
@@ -125,6 +127,16 @@ int cgroup_systemd_scope(struct error *err)
     hand_over();
 }
 
+/** The keeper comes up while the complete program does, and makes what it is to keep. */
+static void start_keeper(const char *id)
+{
+    char number[16];
+    int keeper = keeper_spawn_before_exec(id);
+    snprintf(number, sizeof number, "%d", keeper);
+    if (keeper >= 0)
+        setenv(KEEPER_EARLY, number, 1);
+}
+
 int main(int argc, char **argv)
 {
     command_line = argv;
@@ -133,5 +145,7 @@ int main(int argc, char **argv)
         return cli_run(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "exec") == 0)
         return cli_exec(argc - 1, argv + 1);
+    if (argc >= 3 && strcmp(argv[1], "create") == 0 && spec_valid_id(argv[2]))
+        start_keeper(argv[2]);
     hand_over();
 }

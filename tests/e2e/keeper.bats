@@ -48,6 +48,26 @@ keeper_pid() { info "$1" .keeper_pid; }
     cloche destroy same
 }
 
+# keepers ID: how many there are
+keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
+
+@test "a creation that is refused leaves no keeper that waited to be told" {
+    local id=early-$$ taken=taken-$$ how
+    cloche create "$taken" sleep 100
+    local before
+    before=$(keepers "$taken")
+    [ "$before" -gt 0 ]
+    for how in "$id --bogus" "$id --profile nowhere" "$id --memory -1" "$id --module m=/nowhere.c" "$taken sleep 100"; do
+        run cloche create $how
+        [ "$status" -ne 0 ]
+        [ "$(keepers "$id")" = 0 ]
+        [ "$(keepers "$taken")" = "$before" ]
+    done
+    # nor does the way it got there reach what it keeps
+    [ "$(tr '\0' '\n' <"/proc/$(keeper_pid "$taken")/environ" | grep -c CLOCHE_EARLY)" = 0 ]
+    cloche destroy --force "$taken"
+}
+
 @test "ids that are none, ids that are taken, ids that are missing" {
     for id in '' . .. -x a/b 'a b' "$(printf 'a%.0s' {1..65})" $'a\nb'; do
         run --separate-stderr cloche info --json -- "$id"
