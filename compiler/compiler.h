@@ -158,6 +158,8 @@ int compile_begin(struct compile **ret, const struct compile_job *job, struct er
 int compile_event_fd(const struct compile *c);
 int compile_dispatch(struct compile *c, struct error *err);
 int compile_finish(struct compile *c, struct compile_result *ret, struct error *err);
+/** Only now what was compiled enters the cache, and the jail's files go: the result need not wait
+ * for that. */
 void compile_free(struct compile *c);
 
 /** Version text of a toolchain's own tool, first line, asked inside a sandbox and remembered while

@@ -206,8 +206,7 @@ static int end_step(struct compile *c, struct step *s, struct error *err)
         e->detail = "the artifact is too large";
     }
     e->diagnostics = format_diagnostics(c, &r, &e->diagnostics_size);
-    if (result == 0 && cacheable(e) && read_deps(c, s))
-        cache_store(c->cache, s->key, e);
+    s->keep = result == 0 && cacheable(e) && read_deps(c, s);
     for (int *fd = &s->run.output_fd; fd != NULL;
          fd = fd == &s->run.output_fd ? &s->run.depfile_fd : NULL) {
         if (*fd >= 0)
@@ -364,7 +363,12 @@ int compile_finish(struct compile *c, struct compile_result *ret, struct error *
     struct step *last = &c->steps[c->step_count - 1];
     if (r.verdict == VERDICT_OK && last->state == STEP_DONE) {
         lseek(last->entry.artifact_fd, 0, SEEK_SET);
-        r.artifact_fd = TAKE_FD(last->entry.artifact_fd);
+        r.artifact_fd = fcntl(last->entry.artifact_fd, F_DUPFD_CLOEXEC, 3);
+        if (r.artifact_fd < 0) {
+            int problem = errno;
+            compile_result_free(&r);
+            return error_set(err, "compile.artifact", problem, "cannot hand the artifact over");
+        }
         r.artifact_bytes = last->entry.artifact_bytes;
         memcpy(r.digest, last->entry.digest, sizeof r.digest);
     }
@@ -380,6 +384,8 @@ void compile_free(struct compile *c)
     for (size_t i = 0; i < c->step_count; i++) {
         struct step *s = &c->steps[i];
         jail_free(s->jail);
+        if (s->keep)
+            cache_store(c->cache, s->key, &s->entry);
         const int fds[] = {s->run.output_fd, s->run.depfile_fd, s->entry.artifact_fd};
         for (size_t k = 0; k < sizeof fds / sizeof *fds; k++) {
             if (fds[k] > 2)

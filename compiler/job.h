@@ -15,8 +15,8 @@ enum step_state { STEP_WAITING, STEP_RUNNING, STEP_DONE };
 /* One command: the whole compile of a small program, an object, or a link. */
 struct step {
     enum step_state state;
-    const char *name; /* of the source, for messages; NULL: the whole */
-    bool is_object, is_link, hit;
+    const char *name;                   /* of the source, for messages; NULL: the whole */
+    bool is_object, is_link, hit, keep; /* keep: for the cache */
     char key[65];
     struct jail_run run;
     struct jail *jail;

@@ -41,6 +41,7 @@ struct work {
     uint64_t attempt;
     bool told, wanted; /* that it changed; see build_take() */
     bool compiled;
+    struct compile *compile;
     struct compile_result result;
     int artifact;
     pid_t publisher; /* 0: none */
@@ -86,6 +87,7 @@ static void leave(struct work *w) __attribute__((noreturn));
 static void leave(struct work *w)
 {
     close(w->job);
+    compile_free(w->compile); /* its jail and its directory; the cache gets what is finished */
     while (w->publisher > 0 && waitpid(w->publisher, NULL, 0) < 0 && errno == EINTR)
         continue;
     _exit(0);
@@ -326,10 +328,8 @@ static int drive(struct work *w, struct compile *c, struct error *err)
                               {.fd = w->b->socket, .events = POLLIN}};
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return error_set(err, "compile.loop", errno, "cannot wait for the compiler");
-        if (p[1].revents != 0 && !hear(w)) { /* cancelled: the jail and its directory go, too */
-            compile_free(c);
+        if (p[1].revents != 0 && !hear(w)) /* cancelled */
             leave(w);
-        }
         if (p[0].revents != 0)
             state = compile_dispatch(c, err);
     }
@@ -396,9 +396,8 @@ static int compile(struct work *w, const char *known, struct error *err)
         .best_effort = w->b->options->best_effort,
         .unless_source = known,
     };
-    struct compile *c = NULL;
     uint64_t began = now_us();
-    int state = compile_begin(&c, &job, err);
+    int state = compile_begin(&w->compile, &job, err);
     w->snapshot_us = now_us() - began;
     if (state < 0 && strcmp(err->code, "compile.source") != 0)
         w->step = "compile";
@@ -410,11 +409,10 @@ static int compile(struct work *w, const char *known, struct error *err)
     if (state == 0) {
         tell_changed(w);
         call_publisher(w);
-        state = drive(w, c, err);
+        state = drive(w, w->compile, err);
     }
     if (state > 0)
-        state = compile_finish(c, &w->result, err);
-    compile_free(c);
+        state = compile_finish(w->compile, &w->result, err);
     w->compile_us = now_us() - began;
     if (state < 0)
         return -1;
