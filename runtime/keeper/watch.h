@@ -1,11 +1,12 @@
 /**
  * A module that is reloaded when its source is saved.
  *
- * Theory of operation. watcher.h tells that something changed; each time a reload of the module
- * begins, cause "watch", which takes the place of one that has not got past step 8 (a newer save
- * ends a running compile). While one is past that, the change is remembered and its reload begins
- * when it can: of many saves the newest wins. Errors leave the old version serving; they are in the
- * history, in events, and told to whoever follows.
+ * Theory of operation. watcher.h tells of a first event, and then a build is begun ahead (build.h);
+ * and, when no other came, that something changed: each time a reload of the module begins with
+ * that build, cause "watch", which takes the place of one that has not got past step 8 (a newer
+ * save ends a running compile). While one is past that, the change is remembered and its reload
+ * begins when it can: of many saves the newest wins. Errors leave the old version serving; they are
+ * in the history, in events, and told to whoever follows.
  *
  * A watch belongs to the sandbox (the spec's "watch", `cloche watch -d`: it is in the spec from
  * then on) or to the connection that follows it (`cloche watch`), and then ends with it.
