@@ -5,6 +5,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int io_seal(int memfd, int seals)
+{
+    int rc = -1;
+    for (int tries = 0; tries < 20; tries++) {
+        rc = fcntl(memfd, F_ADD_SEALS, seals);
+        if (rc == 0 || errno != EBUSY)
+            break;
+    }
+    return rc;
+}
+
 int io_write_all(int fd, const void *data, size_t size)
 {
     const char *p = data;

@@ -12,6 +12,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/** fcntl(F_ADD_SEALS) with F_SEAL_WRITE. Somebody in the kernel who looks at a page at this moment
+ * (reclaim, DAMON) counts as one who may write, and after 75 ms of waiting that is EBUSY: tried
+ * again some times (mm/memfd.c). 0, or -1 with errno. */
+int io_seal(int memfd, int seals);
+
 /** Write all of it; 0, or -1 with errno. */
 int io_write_all(int fd, const void *data, size_t size);
 

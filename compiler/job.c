@@ -100,7 +100,7 @@ static bool cacheable(const struct cache_entry *e)
 static int take_artifact(struct compile *c, struct step *s, struct error *err)
 {
     int fd = s->run.output_fd;
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    io_seal(fd, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
     struct cache_entry *e = &s->entry;
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -133,7 +133,7 @@ static int take_source(struct compile *c, struct step *s, struct error *err)
         return -1;
     if (f == NULL || io_write_all(fd, f->data, f->size) < 0)
         return error_set(err, "compile.artifact", errno, "cannot keep the source");
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    io_seal(fd, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
     memcpy(s->entry.digest, f->digest, sizeof f->digest);
     s->entry.artifact_bytes = f->size;
     s->entry.artifact_fd = TAKE_FD(fd);

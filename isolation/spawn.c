@@ -349,7 +349,7 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
     if (head.arg_count == 0 || command->args[0][0] == '\0')
         return error_set(err, "sandbox.command", 0, "no command given");
     if (pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        io_seal(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_set(err, "sandbox.command", errno, "cannot hand over the command");
     return TAKE_FD(fd);
 }

@@ -14,7 +14,7 @@ static int sealed_input(const struct stream *stream, struct error *err)
 {
     _cleanup_close_ int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || io_write_all(fd, stream->data, stream->size) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        io_seal(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_set(err, "sandbox.streams", errno, "cannot prepare the input");
     return TAKE_FD(fd);
 }

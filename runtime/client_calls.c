@@ -123,7 +123,7 @@ static int make_memfd(const void *data, size_t size)
 {
     _cleanup_close_ int fd = memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || io_write_all(fd, data, size) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        io_seal(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
         return -1;
     return TAKE_FD(fd);
 }

@@ -164,7 +164,7 @@ static int to_snapshot(const void *data, size_t size, int file, const struct sta
     if (fd < 0 || io_write_all(fd, data, size) < 0 ||
         (arena > 0 && (ftruncate(fd, (off_t)(STATE_ARENA_AT + arena)) < 0 ||
                        copy_arena(file, fd, arena, sha) < 0)) ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        io_seal(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_set(err, "state.memfd", errno, "cannot hold a checkpoint in memory");
     return TAKE_FD(fd);
 }

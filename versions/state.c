@@ -91,7 +91,7 @@ int state_writer_seal(struct state_writer *w, uint64_t sequence, int *ret_fd, st
     w->header.saved_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     if (!w->failed && writer_flush(w) == 0 &&
         (pwrite(w->fd, &w->header, sizeof w->header, 0) != (ssize_t)sizeof w->header ||
-         fcntl(w->fd, F_ADD_SEALS, w->seals) < 0))
+         io_seal(w->fd, w->seals) < 0))
         writer_fail(w, "state.memfd", errno, "cannot be sealed");
     if (w->failed) {
         if (err != NULL)

@@ -2,6 +2,7 @@
 #include "versions/state.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -144,7 +145,7 @@ int state_arena_seal(struct state_arena *a)
         errno = EBUSY;
         return -1;
     }
-    return state_arena_detach(a) < 0 ? -1 : fcntl(a->fd, F_ADD_SEALS, STATE_SEALS);
+    return state_arena_detach(a) < 0 ? -1 : io_seal(a->fd, STATE_SEALS);
 }
 
 int state_writer_open_arena(struct state_writer *w, const char *module, uint32_t version,

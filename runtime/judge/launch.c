@@ -100,7 +100,7 @@ static int memory_file(const char *name, const void *data, size_t size, bool wri
         lseek(fd, 0, SEEK_SET) < 0)
         return error_set(err, "judge.memory", errno, "cannot make a memory file");
     if (!writable)
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+        io_seal(fd, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
     return TAKE_FD(fd);
 }
 

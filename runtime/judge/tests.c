@@ -226,7 +226,7 @@ static void load_input(struct loader *l, struct judge_test *test)
             n = -1;
     }
     if (n < 0 || fchmod(memory, 0444) < 0 ||
-        fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+        io_seal(memory, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
         problem_add(&l->reader.problems, test->input_path, "cannot be read: %s", strerror(errno));
         return;
     }

@@ -78,8 +78,7 @@ long wire_receive(int socket, uint64_t *ret_number, void *data, size_t room, int
 int wire_make_memfd(const void *data, size_t size)
 {
     _cleanup_close_ int fd = memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || io_write_all(fd, data, size) < 0 ||
-        fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
+    if (fd < 0 || io_write_all(fd, data, size) < 0 || io_seal(fd, SEALS | F_SEAL_SEAL) < 0)
         return -1;
     return TAKE_FD(fd);
 }
