@@ -144,7 +144,8 @@ static void close_files(struct cgroup *g)
         g->dirs[i].tasks_fd = -1;
     }
     cleanup_close(&g->oom_fd);
-    g->oom_fd = -1;
+    cleanup_close(&g->pressure_fd);
+    g->oom_fd = g->pressure_fd = -1;
 }
 
 static void group_free(struct cgroup *g)
@@ -403,7 +404,7 @@ int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec,
     struct cgroup *g = calloc(1, sizeof *g);
     if (g == NULL)
         return error_set(err, "cgroup.limit", errno, "cannot make a control group");
-    g->v2 = g->oom_fd = -1;
+    g->v2 = g->oom_fd = g->pressure_fd = -1;
     g->chosen = chosen;
     g->name = strdup(chosen ? path : name);
     if (g->name == NULL) {
@@ -470,8 +471,10 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
     if (g->v2 >= 0 && g->dirs[g->v2].controllers != 0)
         io_write_file_at(g->dirs[g->v2].fd, "cgroup.max.descendants", "0");
     const struct cgroup_dir *memory = cgroup_dir_of(g, CTL_MEMORY);
-    if (memory != NULL && (g->limited & CTL_BIT(CTL_MEMORY)))
+    if (memory != NULL && (g->limited & CTL_BIT(CTL_MEMORY))) {
         g->oom_fd = memory->version == 1 ? cgroup_v1_oom_fd(memory) : cgroup_v2_oom_fd(memory);
+        g->pressure_fd = memory->version == 1 ? cgroup_v1_pressure_fd(memory) : -1;
+    }
     memset(err, 0, offsetof(struct error, message));
     return 0;
 }

@@ -91,6 +91,15 @@ int cgroup_each_process(const struct cgroup *g, void (*fn)(void *context, pid_t 
  */
 bool cgroup_memory_exceeded(struct cgroup *g);
 
+/** v1: an fd that becomes readable while the kernel searches this group for memory; -1 when there
+ * is none, and on v2, where the event above comes then, too. Borrowed. */
+int cgroup_memory_pressure_fd(const struct cgroup *g);
+
+/** Call on these events (consumes them): does the group stand at its limit, and read the little
+ * that is left of its files again and again? Then it has used up its memory, though the kernel will
+ * not kill for a long time. */
+bool cgroup_memory_thrashes(struct cgroup *g);
+
 /** SIGKILL everything in it (cgroup.kill); -1 with ENOTSUP where there is none. */
 int cgroup_kill(struct cgroup *g);
 int cgroup_freeze(struct cgroup *g, bool frozen, struct error *err);

@@ -16,6 +16,7 @@
  *   cgroup_v2.c       files of v2 controllers, and where on a v2 tree a slice may stand
  *   cgroup_stats.c    figures, and what killed
  *   cgroup_throttle.c slowing down, for a keeper's monitor
+ *   cgroup_thrash.c   at its limit, and getting nowhere
  *   cgroup_sweep.c    removing groups: one's own, and those of dead runs
  *   cgroup_systemd.c  asking systemd for a delegated scope
  *   cgroup_doctor.c   cgroup_abilities()
@@ -138,6 +139,11 @@ struct cgroup_dir {
     char *path;         /* of the group, for messages */
 };
 
+/** Where a group stood when it last got on: its own memory in bytes, and what was counted then. */
+struct cgroup_thrash {
+    uint64_t own, refaults, faults;
+};
+
 struct cgroup {
     struct cgroup_dir dirs[CGROUP_DIRS_MAX];
     int dir_count;
@@ -145,6 +151,8 @@ struct cgroup {
     char *name;       /* below cloche.slice; may have slashes when the spec gave a path */
     unsigned limited; /* controllers that carry a limit of the spec */
     int oom_fd;       /* what cgroup_memory_event_fd() lends */
+    int pressure_fd;  /* what cgroup_memory_pressure_fd() lends */
+    struct cgroup_thrash thrash;
     bool oom_seen;
     bool chosen; /* by the spec: the name is a path */
     bool has_layout;
@@ -195,8 +203,9 @@ int cgroup_v1_apply(const struct cgroup_dir *d, enum cgroup_controller c,
 int cgroup_v2_apply(const struct cgroup_dir *d, enum cgroup_controller c,
                     const struct spec_resources *r, struct error *err);
 
-/** v1: an eventfd for OOM, or -1. v2: memory.events, or -1. */
+/** v1: an eventfd for OOM, or for reclaim that finds little, or -1. v2: memory.events, or -1. */
 int cgroup_v1_oom_fd(const struct cgroup_dir *d);
+int cgroup_v1_pressure_fd(const struct cgroup_dir *d);
 int cgroup_v2_oom_fd(const struct cgroup_dir *d);
 
 /** v2: find where a slice may stand whose groups get @want (and, when they are to be had, @like),

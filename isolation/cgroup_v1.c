@@ -230,16 +230,26 @@ int cgroup_v1_apply(const struct cgroup_dir *d, enum cgroup_controller c,
     return 0;
 }
 
-/* cgroup-v1/memory.rst, "OOM Control": an eventfd tied to memory.oom_control */
-int cgroup_v1_oom_fd(const struct cgroup_dir *d)
+/* cgroup-v1/memory.rst: an eventfd tied to a file of the group */
+static int event_fd(const struct cgroup_dir *d, const char *file, const char *level)
 {
     _cleanup_close_ int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    _cleanup_close_ int oom = openat(d->fd, "memory.oom_control", O_RDONLY | O_CLOEXEC);
-    if (event < 0 || oom < 0)
+    _cleanup_close_ int what = openat(d->fd, file, O_RDONLY | O_CLOEXEC);
+    if (event < 0 || what < 0)
         return -1;
-    char text[32];
-    snprintf(text, sizeof text, "%d %d", event, oom);
+    char text[48];
+    snprintf(text, sizeof text, "%d %d%s", event, what, level);
     if (io_write_file_at(d->fd, "cgroup.event_control", text) < 0)
         return -1;
     return TAKE_FD(event);
+}
+
+int cgroup_v1_oom_fd(const struct cgroup_dir *d)
+{
+    return event_fd(d, "memory.oom_control", "");
+}
+
+int cgroup_v1_pressure_fd(const struct cgroup_dir *d)
+{
+    return event_fd(d, "memory.pressure_level", " medium");
 }

@@ -33,6 +33,7 @@ enum watch_tag {
     WATCH_CONTROL,
     WATCH_TIMER,
     WATCH_MEMORY,
+    WATCH_PRESSURE,
     WATCH_LISTENER,
     WATCH_PUMP
 };
