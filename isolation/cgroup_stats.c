@@ -188,6 +188,7 @@ bool cgroup_renew(struct cgroup *g, const struct cgroup_stats *stats)
     if (left.cpu_usec == 0) /* it cannot be read: the next would be charged with this one's */
         return false;
     g->renewed = true;
+    g->thrash = (struct cgroup_thrash){0};
     g->cpu_usec += left.cpu_usec;
     g->user_usec += left.user_usec;
     g->system_usec += left.system_usec;

@@ -1,13 +1,11 @@
 /* A group at its limit that makes no way. The kernel kills when a reclaim finds nothing. Where the
  * programs' own memory takes all but some hundred KiB of the limit, it always finds the pages of
  * their files: they are dropped and read anew, thousands of times, and what asked for memory stands
- * still (25 s were seen with a limit of 64 MiB; on cgroup v1 and v2). */
+ * still (25 s were seen on cgroup v1 with a limit of 64 MiB). */
 #include "isolation/cgroup_impl.h"
 
-#include "base/cleanup.h"
 #include "base/io.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #define PAGE      4096

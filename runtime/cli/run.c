@@ -164,8 +164,10 @@ static void choose_streams(struct sandbox_options *o, const struct spec *spec)
     for (size_t i = 0; i < spec->rlimit_count; i++)
         copied = copied && (spec->rlimits[i].resource != RLIMIT_FSIZE ||
                             spec->rlimits[i].soft == RLIM_INFINITY);
+    if (!copied)
+        return;
     int apart = (int)syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 1, 2);
-    if (!copied || apart < 0)
+    if (apart < 0)
         return;
     if (is_file(1))
         o->output.kind = STREAM_COPY;
