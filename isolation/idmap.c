@@ -19,7 +19,10 @@
 
 #define BLOCK_SIZE  65536U
 #define BLOCK_FIRST 1879048192U /* 0x70000000 */
-#define BLOCK_COUNT 32767U /* up to 0xefff0000, below the ids that systemd and others reserve */
+#define BLOCK_COUNT 32766U /* up to 0xefff0000, below the ids that systemd and others reserve */
+/* not 65536: the kernel keeps users in 128 lists, by the lowest 7 bits of uid + (uid >> 7), and all
+ * sandboxes' would be in one, which every change of ids goes through */
+#define BLOCK_EVERY 65537U
 #define LOCK_FILES  64U
 
 bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
@@ -108,7 +111,7 @@ bool idmap_has_gid(const struct idmap *m, uint32_t gid)
 
 static int choose_block(struct idmap *m, struct arena *a, struct error *err)
 {
-    uint64_t first = BLOCK_FIRST, size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE, gid_first, gid_size;
+    uint64_t first, size, gid_first, gid_size, blocks = BLOCK_COUNT, every = BLOCK_EVERY;
     if (idmap_subid_range("/etc/subuid", "cloche", "cloche", BLOCK_SIZE, &first, &size)) {
         if (!idmap_subid_range("/etc/subgid", "cloche", "cloche", BLOCK_SIZE, &gid_first,
                                &gid_size) ||
@@ -117,16 +120,16 @@ static int choose_block(struct idmap *m, struct arena *a, struct error *err)
                       "user cloche has a range in /etc/subuid but not the same in /etc/subgid");
             return error_hint(err, "give cloche the same line in both files");
         }
-        size = gid_size < size ? gid_size : size;
+        blocks = (gid_size < size ? gid_size : size) / BLOCK_SIZE;
+        every = BLOCK_SIZE; /* all that was given */
     } else {
         first = BLOCK_FIRST;
-        size = (uint64_t)BLOCK_COUNT * BLOCK_SIZE;
     }
     uint64_t index = 0;
-    m->lock_fd = lock_block(size / BLOCK_SIZE, &index, err);
+    m->lock_fd = lock_block(blocks, &index, err);
     if (m->lock_fd < 0)
         return -1;
-    uint32_t base = (uint32_t)(first + index * BLOCK_SIZE);
+    uint32_t base = (uint32_t)(first + index * every);
     map_add(a, &m->uid, &m->uid_count, 0, base, BLOCK_SIZE);
     map_add(a, &m->gid, &m->gid_count, 0, base, BLOCK_SIZE);
     return 0;
