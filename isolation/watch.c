@@ -52,24 +52,27 @@ int64_t watch_cpu_usec(struct sandbox *s)
     return used;
 }
 
+/** Of a CPU time that is limited; -1. */
+static int64_t limited_cpu_usec(struct sandbox *s)
+{
+    return s->spec->cpu_time_ms != LIMIT_NONE ? watch_cpu_usec(s) : -1;
+}
+
 /** The next moment at which a limit can have been reached: the wall deadline, or the earliest that
  * all CPUs together could have used up the CPU time that is left. */
-static void arm(struct sandbox *s)
+static void arm(struct sandbox *s, int64_t used)
 {
     const struct spec *spec = s->spec;
     uint64_t next = s->wall_deadline_ns, now = plan_now_ns();
-    if (spec->cpu_time_ms != LIMIT_NONE) {
-        int64_t used = watch_cpu_usec(s);
-        if (used >= 0) {
-            uint64_t limit = spec->cpu_time_ms * 1000ULL;
-            uint64_t left_ns = (uint64_t)used >= limit ? 0 : (limit - (uint64_t)used) * 1000ULL;
-            long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-            left_ns /= cpus > 0 ? (uint64_t)cpus : 1;
-            if (left_ns < CPU_CHECK_MIN_NS)
-                left_ns = CPU_CHECK_MIN_NS;
-            if (next == 0 || now + left_ns < next)
-                next = now + left_ns;
-        }
+    if (used >= 0) {
+        uint64_t limit = spec->cpu_time_ms * 1000ULL;
+        uint64_t left_ns = (uint64_t)used >= limit ? 0 : (limit - (uint64_t)used) * 1000ULL;
+        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+        left_ns /= cpus > 0 ? (uint64_t)cpus : 1;
+        if (left_ns < CPU_CHECK_MIN_NS)
+            left_ns = CPU_CHECK_MIN_NS;
+        if (next == 0 || now + left_ns < next)
+            next = now + left_ns;
     }
     if (next == 0)
         return;
@@ -84,7 +87,7 @@ void watch_arm(struct sandbox *s)
         return;
     if (s->spec->wall_ms != LIMIT_NONE)
         s->wall_deadline_ns = s->start_ns + s->spec->wall_ms * 1000000ULL;
-    arm(s);
+    arm(s, limited_cpu_usec(s));
 }
 
 static void on_timer(struct sandbox *s)
@@ -100,12 +103,12 @@ static void on_timer(struct sandbox *s)
         sandbox_kill(s, VERDICT_TIME_LIMIT, "ran longer than the wall time limit");
         return;
     }
-    int64_t used = s->spec->cpu_time_ms != LIMIT_NONE ? watch_cpu_usec(s) : -1;
+    int64_t used = limited_cpu_usec(s);
     if (used >= 0 && (uint64_t)used >= s->spec->cpu_time_ms * 1000ULL) {
         sandbox_kill(s, VERDICT_TIME_LIMIT, "used more than the CPU time limit");
         return;
     }
-    arm(s);
+    arm(s, used);
 }
 
 /** What a tree wrote before a limit ended it is handed out, but not to a reader who does not read:
