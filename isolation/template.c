@@ -6,11 +6,12 @@
  *
  *   <run>/templates/NAME/plan    what the plan says; NAME is a hash of it, this text decides
  *                        /root   the root, devices included; its owner is nobody inside
+ *                        /0 to /f   locks: a file that all lock is a list that all go through
  *                   new, new.lock   of who makes one; the lock's time is that of the last sweep
  *                   asked           hashes: what is asked for once is not worth the making
  *
- * A lock on NAME is shared by the sandboxes that show it and ends with their parents. Only what
- * nobody shows is removed: what is mounted on would come off. Where no template can be had (no
+ * One of NAME's locks is shared by the sandboxes that show it and ends with their parents. Only
+ * what nobody shows is removed: what is mounted on would come off. Where no template can be had (no
  * CAP_MKNOD, a full disk, somebody else making it just now) init builds as ever. */
 #include "base/io.h"
 #include "base/state.h"
@@ -33,6 +34,9 @@
 #define MIN_SWEEP_S   600
 #define ASKED         256
 #define NAME_SIZE     17
+
+static const char digits[] = "0123456789abcdef";
+enum { LOCKS = sizeof digits - 1 };
 
 /* --- by init, in a root of its own; and by who makes a template: system calls and stack only ---
  */
@@ -150,7 +154,7 @@ static void put(struct text *t, const void *data, size_t size)
 /** All that the template of this plan will hold; each part says how long it is. */
 static bool describe(const struct plan *p, struct text *t)
 {
-    put(t, "cloche template 1\n", 18);
+    put(t, "cloche template 2\n", 18);
     for (size_t i = 0; i < p->mount_count; i++) {
         const struct plan_mount *m = &p->mounts[i];
         bool plain = is_plain(m);
@@ -179,7 +183,7 @@ static uint64_t hash_of(const struct text *t)
 static void name_of(uint64_t hash, char ret[NAME_SIZE])
 {
     for (int i = 0; i < NAME_SIZE - 1; i++)
-        ret[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
+        ret[i] = digits[hash >> (60 - 4 * i) & 15];
     ret[NAME_SIZE - 1] = '\0';
 }
 
@@ -230,28 +234,43 @@ static int open_own_dir(int at, const char *name)
                : -1;
 }
 
-/** The directory of the template, locked against removal; -1. */
-static int find(int all, const char *name, const struct text *t)
+static int lock_one(int dir, unsigned which, int flags, int operation)
+{
+    const char name[2] = {digits[which % LOCKS], '\0'};
+    _cleanup_close_ int fd = openat(dir, name, flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd >= 0 && flock(fd, operation | LOCK_NB) == 0 ? TAKE_FD(fd) : -1;
+}
+
+/** The directory of the template, which @ret_lock keeps from being removed; -1. */
+static int find(int all, const char *name, const struct text *t, int *ret_lock)
 {
     _cleanup_close_ int dir = open_own_dir(all, name);
+    _cleanup_close_ int lock = dir < 0 ? -1 : lock_one(dir, (unsigned)getpid(), 0, LOCK_SH);
     struct stat st;
-    if (dir < 0 || flock(dir, LOCK_SH | LOCK_NB) < 0 || fstat(dir, &st) < 0 || st.st_nlink == 0)
+    if (lock < 0 || fstat(lock, &st) < 0 || st.st_nlink == 0)
         return -1;
     char plan[sizeof t->bytes + 1];
     _cleanup_close_ int fd = openat(dir, "plan", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    return fd >= 0 && io_read_full(fd, plan, sizeof plan) == (ssize_t)t->used &&
-                   memcmp(plan, t->bytes, t->used) == 0
-               ? TAKE_FD(dir)
-               : -1;
+    if (fd < 0 || io_read_full(fd, plan, sizeof plan) != (ssize_t)t->used ||
+        memcmp(plan, t->bytes, t->used) != 0)
+        return -1;
+    *ret_lock = TAKE_FD(lock);
+    return TAKE_FD(dir);
 }
 
 static bool remove_unused(int all, const char *name)
 {
     _cleanup_close_ int dir = openat(all, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)
-        return false;
-    unlinkat(dir, "plan", 0); /* first: who is killed here leaves half a root */
-    return io_remove_tree_at(all, name) == 0;
+    int locks[LOCKS];
+    unsigned held = 0;
+    while (dir >= 0 && held < LOCKS && (locks[held] = lock_one(dir, held, O_CREAT, LOCK_EX)) >= 0)
+        held++;
+    /* the plan first: who is killed here leaves half a root */
+    bool removed = held == LOCKS && (unlinkat(dir, "plan", 0) == 0 || errno == ENOENT) &&
+                   io_remove_tree_at(all, name) == 0;
+    while (held > 0)
+        close(locks[--held]);
+    return removed;
 }
 
 /** Whether that plan was asked for before. @forget: where none could be made, not every start
@@ -309,6 +328,11 @@ static int write_new(const struct plan *p, int all, const struct text *t)
         openat(dir, "plan", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (root < 0 || plan < 0 || fill_apart(p, root) < 0 || fchmod(root, 0755) < 0)
         return -1;
+    for (unsigned i = 0; i < LOCKS; i++) {
+        _cleanup_close_ int lock = lock_one(dir, i, O_CREAT, LOCK_SH);
+        if (lock < 0)
+            return -1;
+    }
     return io_write_all(plan, t->bytes, t->used);
 }
 
@@ -382,14 +406,14 @@ bool template_use(struct plan *p)
     _cleanup_close_ int all = state_open_run_dir("templates", &unused);
     if (all < 0)
         return false;
-    int dir = find(all, name, &text);
+    int lock = -1, dir = find(all, name, &text, &lock);
     if (dir < 0 && asked_before(all, hash, false)) {
         if (!make(p, all, name, &text))
             asked_before(all, hash, true);
-        dir = find(all, name, &text);
+        dir = find(all, name, &text, &lock);
     }
-    _cleanup_close_ int shown = dir;
-    int root = shown < 0 ? -1 : clone_root(shown);
+    _cleanup_close_ int found = dir, shown = lock;
+    int root = found < 0 ? -1 : clone_root(found);
     if (root < 0)
         return false;
     p->root_fd = root;
