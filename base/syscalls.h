@@ -116,6 +116,7 @@ static inline int sys_mount_setattr(int dirfd, const char *path, unsigned flags,
 #define SYS_STATX_MNT_ID_UNIQUE   0x4000U
 #define SYS_STATX_ATTR_MOUNT_ROOT 0x2000U
 #define SYS_STATMOUNT_SB_BASIC    0x1U
+#define SYS_STATMOUNT_MNT_BASIC   0x2U
 #define SYS_STATMOUNT_MNT_ROOT    0x8U
 
 struct sys_statx {

@@ -102,11 +102,11 @@ static int build(struct plan *p, struct mount_built *ret, struct message *failed
     if (setsid() < 0)
         return step_failed(failed, STEP_SESSION, NULL);
     if (p->serve != NULL) { /* now: with the change of ids this file becomes root's */
-        p->oom_score_fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+        p->oom_score_fd = openat(p->host_proc, "self/oom_score_adj", O_RDWR | O_CLOEXEC);
         if (p->oom_score_fd < 0)
             return step_failed(failed, STEP_OOM_SCORE, NULL);
         /* it is that of the PID namespace of whoever writes; a kernel need not have it */
-        p->last_pid_fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+        p->last_pid_fd = openat(p->host_proc, "sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
     }
     wait_for(p, MESSAGE_GO);
     if (p->late) {

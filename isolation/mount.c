@@ -3,8 +3,8 @@
  * The stack on "/" while building, bottom to top: the inherited root, the staging tmpfs (only when
  * there are overlays or masked paths), the new root. The new root is reached by its fd
  * alone; every mount point is resolved with RESOLVE_IN_ROOT, so that a hostile rootfs or volume
- * cannot lead a mount out of it. After pivot_root the rest is detached as one. Async-signal-safe:
- * no malloc, no stdio. */
+ * cannot lead a mount out of it. After pivot_root the rest is detached as one. In a bare namespace
+ * (bare.c) the new root is the inherited one. Async-signal-safe: no malloc, no stdio. */
 #include "base/cleanup.h"
 #include "base/syscalls.h"
 #include "isolation/plan.h"
@@ -385,18 +385,22 @@ static int make_staging(struct builder *b)
     return 0;
 }
 
-/** After pivot_root the old root lies on the new one, and the staging on the old root. An unmount
- * of
- * "." takes the topmost, so each goes by an unmount of its own: what stays would be reachable as
- * "/..". That nothing stays is looked at, not believed. */
+/** After pivot_root the old root lies on the new one, and the staging on the old root; in a bare
+ * namespace the staging and the host's procfs. An unmount of "." takes the topmost, so each goes by
+ * an unmount of its own: what stays would be reachable as "/..". That nothing stays is looked at,
+ * not believed. */
 int mount_enter(const struct mount_built *m, struct message *failed)
 {
     struct stat root, above;
     if (m->root < 0)
         return 0;
-    if (fchdir(m->root) < 0 || sys_pivot_root(".", ".") < 0 ||
-        (m->staging && umount2(".", MNT_DETACH) < 0) || umount2(".", MNT_DETACH) < 0 ||
-        chdir("/") < 0 || fstat(m->root, &root) < 0 || stat("/..", &above) < 0)
+    if (fchdir(m->root) < 0 || (m->pivot && sys_pivot_root(".", ".") < 0))
+        return step_failed(failed, STEP_PIVOT, NULL);
+    for (unsigned i = 0; i < m->covers; i++) {
+        if (umount2(".", MNT_DETACH) < 0)
+            return step_failed(failed, STEP_PIVOT, NULL);
+    }
+    if (chdir("/") < 0 || fstat(m->root, &root) < 0 || stat("/..", &above) < 0)
         return step_failed(failed, STEP_PIVOT, NULL);
     if (root.st_dev != above.st_dev || root.st_ino != above.st_ino) {
         errno = EXDEV;
@@ -410,21 +414,41 @@ int mount_enter(const struct mount_built *m, struct message *failed)
     return 0;
 }
 
+/** The new root lies on the inherited one and on the staging. */
+static int attach_root(struct builder *b)
+{
+    const struct mount_attr private = {.propagation = MS_PRIVATE};
+    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0)
+        return step_failed(b->failed, STEP_PROPAGATION, NULL);
+    if (make_staging(b) < 0 || make_root(b) < 0)
+        return -1;
+    if (sys_move_mount(b->root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return step_failed(b->failed, STEP_ROOT_ATTACH, NULL);
+    return 0;
+}
+
+/** It is the new root. A procfs may be mounted only where one is seen already: the caller's, until
+ * mount_enter(). */
+static int enter_bare(struct builder *b)
+{
+    b->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (b->root < 0 || make_staging(b) < 0 ||
+        sys_move_mount(b->plan->host_proc, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return step_failed(b->failed, STEP_ROOT_ATTACH, NULL);
+    return 0;
+}
+
 int mount_build(const struct plan *p, struct mount_built *ret, struct message *failed)
 {
     struct builder b = {.plan = p, .failed = failed, .root = -1, .staging = -1, .last_fs = -1};
     const struct spec *spec = p->spec;
-    struct mount_attr private = {.propagation = MS_PRIVATE};
+    const bool bare = p->bare_ns >= 0;
     umask(0);
     *ret = (struct mount_built){.root = -1};
     if (p->ns_fds[NS_MOUNT] >= 0) /* others live in it: nothing is mounted */
         return set_sysctls(&b);
-    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0)
-        return step_failed(failed, STEP_PROPAGATION, NULL);
-    if (make_staging(&b) < 0 || make_root(&b) < 0)
+    if (bare ? enter_bare(&b) < 0 : attach_root(&b) < 0)
         return -1;
-    if (sys_move_mount(b.root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        return step_failed(failed, STEP_ROOT_ATTACH, NULL);
 
     for (size_t i = 0; i < p->mount_count; i++) {
         const struct plan_mount *m = &p->mounts[i];
@@ -465,8 +489,10 @@ int mount_build(const struct plan *p, struct mount_built *ret, struct message *f
     }
     if (spec->rootfs_readonly && set_attributes(b.root, MOUNT_ATTR_RDONLY, 0, 0, false) < 0)
         return step_failed(failed, STEP_READONLY, "/");
-    *ret = (struct mount_built){
-        .root = b.root, .staging = b.staging >= 0, .propagation = spec->rootfs_propagation};
+    *ret = (struct mount_built){.root = b.root,
+                                .pivot = !bare,
+                                .covers = 1 + (b.staging >= 0), /* the caller's root or procfs */
+                                .propagation = spec->rootfs_propagation};
     return 0;
 }
 

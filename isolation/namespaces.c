@@ -284,21 +284,33 @@ void namespaces_return(int own)
     abort();
 }
 
+static pid_t clone_bare(struct plan *p, struct clone_args *args)
+{
+    struct bare bare;
+    bare_enter(p, &bare);
+    pid_t pid = sys_clone3(args);
+    int saved = errno;
+    if (pid != 0)
+        bare_leave(&bare);
+    errno = saved;
+    return pid;
+}
+
 /** The caller's thread makes or enters the slot's network namespace for this moment, in which no
  * signal reaches it. */
-static pid_t clone_in_slot(const struct plan *p, struct clone_args *args)
+static pid_t clone_in_slot(struct plan *p, struct clone_args *args)
 {
     static const char link[] = "/proc/thread-self/ns/net";
     int *network = &p->slot->network;
     _cleanup_close_ int own = open(link, O_RDONLY | O_CLOEXEC);
     if (own < 0)
-        return sys_clone3(args);
+        return clone_bare(p, args);
     if ((*network < 0 ? unshare(CLONE_NEWNET) : setns(*network, CLONE_NEWNET)) < 0)
         return -1;
     if (*network < 0)
         *network = open(link, O_RDONLY | O_CLOEXEC);
     args->flags &= ~(uint64_t)CLONE_NEWNET;
-    pid_t pid = sys_clone3(args);
+    pid_t pid = clone_bare(p, args);
     int saved = errno;
     if (pid == 0)
         cleanup_close(network);
@@ -311,7 +323,7 @@ static pid_t clone_in_slot(const struct plan *p, struct clone_args *args)
 pid_t namespaces_clone(struct plan *p, struct clone_args *args)
 {
     if (!p->joins)
-        return p->slot != NULL ? clone_in_slot(p, args) : sys_clone3(args);
+        return p->slot != NULL ? clone_in_slot(p, args) : clone_bare(p, args);
     /* into the group while the caller's cgroup namespace is still its own: from another one the
      * group may not be seen (nsdelegate) */
     struct clone_args door = {.flags = args->flags & CLONE_INTO_CGROUP, .cgroup = args->cgroup};

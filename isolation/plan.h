@@ -138,6 +138,8 @@ struct plan {
     int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR or of a template, else -1 */
     bool root_idmap;
     int template_fd; /* keeps the template of the root from being removed; -1: there is none */
+    int host_proc;   /* the caller's procfs, of root as a detached tree; -1 */
+    int bare_ns;     /* init is born in a namespace that holds that root alone: this one; else -1 */
     struct plan_mount *mounts;
     size_t mount_count;
     struct plan_node *nodes;
@@ -266,11 +268,22 @@ int namespaces_enter_late(struct plan *p, struct message *failed);
  * this process may. What cannot be made is tried again, and reported, by mount_build(). */
 void mount_prepare(struct plan *p, const char *type);
 
+/** bare.c, parent: where this thread was, whose mount namespace holds nothing but the template of
+ * the plan until it has left it. Where that cannot be had it stays where it is, and p->bare_ns -1.
+ */
+struct bare {
+    int own, root, cwd;
+    bool entered;
+};
+void bare_enter(struct plan *p, struct bare *ret);
+void bare_leave(struct bare *b); /* or the program ends */
+
 /** A root that stands ready: its directory (-1: the namespace was joined, and is taken as it is),
- * and whether the staging tmpfs lies below it. */
+ * and what is to come off: the mounts that will lie on it. */
 struct mount_built {
     int root;
-    bool staging;
+    bool pivot; /* after the caller's root has been put there, too */
+    unsigned covers;
     uint64_t propagation; /* of the root, MS_*: a shared one cannot be pivoted to */
 };
 

@@ -333,6 +333,8 @@ void rootfs_close(struct plan *p)
     for (size_t i = 0; i < p->node_count; i++)
         cleanup_close(&p->nodes[i].fd);
     cleanup_close(&p->root_fd);
+    cleanup_close(&p->host_proc);
+    cleanup_close(&p->bare_ns);
     p->mount_count = p->node_count = 0;
-    p->root_fd = -1;
+    p->root_fd = p->host_proc = p->bare_ns = -1;
 }

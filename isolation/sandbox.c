@@ -99,7 +99,11 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
     }
     p->path_env = path_of(spec);
     p->cores_end_at_0 = cores_end_at_0();
-    if (find_privileges(p, err) < 0 || namespaces_plan(p, err) < 0 ||
+    if (find_privileges(p, err) < 0)
+        return -1;
+    p->host_proc = p->privileged ? sys_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
+                                 : open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (namespaces_plan(p, err) < 0 ||
         idmap_choose(&p->idmap, spec, p->ns_fds[NS_USER], p->privileged, p->arena, err) < 0 ||
         caps_plan_make(&p->caps, spec, err) < 0 ||
         landlock_plan_make(&p->landlock, spec, p->arena, err) < 0 || rootfs_plan(p, err) < 0 ||
@@ -291,7 +295,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->plan.slot = options->slot;
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.template_fd = s->plan.control = s->plan.idmap.lock_fd =
-        s->plan.kill_fd = s->plan.proc_fd = -1;
+        s->plan.kill_fd = s->plan.proc_fd = s->plan.host_proc = s->plan.bare_ns = -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;

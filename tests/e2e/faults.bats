@@ -43,6 +43,15 @@ walk() {
     WALK_TEMPLATE=1 WALK_ROLES="parent doorstep" INJECT_DOORSTEP=1 walk
 }
 
+@test "a launch on a crowded machine" {
+    need_root
+    begin_crowd
+    status=0
+    WALK_BARE=1 WALK_ROLES="parent init" walk --tmpfs /mnt:1m || status=$?
+    end_crowd
+    [ "$status" -eq 0 ]
+}
+
 @test "the walk itself: without a fault it stops when the program does not run" {
     mkdir walk
     run python3 "$CHECKOUT/tests/faults/walk.py" "$WORK/walk" "$CLOCHE" "$faults/inject" "$faults/probe" -w /nowhere

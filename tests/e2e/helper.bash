@@ -13,6 +13,7 @@
 #   expect_report FIELD VALUE [FILE]
 #   expect_error CODE                       $output or $stderr is the --json error object with this code
 #   wait_until SECONDS COMMAND...           polls; fails when the time is over (longer in the virtual machine)
+#   begin_crowd ... end_crowd               between them the machine is a crowded one (isolation/bare.c)
 #   need_root | need_user | need_subuid | need_cgroups | need_no_cgroups | need_cgroup2 | need_program NAME   skip with a reason
 bats_require_minimum_version 1.5.0
 
@@ -98,6 +99,17 @@ wait_until() {
         fi
         read -r -t 0.02 <> <(:) || :
     done
+}
+
+# The machine is a crowded one (isolation/bare.c) from begin_crowd to end_crowd.
+begin_crowd() {
+    coproc CROWD { exec "$CHECKOUT/tests/lib/crowd" 3>&-; }
+    read -r _ <&"${CROWD[0]}"
+}
+
+end_crowd() {
+    eval "exec ${CROWD[1]}>&-"
+    wait "$CROWD_PID"
 }
 
 need_root() { [ "$(id -u)" -eq 0 ] || skip "needs root"; }

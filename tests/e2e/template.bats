@@ -191,7 +191,8 @@ pts/ptmx'
     cloche create --hostname here first -- sleep 1000 >/dev/null
     cloche create --hostname here box -- sleep 1000 >/dev/null
     name=$(templates)
-    ! flock -n -x "$CLOCHE_RUN/templates/$name" true
+    held() { for lock in "$CLOCHE_RUN/templates/$name"/[0-9a-f]; do flock -n -x "$lock" true || return 0; done && return 1; }
+    held
     [ "$(cloche exec box stat -c %i /)" = "$(shown)" ]
     cloche exec box sh -c 'echo x >/dev/null; grep -q ^user: /etc/passwd'
     run --separate-stderr cloche exec -u 0 box -- sh -c 'cd /root && pwd; ls /root /etc/passwd; echo x >/dev/null; echo x >/etc/passwd'
@@ -199,7 +200,8 @@ pts/ptmx'
     expect_output $'/root\n/etc/passwd\n\n/root:'
     expect_stderr_line 'Read-only file system'
     cloche destroy --force first box
-    flock -n -x "$CLOCHE_RUN/templates/$name" true
+    run held
+    expect_status 1
     rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
 }
 
@@ -234,4 +236,31 @@ on() {
         expect_output $'0\nuser\n2'
         expect_stderr ''
     done
+}
+
+@test "on a crowded machine init is born in the root, and sees none other" {
+    mkdir -p held/file
+    options=(-v ./held:/held -v "$WORK:/copy:O")
+    twice "${options[@]}"
+    mounts=$(cloche run "${options[@]}" cut -d' ' -f5 /proc/self/mountinfo)
+    begin_crowd
+    run --separate-stderr strace -qq -f -o calls -e trace=pivot_root "$CLOCHE" run --report report.json "${options[@]}" \
+        sh -c 'stat -c %i / /.. /../..; cut -d" " -f5 /proc/self/mountinfo; ls /held; echo x >/copy/new; pwd'
+    end_crowd
+    expect_status 0
+    expect_output "$(shown)"$'\n'"$(shown)"$'\n'"$(shown)"$'\n'"$mounts"$'\nfile\n/'
+    ! grep pivot_root calls || differ calls pivot_root none
+    [ ! -e new ]
+    expect_report .verdict ok # where it was asked for: the caller is back
+}
+
+@test "on a crowded machine a long-lived sandbox is like any other" {
+    begin_crowd
+    cloche create first -- sleep 1000 >/dev/null
+    cloche create box -- sleep 1000 >/dev/null
+    run --separate-stderr cloche exec box sh -c 'stat -c %i / /..; cat /proc/[0-9]*/comm | grep -c sleep; echo x >/tmp/x && cat /tmp/x'
+    end_crowd
+    expect_output "$(shown)"$'\n'"$(shown)"$'\n0\nx'
+    cloche destroy --force first box
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
 }
