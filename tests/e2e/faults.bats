@@ -47,7 +47,7 @@ walk() {
     need_root
     begin_crowd
     status=0
-    WALK_BARE=1 WALK_ROLES="parent init" walk --tmpfs /mnt:1m || status=$?
+    WALK_ROLES="parent init" walk --tmpfs /mnt:1m || status=$?
     end_crowd
     [ "$status" -eq 0 ]
 }

@@ -9,7 +9,7 @@ did not run (no mark), the status is 125 and stderr is one line that says what c
 table of harmless ones below, and the probe says the very same as in one of the two. In both cases no control group is
 left. Prints the cases that went wrong and a summary.
 
-WALK_BARE=1: the machine is a crowded one (isolation/bare.c); then the parent may also die of it that there is no way back.
+Where the machine is a crowded one (isolation/bare.c) the parent may also die of it that there is no way back.
 WALK_TEMPLATE=1: each run makes its template anew, by the first child (INJECT_DOORSTEP=1), as one that was asked for before.
 """
 import concurrent.futures, errno, glob, json, os, re, shutil, subprocess, sys
@@ -80,10 +80,8 @@ if template_anew:  # without one, init makes a root of its own
         "parent": "pread64 pwrite64 mknodat mknod mkdir clone3 fchmod wait4 renameat rename unlinkat rmdir unlink clone",
         "doorstep": "prctl getppid openat2 openat mkdirat mknodat mknod symlinkat write umask mkdir symlink"}.items() for call in calls.split()), "a template")
 
-no_way_back = set()
-if "WALK_BARE" in os.environ:  # without one, init pivots
-    harmless |= dict.fromkeys((f"parent {call}" for call in "unshare setns fchdir chroot umount2 move_mount".split()), "a bare namespace")
-    no_way_back = {"parent setns", "parent fchdir", "parent chroot"}
+harmless |= dict.fromkeys((f"parent {call}" for call in "unshare setns fchdir chroot umount2 move_mount".split()), "a bare namespace: init pivots")
+no_way_back = {"parent setns", "parent fchdir", "parent chroot"}
 
 # The one who should tell is the one who cannot: the other side sees only that.
 silent = {"init sendmsg", "init recvmsg", "program sendmsg", "doorstep sendmsg"}
