@@ -35,7 +35,7 @@ static bool is_crowded(void)
 /** sysfs may be mounted only where one is seen already, and no other is to be seen. */
 static bool is_wanted(const struct plan *p)
 {
-    bool wanted = p->template_fd >= 0 && p->host_proc >= 0 && !p->joins && is_crowded();
+    bool wanted = p->template_fd >= 0 && !p->joins && is_crowded();
     for (size_t i = 0; i < p->mount_count; i++)
         wanted =
             wanted && !(p->mounts[i].op == OP_FS && strcmp(p->mounts[i].spec->type, "sysfs") == 0);
@@ -86,8 +86,9 @@ void bare_enter(struct plan *p, struct bare *ret)
     ret->own = open(link_own, O_RDONLY | O_CLOEXEC);
     ret->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     ret->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    p->bare_proc = sys_open_tree(p->host_proc, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
     /* first the way back: it has to be known that there is one */
-    if (ret->own < 0 || ret->root < 0 || ret->cwd < 0 || go_back(ret) < 0 ||
+    if (ret->own < 0 || ret->root < 0 || ret->cwd < 0 || p->bare_proc < 0 || go_back(ret) < 0 ||
         unshare(CLONE_NEWNS) < 0)
         return;
     ret->entered = true;

@@ -321,7 +321,9 @@ _Noreturn void init_main(struct plan *p)
         step_failed(&failed, STEP_START_PROGRAM, NULL);
         give_up(p, &failed);
     }
-    if (build(p, &built, &failed) < 0 || (!p->quiet && mount_enter(&built, &failed) < 0))
+    const bool beside =
+        p->quiet && p->serve == NULL; /* the root is entered as the program starts */
+    if (build(p, &built, &failed) < 0 || (!beside && mount_enter(&built, &failed) < 0))
         give_up(p, &failed);
     int terminal = p->spec->terminal ? init_make_terminal(p, &failed) : -1;
     if (p->spec->terminal && terminal < 0)
@@ -351,7 +353,7 @@ _Noreturn void init_main(struct plan *p)
 
     uint64_t start_ns = plan_now_ns();
     pid_t program =
-        init_start_program(p, terminal, p->quiet && built.root >= 0 ? &built : NULL, &failed);
+        init_start_program(p, terminal, beside && built.root >= 0 ? &built : NULL, &failed);
     if (program < 0)
         give_up(p, &failed);
     /* nothing of the host stays open here but the way up */

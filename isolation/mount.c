@@ -431,9 +431,10 @@ static int attach_root(struct builder *b)
  * mount_enter(). */
 static int enter_bare(struct builder *b)
 {
+    close(b->plan->bare_ns); /* whoever lets go of it last waits for RCU: not init */
     b->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (b->root < 0 || make_staging(b) < 0 ||
-        sys_move_mount(b->plan->host_proc, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        sys_move_mount(b->plan->bare_proc, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return step_failed(b->failed, STEP_ROOT_ATTACH, NULL);
     return 0;
 }

@@ -138,8 +138,9 @@ struct plan {
     int root_fd; /* detached tree or O_PATH identity of ROOTFS_DIR or of a template, else -1 */
     bool root_idmap;
     int template_fd; /* keeps the template of the root from being removed; -1: there is none */
-    int host_proc;   /* the caller's procfs, of root as a detached tree; -1 */
+    int host_proc;   /* O_PATH: the caller's procfs; -1 */
     int bare_ns;     /* init is born in a namespace that holds that root alone: this one; else -1 */
+    int bare_proc;   /* then: the caller's procfs as a detached tree */
     struct plan_mount *mounts;
     size_t mount_count;
     struct plan_node *nodes;

@@ -335,6 +335,7 @@ void rootfs_close(struct plan *p)
     cleanup_close(&p->root_fd);
     cleanup_close(&p->host_proc);
     cleanup_close(&p->bare_ns);
+    cleanup_close(&p->bare_proc);
     p->mount_count = p->node_count = 0;
-    p->root_fd = p->host_proc = p->bare_ns = -1;
+    p->root_fd = p->host_proc = p->bare_ns = p->bare_proc = -1;
 }

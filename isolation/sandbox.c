@@ -101,8 +101,7 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
     p->cores_end_at_0 = cores_end_at_0();
     if (find_privileges(p, err) < 0)
         return -1;
-    p->host_proc = p->privileged ? sys_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
-                                 : open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    p->host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (namespaces_plan(p, err) < 0 ||
         idmap_choose(&p->idmap, spec, p->ns_fds[NS_USER], p->privileged, p->arena, err) < 0 ||
         caps_plan_make(&p->caps, spec, err) < 0 ||
@@ -295,7 +294,8 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->plan.slot = options->slot;
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.template_fd = s->plan.control = s->plan.idmap.lock_fd =
-        s->plan.kill_fd = s->plan.proc_fd = s->plan.host_proc = s->plan.bare_ns = -1;
+        s->plan.kill_fd = s->plan.proc_fd = s->plan.host_proc = s->plan.bare_ns =
+            s->plan.bare_proc = -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
@@ -328,9 +328,9 @@ static int watch_all(struct sandbox *s, struct error *err)
     return 0;
 }
 
-int launch_create(struct sandbox **ret, const struct spec *spec,
-                  const struct sandbox_options *options, void (*adjust)(struct sandbox *s),
-                  struct error *err)
+static int launch_create(struct sandbox **ret, const struct spec *spec,
+                         const struct sandbox_options *options, void (*adjust)(struct sandbox *s),
+                         struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = NULL;
     if (launch(&s, spec, options, false, adjust, err) < 0)
@@ -361,15 +361,15 @@ int sandbox_start(struct sandbox *s, struct error *err)
     return expect(s, MESSAGE_STARTED, err);
 }
 
-int sandbox_run(struct sandbox **ret, const struct spec *spec,
-                const struct sandbox_options *options, struct error *err)
+int launch_run(struct sandbox **ret, const struct spec *spec, const struct sandbox_options *options,
+               void (*adjust)(struct sandbox *s), struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = NULL;
     if (spec->terminal || spec->ns_new[NS_TIME]) { /* these need an answer in the middle */
-        if (sandbox_create(&s, spec, options, err) < 0 || sandbox_start(s, err) < 0)
+        if (launch_create(&s, spec, options, adjust, err) < 0 || sandbox_start(s, err) < 0)
             return -1;
     } else {
-        if (launch(&s, spec, options, true, NULL, err) < 0 || send_start(s, err) < 0)
+        if (launch(&s, spec, options, true, adjust, err) < 0 || send_start(s, err) < 0)
             return -1;
         /* while init builds, with fds of its own */
         cgroup_sweep_dead(s->cgroup);
@@ -379,6 +379,12 @@ int sandbox_run(struct sandbox **ret, const struct spec *spec,
     }
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+int sandbox_run(struct sandbox **ret, const struct spec *spec,
+                const struct sandbox_options *options, struct error *err)
+{
+    return launch_run(ret, spec, options, NULL, err);
 }
 
 int sandbox_wait(struct sandbox *s, struct report *ret, struct error *err)

@@ -181,10 +181,11 @@ int sandbox_pidfd(const struct sandbox *s);
 
 /* --- serving sandboxes: many commands, one after the other or side by side ---------------------
  *
- * sandbox_serve() makes a sandbox in which init waits for commands. sandbox_spawn() starts one: a
- * child, in a PID namespace of its own below init, so that whatever it forks dies with it.
- * sandbox_dispatch() calls back for what becomes of children; it returns 1 or -1 only when the
- * whole sandbox has ended. The limits on wall and CPU time are the caller's to apply to each child.
+ * sandbox_serve() makes a sandbox in which init waits for commands; it returns while init builds,
+ * and commands can be given at once. sandbox_spawn() starts one: a child, in a PID namespace of its
+ * own below init, so that whatever it forks dies with it. sandbox_dispatch() calls back for what
+ * becomes of children; it returns 1 or -1 only when the whole sandbox has ended, or could not be
+ * built. The limits on wall and CPU time are the caller's to apply to each child.
  */
 
 enum sandbox_child_event_type {

@@ -76,10 +76,9 @@ struct sandbox {
     bool stats_final; /* read when nothing but init was left */
 };
 
-/** sandbox.c: sandbox_create() with a say in the plan: @adjust may be NULL. */
-int launch_create(struct sandbox **ret, const struct spec *spec,
-                  const struct sandbox_options *options, void (*adjust)(struct sandbox *s),
-                  struct error *err);
+/** sandbox.c: sandbox_run() with a say in the plan: @adjust may be NULL. */
+int launch_run(struct sandbox **ret, const struct spec *spec, const struct sandbox_options *options,
+               void (*adjust)(struct sandbox *s), struct error *err);
 
 /** sandbox.c: init is gone and the program never ran: why. Returns -1. */
 int launch_failed(struct sandbox *s, struct error *err);

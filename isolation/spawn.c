@@ -280,15 +280,13 @@ int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
                                             .error = {.kind = STREAM_NULL},
                                             .id = id,
                                             .terminal_fd = -1};
-    int rc = launch_create(&s, spec, &options, adjust, err);
+    int rc = launch_run(&s, spec, &options, adjust, err);
     if (rc < 0) {
         free(c);
         return -1;
     }
     s->children = c;
     let_die_alone(s);
-    if (sandbox_start(s, err) < 0)
-        return -1;
     *ret = TAKE_PTR(s);
     return 0;
 }

@@ -107,20 +107,19 @@ static int release(struct keeper *k, struct error *err)
     return sandbox_close(s, err);
 }
 
-/** The tree ended although nobody asked it to: init was killed. */
-static void tree_ended(struct keeper *k, const char *why)
+/** The tree ended although nobody asked it to: init was killed, or could not build. */
+static void tree_ended(struct keeper *k, const struct error *why)
 {
     struct error err = ERROR_INIT;
-    journal_event(k, "sandbox.failed", why);
+    journal_event(k, "sandbox.failed", why->message);
     void (*ready)(struct keeper *, const struct error *) = k->ready;
     k->ready = NULL;
-    keeper_set_status(k, STATUS_FAILED, why);
+    keeper_set_status(k, STATUS_FAILED, why->message);
     if (release(k, &err) < 0)
         fprintf(stderr, "%s\n", err.message);
     keeper_check_stopped(k);
-    error_set(&err, "sandbox.ended", 0, "%s", why);
     if (ready != NULL)
-        ready(k, &err);
+        ready(k, why);
 }
 
 static void on_sandbox(void *context, int fd, uint32_t events)
@@ -130,10 +129,11 @@ static void on_sandbox(void *context, int fd, uint32_t events)
     (void)fd;
     (void)events;
     int rc = k->sandbox != NULL ? sandbox_dispatch(k->sandbox, &err) : 0;
-    if (rc < 0)
-        tree_ended(k, err.message);
-    else if (rc > 0)
-        tree_ended(k, k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
+    if (rc > 0)
+        error_set(&err, "sandbox.ended", 0, "%s",
+                  k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
+    if (rc != 0)
+        tree_ended(k, &err);
 }
 
 void keeper_kill(struct keeper *k, const char *reason)
@@ -233,7 +233,9 @@ static int bind_modules(struct keeper *k, struct error *err)
 int keeper_start(struct keeper *k, void (*ready)(struct keeper *k, const struct error *err),
                  struct error *err)
 {
-    keeper_set_status(k, STATUS_STARTING, NULL);
+    k->status = STATUS_STARTING;
+    if (k->restarts > 0) /* before the first record everybody knows that it is being made */
+        keeper_set_status(k, STATUS_STARTING, NULL);
     struct tree *tree = sampling_check(k, err) < 0 ? NULL : tree_new(k, err);
     if (tree == NULL || bind_modules(k, err) < 0 || make_sandbox(k, err) < 0) {
         tree_free(tree);

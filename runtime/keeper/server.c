@@ -150,18 +150,28 @@ static int clear_door(struct keeper *k, const struct sockaddr_un *door, struct e
     return error_hint(err, "one of another CLOCHE_ROOT? give each a CLOCHE_RUN of its own");
 }
 
+static int bind_door(int listener, const struct sockaddr_un *door)
+{
+    mode_t before = umask(0177);
+    int rc = bind(listener, (const struct sockaddr *)door, sizeof *door), saved = errno;
+    umask(before);
+    errno = saved;
+    return rc;
+}
+
 int server_open(struct keeper *k, struct error *err)
 {
     /* by the directory's fd: a path of any length fits into sun_path */
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/control.sock", k->run_fd);
-    if (clear_door(k, &a, err) < 0)
-        return -1;
-    unlinkat(k->run_fd, "control.sock", 0);
     k->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t before = umask(0177);
-    int rc = k->listener < 0 ? -1 : bind(k->listener, (const struct sockaddr *)&a, sizeof a);
-    umask(before);
+    int rc = k->listener < 0 ? -1 : bind_door(k->listener, &a);
+    if (rc < 0 && errno == EADDRINUSE) {
+        if (clear_door(k, &a, err) < 0)
+            return -1;
+        unlinkat(k->run_fd, "control.sock", 0);
+        rc = bind_door(k->listener, &a);
+    }
     if (rc < 0 || listen(k->listener, CONNECTION_MAX) < 0)
         return error_set(err, "keeper.socket", errno, "cannot make the control socket of \"%s\"",
                          k->id);

@@ -51,6 +51,28 @@ kill_keeper() {
 # A shell that runs no program may not be ended by SIGTERM: its sandbox takes the 5 s of grace.
 deaf='trap : TERM; echo >&$CLOCHE_READY_FD; while :; do read -r x </dev/zero; done'
 
+@test "what init cannot build is told as init told it: by create, and by a restart that can be tried again" {
+    run --separate-stderr cloche create a -v /etc:/proc/nothing -- sleep 1000
+    expect_status 1
+    expect_output ''
+    expect_stderr 'cloche: cannot make mount point "/proc/nothing": No such file or directory; fix: make it in the rootfs, or choose another destination'
+    nothing_left
+    mkdir -p outer/point inner
+    chmod 755 outer outer/point inner
+    cloche create a -v ./outer:/m:ro -v ./inner:/m/point -- sleep 1000
+    rmdir outer/point
+    run --separate-stderr cloche restart a
+    expect_status 1
+    expect_stderr_line '^cloche: cannot make mount point "/m/point": .*; fix: make it in the rootfs, or choose another destination$'
+    [ "$(info a '[.status, .reason, .init_pid] | @csv' | cut -d: -f1)" = '"failed","cannot make mount point ""/m/point""' ]
+    [ "$(info a .init_pid)" = 0 ]
+    mkdir outer/point
+    chmod 755 outer/point
+    cloche restart a
+    cloche exec a -- true
+    cloche destroy --force a
+}
+
 @test "a sandbox that is dying starts nothing, and says so" {
     [ -z "${CLOCHE_VM-}" ] || skip "too slow under emulation"
     jq -n --arg deaf "$deaf" '{ociVersion: "1.1.0", cloche: {children: [{id: "deaf", kind: "command", ready: "line",
