@@ -110,7 +110,7 @@ static void explain_namespace(struct sandbox_ability *a, size_t i, int failed)
                     "profile with `userns,` for cloche, or run as root");
     else
         put(a->fix, "something around this process forbids it (a container's filter, a security "
-                    "module): allow clone3 with namespaces there");
+                    "module, a chroot): allow clone3 with namespaces there, or leave the chroot");
 }
 
 /** True when user namespaces work: most of the rest stands on them. */

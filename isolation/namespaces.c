@@ -340,7 +340,8 @@ int namespaces_clone_failed(const struct plan *p, int errnum, struct error *err)
         return error_hint(err, "the first process of a joined PID namespace must be alive");
     return error_hint(
         err, errnum == EPERM || errnum == EACCES
-                 ? "user namespaces may be switched off here: cloche doctor names the setting"
+                 ? "user namespaces may be switched off here, and a chroot has none: cloche "
+                   "doctor names the setting"
                  : "a limit of this machine may be reached: cloche doctor shows them");
 }
 

@@ -70,6 +70,24 @@ static const struct {
     [STEP_EXEC] = {"sandbox.not_executable", "cannot execute \"%s\"", ""},
 };
 
+/* Where the reason is known by the error, this fix counts. */
+static const struct {
+    enum step step;
+    int errnum;
+    const char *fix;
+} reasons[] = {
+    {STEP_ROOT_ATTACH, EPERM,
+     "Landlock rules around this process, as in another sandbox, forbid all mounts: run outside"},
+    {STEP_MOUNT_MAKE, EPERM,
+     "procfs and sysfs take one here that nothing is mounted over (a container's masked paths are "
+     "in the way): cloche doctor tries it"},
+    {STEP_FILTER, EMFILE,
+     "the listener of the calls that are never allowed is a file, too: --ulimit nofile=5 or more"},
+    {STEP_EXEC, EACCES,
+     "it must be a file that the program's user may execute (chmod +x), on no noexec mount"},
+    {STEP_EXEC, ENOEXEC, "it must be a program for this machine, or begin with #!INTERPRETER"},
+};
+
 int step_failed(struct message *failed, enum step step, const char *text)
 {
     failed->type = MESSAGE_FAILED;
@@ -93,6 +111,9 @@ int step_error(const struct plan *p, const struct message *failed, struct error 
                   failed->text);
         if (p->spec->rootfs == ROOTFS_EMPTY)
             return error_hint(err, "the root is empty: bring the program in with -v FILE:PATH");
+        if (strchr(failed->text, '/') != NULL)
+            return error_hint(err, "give a path inside the sandbox; the interpreter that a script "
+                                   "or a dynamic program names must be there, too");
         return error_hint(err, "give a path inside the sandbox, or set PATH with -e");
     }
     char what[512];
@@ -103,8 +124,13 @@ int step_error(const struct plan *p, const struct message *failed, struct error 
         snprintf(what, sizeof what, "%.*s%s%s", (int)(hole - steps[step].what), steps[step].what,
                  failed->text, hole + 2);
     error_set(err, steps[step].code, failed->errnum, "%s", what);
-    if (steps[step].fix[0] != '\0')
-        error_hint(err, "%s", steps[step].fix);
+    const char *fix = steps[step].fix;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if ((int)reasons[i].step == step && reasons[i].errnum == failed->errnum)
+            fix = reasons[i].fix;
+    }
+    if (fix[0] != '\0')
+        error_hint(err, "%s", fix);
     return -1;
 }
 

@@ -30,6 +30,7 @@ static int open_signals(struct error *err)
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
         sigaddset(&set, forwarded[i]);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? error_set(err, "run.signals", errno, "cannot receive signals") : fd;
@@ -151,8 +152,9 @@ static bool is_file(int fd)
 /**
  * Output that is counted is copied. With a memory limit so is what goes to a file: its pages would
  * count as the program's memory, and while such a page is dirty, a v1 group at its limit waits
- * 100 ms before it kills (mm/vmscan.c: VMSCAN_THROTTLE_WRITEBACK). Not with a limit for files: it
- * is for this one, too. Where both streams are one file they stay one, and keep their order.
+ * 100 ms before it kills (mm/vmscan.c: VMSCAN_THROTTLE_WRITEBACK). Not with a limit for files, be
+ * it the caller's own: it is for this one, too. Where both streams are one file they stay one, and
+ * keep their order.
  */
 static void choose_streams(struct sandbox_options *o, const struct spec *spec)
 {
@@ -160,11 +162,13 @@ static void choose_streams(struct sandbox_options *o, const struct spec *spec)
         o->output.kind = o->error.kind = STREAM_COPY;
         return;
     }
-    bool copied = spec->resources.memory_bytes != LIMIT_NONE;
-    for (size_t i = 0; i < spec->rlimit_count; i++)
-        copied = copied && (spec->rlimits[i].resource != RLIMIT_FSIZE ||
-                            spec->rlimits[i].soft == RLIM_INFINITY);
-    if (!copied)
+    struct rlimit own;
+    rlim_t file_bytes = getrlimit(RLIMIT_FSIZE, &own) < 0 ? RLIM_INFINITY : own.rlim_cur;
+    for (size_t i = 0; i < spec->rlimit_count; i++) {
+        if (spec->rlimits[i].resource == RLIMIT_FSIZE)
+            file_bytes = spec->rlimits[i].soft;
+    }
+    if (spec->resources.memory_bytes == LIMIT_NONE || file_bytes != RLIM_INFINITY)
         return;
     int apart = (int)syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 1, 2);
     if (apart < 0)

@@ -161,6 +161,7 @@ static int set_env_file(void *context, const char *text, struct error *err)
     ssize_t size = fd < 0 ? -1 : io_read_to_end(fd, 1 << 20, &data);
     if (size < 0) {
         error_set(err, "usage.env_file", errno, "cannot read environment file \"%s\"", text);
+        error_hint(err, "give a file of KEY=VALUE lines, at most 1 MiB");
         return error_path(err, text);
     }
     if (strlen(data) != (size_t)size) {
@@ -476,14 +477,14 @@ int cli_sandbox_finish(struct cli_sandbox *c, struct error *err)
 {
     struct spec_resources *r = &c->spec->resources;
     if (c->memory_swap_given) {
-        if (r->memory_bytes == LIMIT_NONE || c->memory_swap_bytes < r->memory_bytes) {
+        bool any = c->memory_swap_bytes == LIMIT_NONE;
+        if (!any && (r->memory_bytes == LIMIT_NONE || c->memory_swap_bytes < r->memory_bytes)) {
             error_set(err, "usage.memory_swap", 0,
                       "--memory-swap is memory and swap together, and below --memory");
             return error_hint(err, "give --memory, and at least as much --memory-swap");
         }
         r->swap_set = true;
-        r->swap_bytes = c->memory_swap_bytes == LIMIT_NONE ? LIMIT_NONE
-                                                           : c->memory_swap_bytes - r->memory_bytes;
+        r->swap_bytes = any ? LIMIT_NONE : c->memory_swap_bytes - r->memory_bytes;
     }
     return spec_validate(c->spec, err);
 }

@@ -223,6 +223,7 @@ int main(int argc, char **argv)
     snprintf(k.id, sizeof k.id, "%s", argv[1]);
     fcntl(READY_FD, F_SETFD, FD_CLOEXEC);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     umask(0077);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

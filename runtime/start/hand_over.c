@@ -34,6 +34,7 @@ static _Noreturn void hand_over(void)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         execv(path, command_line);
     }
     struct error err = ERROR_INIT;

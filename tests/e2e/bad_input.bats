@@ -122,12 +122,13 @@ refused() {
     expect_stderr_line '^cloche: --ulimit: .*nofle.*nofile'
     run --separate-stderr cloche run --ulimit nofile=9:8 true
     expect_status 2
+    refused 125 'cannot load the syscall filter: No file descriptors available; fix: the listener of the calls that are never allowed is a file, too: --ulimit nofile=5 or more' --ulimit nofile=4
     refused 2 '--network: unknown network "moon"; fix: none, loopback, host, or bridge:NAME,ADDRESS/BITS[,GATEWAY]' --network moon
     refused 2 '--cap-add: unknown capability "SYS_GOD"; fix: a name of capabilities(7), such as NET_BIND_SERVICE' --cap-add SYS_GOD
     refused 2 '-e: "=x" is not KEY=VALUE' -e =x
     refused 2 '-w: working directory "relative" is not absolute; fix: give a path inside the sandbox, beginning with /' -w relative
     refused 2 '--tmpfs: tmpfs "relative" is not DST[:SIZE]; fix: DST is an absolute path inside the sandbox' --tmpfs relative
-    refused 125 '--env-file: cannot read environment file "/no/such": No such file or directory' --env-file /no/such
+    refused 125 '--env-file: cannot read environment file "/no/such": No such file or directory; fix: give a file of KEY=VALUE lines, at most 1 MiB' --env-file /no/such
     refused 125 '--seccomp: cannot read syscall filter "nosuch": No such file or directory; fix: a file with an OCI seccomp object, or default, unconfined, tight, build, wide' --seccomp nosuch
     local name
     for name in "" "a b" $'a\nb' "$(printf 'a%.0s' {1..65})" a/b; do
@@ -208,6 +209,19 @@ in_view() {
     expect_output ""
     [ "${#stderr_lines[@]}" -eq 1 ]
     expect_stderr_line '^cloche: .*; fix: mount -t proc proc /proc$'
+}
+
+@test "a procfs that something lies over, and a chroot: refused with the fix" {
+    need_root
+    in_view 'mount -t tmpfs none /proc/tty' cloche run sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    expect_stderr 'cloche: cannot make the file system for "/proc": Operation not permitted; fix: procfs and sysfs take one here that nothing is mounted over (a container'"'s masked paths are in the way): cloche doctor tries it"
+    mkdir root
+    in_view "mount --rbind / '$WORK/root'" chroot "$WORK/root" "$CLOCHE" run sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    expect_stderr 'cloche: cannot make the namespaces of the sandbox: Operation not permitted; fix: user namespaces may be switched off here, and a chroot has none: cloche doctor names the setting'
 }
 
 @test "state directories that cannot be made or are not ours" {

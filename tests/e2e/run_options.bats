@@ -227,6 +227,8 @@ JSON
     expect ""
     expect_report '.enforced_by | map(. != "none") | all' true
     expect_report .verdict ok
+    inside --memory-swap -1 true # any, and no limit of memory
+    inside --memory 64m --memory-swap -1 true
 }
 
 @test "--network: none, loopback, host" {

@@ -62,14 +62,15 @@ SIGNALS
     inside -v "$WORK/file:/file" /file
     expect_status 126
     expect_output ""
-    expect_stderr 'cloche: cannot execute "/file": Permission denied'
+    local fix="it must be a file that the program's user may execute (chmod +x), on no noexec mount"
+    expect_stderr 'cloche: cannot execute "/file": Permission denied; fix: '"$fix"
     inside /usr
     expect_status 126
-    expect_stderr 'cloche: cannot execute "/usr": Permission denied'
+    expect_stderr 'cloche: cannot execute "/usr": Permission denied; fix: '"$fix"
     chmod 755 file
     inside -v "$WORK/file:/file" /file
     expect_status 126
-    expect_stderr 'cloche: cannot execute "/file": Exec format error'
+    expect_stderr 'cloche: cannot execute "/file": Exec format error; fix: it must be a program for this machine, or begin with #!INTERPRETER'
 }
 
 @test "127: not found" {
@@ -78,7 +79,7 @@ SIGNALS
     expect_stderr 'cloche: command "no-such-program" not found in the sandbox; fix: give a path inside the sandbox, or set PATH with -e'
     verdict setup_error null null 'command "no-such-program" not found in the sandbox'
     run -127 --separate-stderr cloche run /no/such/program
-    expect_stderr 'cloche: command "/no/such/program" not found in the sandbox; fix: give a path inside the sandbox, or set PATH with -e'
+    expect_stderr 'cloche: command "/no/such/program" not found in the sandbox; fix: give a path inside the sandbox; the interpreter that a script or a dynamic program names must be there, too'
 }
 
 @test "time_limit by the wall clock: 124, on time" {
@@ -162,6 +163,22 @@ SIGNALS
     [ "$status" -eq $((128 + 25)) ]
     expect_report .signal 25
     [ "$(stat -c %s file)" -eq 1000 ]
+}
+
+@test "the caller's own limit for files" {
+    local status=0
+    # Cloche, which copies, says that it cannot (one write: the next would be to a closed pipe); who writes itself gets the signal
+    (ulimit -f 1 && cloche run --report report.json --output-limit 1m -- head -c 2000 /dev/zero >file 2>errors) || status=$?
+    [ "$status" -eq 125 ]
+    [ "$(cat errors)" = "cloche: the program's output could not be written: File too large; fix: free some space, or send it elsewhere" ]
+    expect_report .verdict ok
+    [ "$(stat -c %s file)" -eq 1024 ]
+    need_cgroups
+    status=0
+    (ulimit -f 1 && cloche run --report report.json --memory 32m -- head -c 5000 /dev/zero >file) || status=$?
+    [ "$status" -eq $((128 + 25)) ]
+    expect_report .signal 25
+    [ "$(stat -c %s file)" -eq 1024 ]
 }
 
 @test "memory_limit: who only reads its own files anew, since its memory leaves them no room" {
