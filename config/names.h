@@ -50,6 +50,9 @@ const char *mount_types(void);
 /** "65536k", "1g", "50%" as tmpfs reads them; false for a percentage or junk. */
 bool mount_size_bytes(const char *text, uint64_t *ret);
 
+/** A file in which @p was found is judged as a whole, too, so far as it could be read. */
+void spec_validate_rest(const struct spec *s, struct problems *p);
+
 /** Check a linux.seccomp object: problems go to @r. */
 void seccomp_check(struct json_reader *r, const struct json_at *at, const cJSON *value);
 

@@ -319,6 +319,8 @@ int oci_apply(struct spec *s, const char *text, size_t size, const char *bundle_
     }
     json_object(&o.json, NULL, root, s, top_fields, COUNT_OF(top_fields), JSON_TOLERANT);
     settle(&o);
+    if (o.json.problems.count > 0 && place == NULL)
+        spec_validate_rest(s, &o.json.problems);
     return problems_report(&o.json.problems, what, err);
 }
 

@@ -4,21 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_PROBLEMS 100
-#define MAX_QUOTED   60
+#define MAX_QUOTED 60
 
 __attribute__((format(printf, 3, 0))) static void add(struct problems *p, const char *path,
                                                       const char *fmt, va_list ap)
 {
-    if (p->count++ >= MAX_PROBLEMS)
+    if (p->count++ >= PROBLEMS_MAX)
         return;
     char text[1024];
     vsnprintf(text, sizeof text, fmt, ap);
     p->lines = arena_grow(p->arena, p->lines, p->count - 1, sizeof *p->lines);
+    p->paths = arena_grow(p->arena, p->paths, p->count - 1, sizeof *p->paths);
     bool named = path[0] != '\0';
     p->lines[p->count - 1] = arena_printf(p->arena, "%s%s%s", path, named ? ": " : "", text);
-    if (p->count == 1)
-        p->first_path = arena_strdup(p->arena, path);
+    p->paths[p->count - 1] = arena_strdup(p->arena, path);
 }
 
 void problem_add(struct problems *p, const char *path, const char *fmt, ...)
@@ -38,6 +37,43 @@ void problem_add_unsupported(struct problems *p, const char *path, const char *f
     va_end(ap);
 }
 
+static size_t kept_of(const struct problems *p)
+{
+    return p->count < PROBLEMS_MAX ? p->count : PROBLEMS_MAX;
+}
+
+static size_t object_length(const char *path)
+{
+    size_t n = strcspn(path, ".[");
+    return path[n] == '.' ? n + 1 + strcspn(path + n + 1, ".[") : n;
+}
+
+bool problems_tell_of(const struct problems *p, const char *path)
+{
+    size_t size = object_length(path);
+    for (size_t i = 0; i < kept_of(p); i++) {
+        const char *told = p->paths[i];
+        size_t n = object_length(told);
+        if (strncmp(told, path, n) == 0 && (n == size || (n < size && path[n] == '.')))
+            return true;
+    }
+    return false;
+}
+
+void problems_add_others(struct problems *p, const struct problems *more)
+{
+    const struct problems before = *p;
+    for (size_t i = 0; i < kept_of(more) && p->count < PROBLEMS_MAX; i++) {
+        if (problems_tell_of(&before, more->paths[i]))
+            continue;
+        p->invalid = p->invalid || more->invalid;
+        p->lines = arena_grow(p->arena, p->lines, p->count, sizeof *p->lines);
+        p->paths = arena_grow(p->arena, p->paths, p->count, sizeof *p->paths);
+        p->lines[p->count] = arena_strdup(p->arena, more->lines[i]);
+        p->paths[p->count++] = arena_strdup(p->arena, more->paths[i]);
+    }
+}
+
 int problems_report(const struct problems *p, const char *what, struct error *err)
 {
     if (p->count == 0)
@@ -54,7 +90,7 @@ int problems_report(const struct problems *p, const char *what, struct error *er
     } else {
         error_set(err, code, 0, "%s%s%zu problems:", what, sep, p->count);
         size_t used = strlen(err->message), shown = 0;
-        size_t kept = p->count < MAX_PROBLEMS ? p->count : MAX_PROBLEMS;
+        size_t kept = kept_of(p);
         /* room stays for the line that tells how many did not fit */
         while (shown < kept && used + strlen(p->lines[shown]) + 48 < sizeof err->message) {
             int n = snprintf(err->message + used, sizeof err->message - used, "\n%s",
@@ -65,7 +101,7 @@ int problems_report(const struct problems *p, const char *what, struct error *er
             snprintf(err->message + used, sizeof err->message - used, "\nand %zu more",
                      p->count - shown);
     }
-    return error_path(err, p->first_path);
+    return error_path(err, p->paths[0]);
 }
 
 const char *problem_quote(struct arena *a, const char *text)

@@ -367,37 +367,55 @@ static void judge_limits(struct judge *j)
     }
 }
 
+static void judge_all(struct judge *j)
+{
+    const struct spec *s = j->spec;
+    judge_process(j);
+    judge_names(j);
+    if (s->rootfs == ROOTFS_DIR)
+        judge_path(j, "root.path", s->rootfs_path);
+    for (size_t i = 0; i < s->mount_count; i++)
+        judge_mount(j, i);
+    judge_namespaces(j);
+    for (size_t i = 0; i < s->device_count; i++) {
+        judge_path(j, element(j, "linux.devices", i, "path"), s->devices[i].path);
+        if (s->devices[i].path != NULL && spec_path_has_dotdot(s->devices[i].path))
+            WRONG(j, element(j, "linux.devices", i, "path"), "may not contain \"..\"");
+    }
+    if (s->cgroups_path != NULL && spec_path_has_dotdot(s->cgroups_path))
+        WRONG(j, "linux.cgroupsPath", "may not contain \"..\": %s", quote(j, s->cgroups_path));
+    for (size_t i = 0; i < s->sysctl_count; i++)
+        judge_sysctl(j, &s->sysctl[i]);
+    judge_resources(j);
+    judge_limits(j);
+    judge_network(j);
+    judge_seccomp(j);
+    judge_paths(j, "linux.maskedPaths", &s->masked_paths);
+    judge_paths(j, "linux.readonlyPaths", &s->readonly_paths);
+    judge_paths(j, "cloche.landlock.read", &s->landlock.read);
+    judge_paths(j, "cloche.landlock.write", &s->landlock.write);
+    judge_paths(j, "cloche.landlock.execute", &s->landlock.execute);
+}
+
 int spec_validate(const struct spec *s, struct error *err)
 {
     /* problems are rare: their memory is made only when there is one, but paths are built from it
      */
     _cleanup_arena_ struct arena *scratch = arena_new();
     struct judge j = {.spec = s, .problems = {.arena = scratch}};
-
-    judge_process(&j);
-    judge_names(&j);
-    if (s->rootfs == ROOTFS_DIR)
-        judge_path(&j, "root.path", s->rootfs_path);
-    for (size_t i = 0; i < s->mount_count; i++)
-        judge_mount(&j, i);
-    judge_namespaces(&j);
-    for (size_t i = 0; i < s->device_count; i++) {
-        judge_path(&j, element(&j, "linux.devices", i, "path"), s->devices[i].path);
-        if (s->devices[i].path != NULL && spec_path_has_dotdot(s->devices[i].path))
-            WRONG(&j, element(&j, "linux.devices", i, "path"), "may not contain \"..\"");
-    }
-    if (s->cgroups_path != NULL && spec_path_has_dotdot(s->cgroups_path))
-        WRONG(&j, "linux.cgroupsPath", "may not contain \"..\": %s", quote(&j, s->cgroups_path));
-    for (size_t i = 0; i < s->sysctl_count; i++)
-        judge_sysctl(&j, &s->sysctl[i]);
-    judge_resources(&j);
-    judge_limits(&j);
-    judge_network(&j);
-    judge_seccomp(&j);
-    judge_paths(&j, "linux.maskedPaths", &s->masked_paths);
-    judge_paths(&j, "linux.readonlyPaths", &s->readonly_paths);
-    judge_paths(&j, "cloche.landlock.read", &s->landlock.read);
-    judge_paths(&j, "cloche.landlock.write", &s->landlock.write);
-    judge_paths(&j, "cloche.landlock.execute", &s->landlock.execute);
+    judge_all(&j);
     return problems_report(&j.problems, NULL, err);
+}
+
+void spec_validate_rest(const struct spec *s, struct problems *p)
+{
+    struct spec known = *s;
+    struct judge j = {.spec = &known, .problems = {.arena = p->arena}};
+    if (problems_tell_of(p,
+                         "linux.namespaces")) { /* what is missing there is not missed elsewhere */
+        memset(known.ns_new, true, sizeof known.ns_new);
+        known.network = known.network == NETWORK_HOST ? NETWORK_NONE : known.network;
+    }
+    judge_all(&j);
+    problems_add_others(p, &j.problems);
 }

@@ -70,6 +70,22 @@ cloche.limits.memory_byte: no such property; did you mean \"memory_bytes\"?"
     expect_error spec.invalid
     [ "$(jq -r .error.path <<<"$stderr")" = process.cwd ]
 
+    # what only the whole file shows, too; not what may only follow from another problem
+    cat >bad.json <<END
+{ "hostname": "a b", "process": { "args": [ 1 ], "capabilities": { "permitted": [ "CAP_NONE" ], "effective": [ "CAP_KILL" ] } },
+  "linux": { "namespaces": [ { "type": "mount" }, { "type": "tim" } ], "timeOffsets": { "boottime": { "secs": 1 } },
+             "cgroupsPath": "/../x", "sysctl": { "kernel.panic": "1", "net.core.somaxconn": "1" } } }
+END
+    run --separate-stderr cloche run --spec bad.json -- true
+    expect_status 125
+    expect_stderr 'cloche: bad.json: 6 problems:
+process.args[0]: expected a string, found 1
+process.capabilities.permitted[0]: expected a capability like "CAP_NET_BIND_SERVICE", found "CAP_NONE" (a string)
+linux.namespaces[1].type: expected one of "user", "pid", "mount", "ipc", "uts", "network", "cgroup", "time", found "tim" (a string); did you mean "time"?
+hostname: has a character that a name cannot have: "a b"
+linux.cgroupsPath: may not contain "..": "/../x"
+linux.sysctl["kernel.panic"]: belongs to no namespace and would change the host'
+
     printf '{\n "a": 01 }' >syntax.json
     run --separate-stderr cloche run --spec syntax.json -- true
     expect_status 125
