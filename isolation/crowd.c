@@ -21,7 +21,7 @@ pid_t crowd_pid_of(int pidfd)
 
 struct task {
     pid_t pid, parent, top; /* top: the guard above it; 0: not looked for yet */
-    uint64_t threads;
+    uint64_t threads, pages;
 };
 
 struct tasks {
@@ -30,24 +30,25 @@ struct tasks {
     size_t count;
 };
 
-/** proc(5): parent and threads are fields 4 and 20 of stat; the name before them may hold anything.
- */
+/** proc(5): parent, threads and pages are fields 4, 20 and 24 of stat; the name before them may
+ * hold anything. */
 static void add_task(void *context, pid_t pid)
 {
     struct tasks *all = context;
     char path[64], text[1024];
     int parent;
-    unsigned long long threads;
+    unsigned long long threads, pages;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     const char *close =
         io_read_file_at(AT_FDCWD, path, text, sizeof text) < 0 ? NULL : strrchr(text, ')');
-    if (close == NULL ||
-        sscanf(close + 1,
-               " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %llu", &parent,
-               &threads) != 2)
+    if (close == NULL || sscanf(close + 1,
+                                " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+                                "%*d %llu %*d %*u %*u %llu",
+                                &parent, &threads, &pages) != 3)
         return;
     all->list = arena_grow(all->arena, all->list, all->count, sizeof *all->list);
-    all->list[all->count++] = (struct task){.pid = pid, .parent = parent, .threads = threads};
+    all->list[all->count++] =
+        (struct task){.pid = pid, .parent = parent, .threads = threads, .pages = pages};
 }
 
 static int compare(const void *a, const void *b)
@@ -87,8 +88,10 @@ void crowd_count(const struct cgroup *g, pid_t init, struct crowd_part *parts, s
     for (size_t i = 0; i < all.count; i++) {
         pid_t top = top_of(&all, &all.list[i], init);
         for (size_t p = 0; p < count; p++) {
-            if (parts[p].guard == top)
-                parts[p].tasks += all.list[i].threads;
+            if (parts[p].guard != top)
+                continue;
+            parts[p].tasks += all.list[i].threads;
+            parts[p].pages += all.list[i].pages;
         }
     }
 }

@@ -60,6 +60,7 @@ struct sandbox {
     void (*on_child)(struct sandbox *s, const struct message *m, int fd);
     void (*on_child_event)(struct sandbox *s, uint32_t tag, uint32_t events);
     void (*on_memory)(struct sandbox *s);
+    void (*on_pressure)(struct sandbox *s);
     void (*free_children)(struct sandbox *s);
 
     bool started, failed, reaped, exited, ended, verdict_set;

@@ -23,8 +23,9 @@ enum { MAY_LISTENER = 1, MAY_START = 2, MAY_TERMINAL = 4, MAY_FILE = 8 };
 struct child {
     int number;
     unsigned may;
-    pid_t guard;  /* its namespace's init, while the processes of a child can be counted; else 0 */
+    pid_t guard;  /* its namespace's init, while what a child uses can be counted; else 0 */
     bool crowded; /* it was killed for its many processes */
+    bool starved; /* it was killed for its memory, by us */
 };
 
 struct children {
@@ -34,7 +35,8 @@ struct children {
     void *context;
     int last; /* number given */
     uint64_t oom_kills;
-    bool oom_noticed; /* and no kill seen yet: v1 gives notice before it kills */
+    uint64_t own_kills; /* for memory, which the kernel would have left standing */
+    bool oom_noticed;   /* and no kill seen yet: v1 gives notice before it kills */
     struct listener listeners[SPAWN_MAX_CHILDREN];
     size_t listener_count;
     struct {
@@ -168,17 +170,52 @@ static void on_listener(struct sandbox *s, uint32_t tag, uint32_t events)
     sandbox_child_signal(s, l->child, SIGKILL);
 }
 
+static const struct sandbox_child_event memory_event = {.type = CHILD_MEMORY, .fd = -1};
+
+/** Killed by us, and on its way out. */
+static bool any_starved(const struct children *c)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->alive_count; i++)
+        any = any || c->alive[i].starved;
+    return any;
+}
+
 static void look_for_kills(struct sandbox *s)
 {
-    const struct sandbox_child_event e = {.type = CHILD_MEMORY, .fd = -1};
     struct cgroup_stats stats = {0};
     if (cgroup_read_outcome(s->cgroup, &stats) < 0)
         return;
     bool killed = stats.oom_kills > s->children->oom_kills;
     s->children->oom_noticed = !killed;
     s->children->oom_kills = stats.oom_kills;
-    if (killed)
-        s->children->call(s->children->context, &e);
+    if (killed && !any_starved(s->children))
+        s->children->call(s->children->context, &memory_event);
+}
+
+/** All stand at the limit of memory and make no way: who has most of it dies of it. */
+static void end_standstill(struct sandbox *s)
+{
+    struct children *c = s->children;
+    struct crowd_part parts[SPAWN_MAX_CHILDREN];
+    struct child *most = NULL;
+    uint64_t pages = 0;
+    if (!cgroup_memory_thrashes(s->cgroup) || any_starved(c))
+        return;
+    for (size_t i = 0; i < c->alive_count; i++)
+        parts[i] = (struct crowd_part){.guard = c->alive[i].guard};
+    crowd_count(s->cgroup, s->pid, parts, c->alive_count);
+    for (size_t i = 0; i < c->alive_count; i++) {
+        if (parts[i].guard != 0 && parts[i].pages > pages) {
+            most = &c->alive[i];
+            pages = parts[i].pages;
+        }
+    }
+    if (most == NULL || sandbox_child_signal(s, most->number, SIGKILL) < 0)
+        return;
+    most->starved = true;
+    c->own_kills++;
+    c->call(c->context, &memory_event);
 }
 
 static void on_memory(struct sandbox *s)
@@ -191,6 +228,7 @@ static void on_memory(struct sandbox *s)
         0)
         return;
     look_for_kills(s);
+    end_standstill(s);
 }
 
 static void on_child(struct sandbox *s, const struct message *m, int fd)
@@ -211,7 +249,8 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
     }
     if (m->type == MESSAGE_STARTED) {
         e.type = CHILD_STARTED;
-        if (known != NULL && s->spec->resources.processes != LIMIT_NONE)
+        if (known != NULL && (s->spec->resources.processes != LIMIT_NONE ||
+                              s->spec->resources.memory_bytes != LIMIT_NONE))
             known->guard = crowd_pid_of(fd);
     } else if (m->type == MESSAGE_TERMINAL) {
         e.type = CHILD_TERMINAL;
@@ -253,6 +292,7 @@ static void adjust(struct sandbox *s)
     s->on_child = on_child;
     s->on_child_event = on_listener;
     s->on_memory = on_memory;
+    s->on_pressure = end_standstill;
     s->free_children = free_children;
 }
 
@@ -399,7 +439,7 @@ int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret)
         .memory_peak_bytes = stats.memory_peak_bytes,
         .processes = stats.processes,
         .processes_peak = stats.processes_peak,
-        .oom_kills = stats.oom_kills,
+        .oom_kills = stats.oom_kills + (s->children != NULL ? s->children->own_kills : 0),
         .io_read_bytes = stats.io_read_bytes,
         .io_write_bytes = stats.io_write_bytes,
         .memory_cache_bytes = stats.memory_cache_bytes,

@@ -35,7 +35,7 @@ int watch_open(struct sandbox *s, struct error *err)
     }
     uint32_t events = 0;
     int memory = cgroup_memory_event_fd(s->cgroup, &events);
-    int pressure = s->on_memory == NULL ? cgroup_memory_pressure_fd(s->cgroup) : -1;
+    int pressure = cgroup_memory_pressure_fd(s->cgroup);
     if ((memory >= 0 && watch_add(s, memory, events, WATCH_MEMORY) < 0) ||
         (pressure >= 0 && watch_add(s, pressure, EPOLLIN, WATCH_PRESSURE) < 0))
         return error_set(err, "sandbox.watch", errno, "cannot watch the memory limit");
@@ -257,6 +257,8 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
             s->on_child_event(s, tag, events[i].events);
         else if (tag == WATCH_MEMORY && s->on_memory != NULL)
             s->on_memory(s);
+        else if (tag == WATCH_PRESSURE && s->on_pressure != NULL)
+            s->on_pressure(s);
         else if (tag == WATCH_MEMORY || tag == WATCH_PRESSURE) {
             if ((tag == WATCH_MEMORY && cgroup_memory_exceeded(s->cgroup)) ||
                 cgroup_memory_thrashes(s->cgroup))

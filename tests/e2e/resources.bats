@@ -143,6 +143,24 @@ slowed() {
 }
 quota() { slowed cpu.cfs_quota_us || slowed cpu.max | cut -d' ' -f1; }
 
+@test "memory at its limit that makes no way: the command that has most of it ends, and no other" {
+    need_cgroups
+    need_program gcc
+    gcc -O1 -o use "$CHECKOUT/tests/e2e/standstill.c"
+    chmod 777 .
+    cloche create s --memory 32m -v "$WORK:/work" -- sleep 1000
+    cloche exec s -- sleep 1000 &
+    wait_until 10 eval '[ "$(info s .commands)" = 1 ]'
+    run --separate-stderr cloche exec --json --timeout "$((20 * CLOCHE_TEST_SCALE))s" -w /work s -- ./use 30
+    expect_status 137
+    [ "$(jq -r .verdict <<<"$stderr")" = memory_limit ]
+    [ "$(cloche events --json s | jq -s '[.[] | select(.event == "killed.limit" and .detail == "memory")] | length')" = 1 ]
+    [ "$(info s '[.status, .commands, .children[0].restarts] | @csv')" = '"running",1,0' ]
+    cloche exec s -- true
+    cloche destroy --force s
+    wait
+}
+
 @test "throttle: slower near the limit, as before when it has gone" {
     need_cgroups
     spec throttle

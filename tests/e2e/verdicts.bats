@@ -184,35 +184,7 @@ SIGNALS
 @test "memory_limit: who only reads its own files anew, since its memory leaves them no room" {
     need_cgroups
     need_program gcc
-    # use MIB: so much memory of its own, and 8 MiB of a file, over and over
-    cat >use.c <<'C'
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#define FILE_BYTES (8 << 20)
-char *own;
-int main(int argc, char **argv)
-{
-    static char block[1 << 20];
-    size_t size = (size_t)atoi(argv[argc - 1]) << 20;
-    int fd = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
-    for (size_t done = 0; done < FILE_BYTES; done += sizeof block)
-        if (write(fd, block, sizeof block) != (ssize_t)sizeof block)
-            return 1;
-    if (fsync(fd) < 0)
-        return 1;
-    volatile const char *file = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-    own = malloc(size);
-    memset(own, 1, size);
-    for (;;)
-        for (size_t at = 0; at < FILE_BYTES; at += 4096)
-            if (file[at] == own[0])
-                return 1;
-}
-C
-    gcc -O1 -o use use.c
+    gcc -O1 -o use "$CHECKOUT/tests/e2e/standstill.c"
     inside --memory 32m --timeout "$((20 * CLOCHE_TEST_SCALE))s" -v "$WORK:/work" -w /work ./use 30
     expect_status 137
     expect_report '[.verdict, .detail] | @json' '["memory_limit","needed more than the memory limit"]'
