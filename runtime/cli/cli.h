@@ -79,6 +79,13 @@ int cli_parse_count(const char *text, uint64_t max, uint64_t *ret, struct error 
 /** The options as text for help. */
 void cli_print_options(FILE *out, const struct cli_option *options);
 
+/** In the place of streams that are closed comes /dev/null: the next file that is opened would be
+ * one of them, and be written to. */
+void cli_hold_streams(void);
+
+/** The status of a command, whose output has to be there to have succeeded. */
+int cli_told(int status);
+
 /** Show @err on stderr (as JSON when @json) and return @status. */
 int cli_fail(const struct error *err, bool json, int status);
 

@@ -109,7 +109,7 @@ int main(int argc, char **argv)
         return usage(stdout);
     for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {
         if (strcmp(c->name, name) == 0)
-            return c->run(argc - 1, argv + 1);
+            return cli_told(c->run(argc - 1, argv + 1));
     }
     const char *names[sizeof cli_commands / sizeof *cli_commands];
     size_t count = 0;

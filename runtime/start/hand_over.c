@@ -146,6 +146,7 @@ int main(int argc, char **argv)
         return cli_run(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "exec") == 0)
         return cli_exec(argc - 1, argv + 1);
+    cli_hold_streams();
     if (argc >= 3 && strcmp(argv[1], "create") == 0 && spec_valid_id(argv[2]))
         start_keeper(argv[2]);
     hand_over();

@@ -211,6 +211,23 @@ in_view() {
     expect_stderr_line '^cloche: .*; fix: mount -t proc proc /proc$'
 }
 
+@test "closed streams and full disks of the other commands" {
+    local command
+    for command in version help profiles list spec; do
+        run --separate-stderr bash -c '"$0" "$1" >/dev/full' "$CLOCHE" "$command"
+        expect_status 1
+        expect_stderr_line '^cloche: cannot write .*to standard output: No space left on device'
+    done
+    # no file takes the place of a stream, and no word lands in one
+    "$CLOCHE" spec -- sleep 1000 >spec.json
+    "$CLOCHE" create box --spec spec.json <&- >&- 2>&-
+    [ "$("$CLOCHE" exec box echo here)" = here ]
+    "$CLOCHE" destroy --force box <&- >&- 2>&-
+    run grep -rIl '^cloche: ' "$CLOCHE_ROOT" "$CLOCHE_RUN"
+    expect_output ""
+    rmdir "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" 2>/dev/null || :
+}
+
 @test "a procfs that something lies over, and a chroot: refused with the fix" {
     need_root
     in_view 'mount -t tmpfs none /proc/tty' cloche run sh -c 'echo ran'
