@@ -328,7 +328,7 @@ static void on_live_timer(void *context)
         abort_drain(t);
         return;
     }
-    worker_forget_type(t->s->serving, WIRE_SAVE, t);
+    worker_forget_type(t->s->serving, WIRE_COPY, t);
     worker_forget_type(t->s->serving, WIRE_SETTLE, t);
     t->waiting -= t->asked;
     t->asked = 0;
@@ -346,7 +346,7 @@ static void ask_live(struct reload *t)
     t->waiting += t->asked;
     t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
     if (copy)
-        worker_ask(s->serving, WIRE_SAVE, s->answered, -1,
+        worker_ask(s->serving, WIRE_COPY, s->answered, -1,
                    arena ? SERVICE_MOVE_MS : SERVICE_SAVE_MS, on_live, t);
     if (arena)
         worker_ask(s->serving, WIRE_SETTLE, 0, -1, SERVICE_MOVE_MS, on_settled, t);
@@ -384,7 +384,7 @@ static void step_6(struct reload *t)
     }
     t->down = t->hand_over && t->to.schema < t->from.schema;
     t->waiting = 1;
-    t->next = open_worker(t, t->to.number, 0, on_part, &err);
+    t->next = open_worker(t, t->to.number, t->hand_over ? WIRE_INIT_WARM : 0, on_part, &err);
     if (t->next != NULL && t->hand_over) {
         t->waiting++;
         t->rehearsal = open_worker(t, t->to.number, 0, on_part, &err);
@@ -559,14 +559,19 @@ static void on_saved(void *context, const struct error *err, int fd)
     }
     calls_take_back(s, s->serving, false);
     expect.given = true;
-    if (service_has_state(&t->from) && state_check(fd, &expect, &h, &why) < 0) {
+    if (!service_has_state(&t->from)) {
+        cleanup_close(&fd);
+        step_11(t);
+        return;
+    }
+    if (state_check(fd, &expect, &h, &why) < 0) {
         cleanup_close(&fd);
         transaction_abort(t, "save", &why);
         return;
     }
     t->snapshot = fd;
     expect.given = false;
-    t->unsealed = fd >= 0 && state_check(fd, &expect, &h, NULL) < 0;
+    t->unsealed = h.arena_pages != 0 && state_check(fd, &expect, &h, NULL) < 0;
     step_11(t);
 }
 
@@ -634,6 +639,9 @@ void transaction_switch(struct reload *t)
 {
     struct service *s = t->s;
     struct reload *before = s->probation;
+    /* whose pages and calls are given back when N serves */
+    _cleanup_close_ int old_base = -1;
+    struct call_list old_log = {0};
     t->group = NULL;
     transaction_step(t, 12, "switch");
     if (before != NULL && before->from.number == 0) {
@@ -653,6 +661,9 @@ void transaction_switch(struct reload *t)
         t->given = TAKE_FD(t->snapshot);
         s->logging = (t->from.flags & CLOCHE_DETERMINISTIC) != 0;
     } else if (!t->forced || s->base < 0) { /* else base and log stay what they are */
+        old_base = TAKE_FD(s->base);
+        old_log = s->log;
+        s->log = (struct call_list){0};
         service_set_base(s, t->snapshot);
         t->snapshot = -1;
         s->logging = service_has_state(&t->from) && (t->from.flags & CLOCHE_DETERMINISTIC) != 0;
@@ -664,6 +675,8 @@ void transaction_switch(struct reload *t)
         node_is_up(s->node);
     t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;
     probation_begin(t);
+    for (struct call *c; (c = call_pop(&old_log)) != NULL;)
+        call_free(c);
 }
 
 /* --- for service.c -------------------------------------------------------------------------------

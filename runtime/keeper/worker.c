@@ -213,6 +213,7 @@ static const char *ask_name(int type)
 {
     return type == WIRE_INIT      ? "init"
            : type == WIRE_SAVE    ? "save_state"
+           : type == WIRE_COPY    ? "save_state"
            : type == WIRE_GIVE    ? "save_state"
            : type == WIRE_SETTLE  ? "moving the arena"
            : type == WIRE_SEAL    ? "sealing the arena"

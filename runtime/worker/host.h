@@ -32,6 +32,9 @@ void host_done(struct host *h, enum wire_failure failure, const char *text, int 
 void host_open(struct host *h);
 
 /* state.c */
+/** Before init: the memory that a state is most often loaded into, which is the heap's and that of
+ * the variables of the module, loaded at @module. */
+void host_warm(uintptr_t module);
 uint64_t host_now_ns(void);
 /** Before init. */
 int host_arena_open(struct host *h, struct error *err);

@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -198,6 +199,9 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
         return;
     }
     host.module = m;
+    struct link_map *map;
+    if ((host.init.flags & WIRE_INIT_WARM) != 0 && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
+        host_warm(map->l_addr);
     if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0 && host_arena_open(&host, &err) < 0) {
         host_refuse(&host, WIRE_FAIL_INIT, err.message);
         return;
@@ -266,7 +270,7 @@ static void on_record(const struct wire_record *r, const void *payload, const in
         host_finish(&host);
     if (r->type == WIRE_REQUEST)
         on_request(r, payload, fd);
-    else if (r->type == WIRE_SETTLE || r->type == WIRE_SAVE)
+    else if (r->type == WIRE_SETTLE || r->type == WIRE_SAVE || r->type == WIRE_COPY)
         host_defer(&host, r);
     else if (r->type == WIRE_GIVE)
         host_save(&host, r);

@@ -6,11 +6,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-#define SPARE_MAX (1024u * 1024)
-#define WAIT_NS   5000000 /* a worker that is never idle moves a piece this often */
+#define SPARE_MAX  (1024u * 1024)
+#define WARM_BYTES (96 * 1024) /* less than what malloc maps, and unmaps, by itself */
+#define WAIT_NS    5000000     /* a worker that is never idle moves a piece this often */
 
 uint64_t host_now_ns(void)
 {
@@ -18,6 +23,8 @@ uint64_t host_now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
+
+static struct state_reader loaded; /* not on the stack, whose pages would be touched first then */
 
 int host_arena_open(struct host *h, struct error *err)
 {
@@ -55,8 +62,41 @@ static int open_writer(struct host *h, struct state_writer *w, bool give, struct
                                    give, err);
 }
 
-/** The next state is most often as large, and its reload waits for it: half of its time would go
- * for this. */
+/** [@from, @to) is written to in a moment, and each page of it that is not there costs a fault. */
+static void populate(uintptr_t from, uintptr_t to)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (from + page - 1) & -page;
+    if (to > first)
+        madvise((void *)first, to - first < WARM_BYTES ? to - first : WARM_BYTES,
+                MADV_POPULATE_WRITE);
+}
+
+static int warm_object(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    if (info->dlpi_addr != *(uintptr_t *)context)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t at = info->dlpi_addr + p->p_vaddr;
+        if (p->p_type == PT_LOAD && (p->p_flags & PF_W) != 0)
+            populate(at + p->p_filesz, at + p->p_memsz);
+    }
+    return 1;
+}
+
+void host_warm(uintptr_t module)
+{
+    dl_iterate_phdr(warm_object, &module);
+    memset(&loaded, 0, sizeof loaded);
+    uintptr_t heap = (uintptr_t)malloc(WARM_BYTES);
+    if (heap != 0)
+        populate(heap, heap + WARM_BYTES);
+    free((void *)heap);
+}
+
+/** The next state is most often as large, and all wait for it: half of its time would go for this.
+ */
 static void make_spare(struct host *h, uint64_t size)
 {
     _cleanup_close_ int fd =
@@ -98,7 +138,7 @@ void host_save(struct host *h, const struct wire_record *r)
     h->arena.fresh = h->arena.fresh && !give;
     h->arena_touched = false;
     host_done(h, WIRE_OK, NULL, fd);
-    if (h->arena.at == NULL)
+    if (h->arena.at == NULL && r->type == WIRE_COPY)
         make_spare(h, sizeof w.header + w.header.length_bytes);
 }
 
@@ -165,42 +205,42 @@ void host_load(struct host *h, int snapshot)
                                      .cap_bytes = h->init.state_cap,
                                      .arena_bytes = h->init.arena_bytes,
                                      .given = true};
-    struct state_reader r;
+    struct state_reader *r = &loaded;
     struct error err = ERROR_INIT;
     _cleanup_close_ int migrated = -1;
     if (m->load_state == NULL) {
         host_refuse(h, WIRE_FAIL_LOAD, "it has no load_state");
         return;
     }
-    if (state_reader_open(&r, snapshot, &any, &err) < 0) {
+    if (state_reader_open(r, snapshot, &any, &err) < 0) {
         host_refuse(h, WIRE_FAIL_LOAD, err.message);
         return;
     }
-    if (r.header.schema != m->abi.state_schema) {
-        migrated = migrate(h, &r, snapshot, m->abi.state_schema);
-        state_reader_close(&r);
+    if (r->header.schema != m->abi.state_schema) {
+        migrated = migrate(h, r, snapshot, m->abi.state_schema);
+        state_reader_close(r);
         if (migrated < 0)
             return;
-        if (state_reader_open(&r, migrated, &any, &err) < 0) {
+        if (state_reader_open(r, migrated, &any, &err) < 0) {
             host_refuse(h, WIRE_FAIL_LOAD, err.message);
             return;
         }
     }
     int from = migrated >= 0 ? migrated : snapshot;
-    if (h->arena.at == NULL && !state_arena_empty(from, &r.header)) {
-        state_reader_close(&r);
+    if (h->arena.at == NULL && !state_arena_empty(from, &r->header)) {
+        state_reader_close(r);
         host_refuse(h, WIRE_FAIL_LOAD,
                     "the state has an arena, and this version of its schema none");
         return;
     }
-    if (r.header.arena_pages != 0 && h->arena.at != NULL &&
-        state_arena_load(&h->arena, from, &r.header, &err) < 0) {
-        state_reader_close(&r);
+    if (r->header.arena_pages != 0 && h->arena.at != NULL &&
+        state_arena_load(&h->arena, from, &r->header, &err) < 0) {
+        state_reader_close(r);
         host_refuse(h, WIRE_FAIL_LOAD, err.message);
         return;
     }
-    int rc = m->load_state(h->self, &r.api);
-    state_reader_close(&r);
+    int rc = m->load_state(h->self, &r->api);
+    state_reader_close(r);
     if (rc != 0) {
         char text[64];
         snprintf(text, sizeof text, "load_state answered %d", rc);
@@ -236,7 +276,7 @@ static void done_waiting(struct host *h)
 {
     const struct wire_record r = h->waiting;
     h->waiting.type = 0;
-    if (r.type == WIRE_SAVE)
+    if (r.type == WIRE_SAVE || r.type == WIRE_COPY)
         host_save(h, &r);
     else if (r.type == WIRE_SETTLE)
         host_done(h, WIRE_OK, NULL, -1); /* when it failed, GIVE will say so */

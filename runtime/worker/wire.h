@@ -11,7 +11,7 @@
  *     <--- DONE 0                         (or DONE with why not)
  *     REQUEST, REQUEST, ... --->          one after the other
  *     <--- REPLY, REPLY, ...
- *     SAVE --->                           <--- DONE + snapshot
+ *     SAVE, COPY --->                     <--- DONE + snapshot
  *     GIVE --->                           <--- DONE + snapshot, its arena still mapped here
  *     SEAL --->                           <--- DONE; it is sealed now
  *     LOAD + snapshot --->                migrate, load_state, health; <--- DONE
@@ -57,6 +57,7 @@ enum wire_type {
     WIRE_SETTLE,  /* DONE when GIVE will take no time: the arena is in a file of its own again */
     WIRE_GIVE,    /* as SAVE; an arena is left where it is, until: */
     WIRE_SEAL,    /* give up writing to it, and prove that by its seal */
+    WIRE_COPY,    /* as SAVE, and another comes soon: memory for it is got ready */
     /* up */
     WIRE_DONE = 64, /* of INIT, SAVE, LOAD, MIGRATE, HEALTH, PING: value: enum wire_failure; text */
     WIRE_REPLY,     /* id; value: handle's status; payload, or WIRE_FD */
@@ -88,6 +89,7 @@ struct wire_record {
 };
 
 #define WIRE_INIT_MIGRATE_ONLY 1u /* load the file, do not call init */
+#define WIRE_INIT_WARM         2u /* all will wait for its LOAD: have memory for it in reach */
 
 struct wire_init {
     uint32_t version, flags;
