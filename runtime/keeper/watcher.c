@@ -292,9 +292,8 @@ static void tell(void *context)
 static void schedule(struct watcher *w, uint64_t ms, bool saved)
 {
     uint64_t now = loop_now_ms(), latest;
-    if (w->event != NULL)
-        w->event(w->context, saved && w->event_count == 0);
-    if (w->event_count == 0)
+    bool first = w->event_count == 0;
+    if (first)
         w->first_ms = now;
     w->event_count++;
     w->last_us = now_us();
@@ -304,6 +303,8 @@ static void schedule(struct watcher *w, uint64_t ms, bool saved)
     if (w->timer != NULL)
         loop_cancel(w->loop, w->timer);
     w->timer = loop_after(w->loop, ms, tell, w);
+    if (w->event != NULL) /* which takes time, of the debounce */
+        w->event(w->context, saved && first);
 }
 
 static void note_file(struct watcher *w, const char *directory, const char *name)
