@@ -409,7 +409,7 @@ static int set_best_effort(void *context, const char *text, struct error *err)
 const struct cli_option cli_sandbox_options[] = {
     {0, "profile", "NAME", "start from this profile (cloche profiles)", set_profile},
     {0, "spec", "FILE", "start from this OCI config.json", set_spec},
-    {0, "rootfs", "host|empty|DIR", "what the program sees as /", set_rootfs},
+    {0, "rootfs", "host|empty|DIR", "what the program sees as /, read-only", set_rootfs},
     {'v', "volume", "SRC:DST[:ro|rw|O]", "show SRC at DST; O: writes are dropped afterwards",
      set_volume},
     {0, "tmpfs", "DST[:SIZE]", "an empty file system in memory", set_tmpfs},
@@ -430,7 +430,7 @@ const struct cli_option cli_sandbox_options[] = {
     {0, "seccomp", "FILE|NAME|unconfined", "syscall filter: tight, build, wide, or an OCI object",
      set_seccomp},
     {0, "cap-add", "CAP", "keep a capability (inside its own user namespace)", add_capability},
-    {0, "read-only", NULL, "root file system read-only", set_read_only},
+    {0, "read-only", NULL, "root file system read-only, whatever the spec says", set_read_only},
     {'i', "interactive", NULL, "accepted; stdin always belongs to the program", skip},
     {'t', "tty", NULL, "give the program a terminal of its own", set_terminal},
     CLI_VALUE(0, "report", "FILE|-", "write what happened as JSON; -: to stderr", CLI_TEXT,
