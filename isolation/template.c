@@ -20,13 +20,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define IN_ROOT       (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
@@ -113,7 +111,6 @@ static bool is_plain(const struct plan_mount *m)
 
 static int fill(const struct plan *p, int root)
 {
-    umask(0);
     for (size_t i = 0; i < p->mount_count; i++) {
         const struct plan_mount *m = &p->mounts[i];
         if (is_plain(m)) {
@@ -301,19 +298,15 @@ static int count(int all, bool sweep)
     return n;
 }
 
-/** In a process of its own, which alone has no umask. It holds the lock, too, and so goes with the
- * parent: whoever comes next removes what it made. */
-static int fill_apart(const struct plan *p, int root)
+/** Not where other threads would be without a umask for that moment. */
+static int fill_without_umask(const struct plan *p, int root)
 {
-    struct clone_args args = {.exit_signal = 0}; /* the caller is told of no child */
-    int status = 0;
-    pid_t parent = getpid(), pid = sys_clone3(&args), waited;
-    if (pid == 0)
-        _exit(prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || fill(p, root) < 0);
-    do
-        waited = pid < 0 ? pid : waitpid(pid, &status, __WALL);
-    while (waited < 0 && errno == EINTR && pid > 0);
-    return waited == pid && pid > 0 && status == 0 ? 0 : -1;
+    if (unshare(CLONE_THREAD) < 0)
+        return -1;
+    mode_t before = umask(0);
+    int rc = fill(p, root);
+    umask(before);
+    return rc;
 }
 
 static int write_new(const struct plan *p, int all, const struct text *t)
@@ -326,7 +319,7 @@ static int write_new(const struct plan *p, int all, const struct text *t)
     _cleanup_close_ int root = open_own_dir(dir, "root");
     _cleanup_close_ int plan =
         openat(dir, "plan", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (root < 0 || plan < 0 || fill_apart(p, root) < 0 || fchmod(root, 0755) < 0)
+    if (root < 0 || plan < 0 || fill_without_umask(p, root) < 0 || fchmod(root, 0755) < 0)
         return -1;
     for (unsigned i = 0; i < LOCKS; i++) {
         _cleanup_close_ int lock = lock_one(dir, i, O_CREAT, LOCK_SH);
@@ -376,13 +369,28 @@ static bool is_usable(int all)
     return null >= 0;
 }
 
-/** false: none can be made, and nobody else is just making one. */
-static bool make(const struct plan *p, int all, const char *name, const struct text *t)
+/** The lock of who makes one; -1, with EWOULDBLOCK: somebody else does. */
+static int lock_new(int all)
 {
     _cleanup_close_ int lock =
         openat(all, "new.lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
-        return lock >= 0 && errno == EWOULDBLOCK;
+    return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 ? TAKE_FD(lock) : -1;
+}
+
+/** What a killed maker left, of whatever plan: whoever comes next removes it. */
+static void clear_new(int all)
+{
+    _cleanup_close_ int lock = faccessat(all, "new", F_OK, 0) < 0 ? -1 : lock_new(all);
+    if (lock >= 0)
+        io_remove_tree_at(all, "new");
+}
+
+/** false: none can be made, and nobody else is just making one. */
+static bool make(const struct plan *p, int all, const char *name, const struct text *t)
+{
+    _cleanup_close_ int lock = lock_new(all);
+    if (lock < 0)
+        return errno == EWOULDBLOCK;
     if (!makes_devices(all) || !make_room(all, lock) || io_remove_tree_at(all, "new") < 0)
         return false;
     remove_unused(all, name); /* it was not found: it is not what it should be */
@@ -407,6 +415,7 @@ bool template_use(struct plan *p)
     if (all < 0)
         return false;
     int lock = -1, dir = find(all, name, &text, &lock);
+    clear_new(all);
     if (dir < 0 && asked_before(all, hash, false)) {
         if (!make(p, all, name, &text))
             asked_before(all, hash, true);

@@ -167,6 +167,10 @@ pts/ptmx'
     [ "$(templates)" = "$name" ]
     [ -c "$CLOCHE_RUN/templates/$name/root/dev/null" ]
     [ ! -e "$CLOCHE_RUN/templates/new" ]
+    # also who need not make one
+    mkdir -p "$CLOCHE_RUN/templates/new/root/etc"
+    inside true
+    [ ! -e "$CLOCHE_RUN/templates/new" ]
 }
 
 @test "there are at most 64, and none is removed that somebody is shown" {

@@ -5,8 +5,8 @@
  *
  * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
  * its first child, up to where that makes the program; `program` the first child of that, up to its
- * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c,
- * or who fills a template), and init is what that one makes, else the second child. strace(1)
+ * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c),
+ * and init is what that one makes, else the second child. strace(1)
  * counts for each process anew and cannot tell them apart, and so would only ever reach the first
  * of them. The call is not made; it returns the errno. Exits as the command does, 128+N for a
  * signal. */
