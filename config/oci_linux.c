@@ -136,7 +136,7 @@ static void read_devices(struct json_reader *r, const struct json_at *at, const 
     s->device_count = 0;
     JSON_EACH(item, element, at, value)
     {
-        struct spec_device d = {.mode = 0666};
+        struct spec_device d = {.mode = SPEC_MODE_ANY};
         size_t before = r->problems.count;
         json_object(r, &element, item, &d, fields, COUNT_OF(fields), JSON_TOLERANT);
         if (r->problems.count != before)

@@ -276,7 +276,8 @@ static void write_devices(const struct spec *s, cJSON *linux_object)
         put_string(to, "type", type);
         put_u64(to, "major", d->major);
         put_u64(to, "minor", d->minor);
-        put_u64(to, "fileMode", d->mode);
+        if (d->mode != SPEC_MODE_ANY)
+            put_u64(to, "fileMode", d->mode);
         put_u64(to, "uid", d->uid);
         put_u64(to, "gid", d->gid);
         cJSON_AddItemToArray(array, to);

@@ -101,10 +101,11 @@ struct spec_device {
     const char *path;
     char type; /* 'c', 'b', 'p' ('u' is read as 'c') */
     uint32_t major, minor;
-    mode_t mode;
+    mode_t mode; /* of which the host's node must have all; SPEC_MODE_ANY: as that has it */
     uid_t uid;
     gid_t gid;
 };
+#define SPEC_MODE_ANY ((mode_t)-1)
 
 /** One rule of resources.devices. Our /dev holds only what the spec names, and nothing can be made
  * there, so the list is checked and kept for the record; it needs no device controller. */

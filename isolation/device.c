@@ -18,7 +18,7 @@ static const struct {
 };
 
 static int open_node(struct plan *p, const char *host_path, const char *name, char type,
-                     unsigned major_number, unsigned minor_number, struct error *err)
+                     unsigned major_number, unsigned minor_number, mode_t mode, struct error *err)
 {
     _cleanup_close_ int fd = sys_openat2(AT_FDCWD, host_path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
     struct stat st;
@@ -34,6 +34,12 @@ static int open_node(struct plan *p, const char *host_path, const char *name, ch
                   type, major_number, minor_number);
         return error_hint(err, "repair the host's /dev; nothing is trusted by its name");
     }
+    if (mode != SPEC_MODE_ANY && (mode & 0666 & ~st.st_mode) != 0) {
+        error_set(err, "device.mode", 0, "device \"%s\" cannot have mode %04o: the host's has %04o",
+                  host_path, mode & 07777U, st.st_mode & 07777U);
+        return error_hint(err, "it is the host's own node that is shown: chmod it there, or leave "
+                               "fileMode out");
+    }
     int node = p->privileged ? sys_open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE) : TAKE_FD(fd);
     if (node < 0)
         return error_set(err, "device.missing", errno, "cannot bind device \"%s\"", host_path);
@@ -47,8 +53,8 @@ int device_plan(struct plan *p, struct error *err)
     char path[32];
     for (size_t i = 0; i < sizeof standard / sizeof *standard; i++) {
         snprintf(path, sizeof path, "/dev/%s", standard[i].name);
-        if (open_node(p, path, standard[i].name, 'c', standard[i].major, standard[i].minor, err) <
-            0)
+        if (open_node(p, path, standard[i].name, 'c', standard[i].major, standard[i].minor,
+                      SPEC_MODE_ANY, err) < 0)
             return -1;
     }
     for (size_t i = 0; i < p->spec->device_count; i++) {
@@ -64,7 +70,7 @@ int device_plan(struct plan *p, struct error *err)
             error_set(err, "device.unsupported", 0, "cannot provide device \"%s\"", d->path);
             return error_hint(err, "character and block devices directly below /dev are supported");
         }
-        if (open_node(p, d->path, d->path + 5, d->type, d->major, d->minor, err) < 0)
+        if (open_node(p, d->path, d->path + 5, d->type, d->major, d->minor, d->mode, err) < 0)
             return -1;
     }
     return 0;

@@ -146,6 +146,11 @@ setup() {
     inside
     expect_status 125
     expect_stderr 'cloche: "/dev/kmsg" of the host is not device c 1:12; fix: repair the host'"'"'s /dev; nothing is trusted by its name'
+    [ "$(stat -c %a /dev/kmsg)" = 644 ] || return 0
+    spec '.linux.devices = [{path: "/dev/kmsg", type: "c", major: 1, minor: 11, fileMode: 438}]' true
+    inside
+    expect_status 125
+    expect_stderr 'cloche: device "/dev/kmsg" cannot have mode 0666: the host'"'"'s has 0644; fix: it is the host'"'"'s own node that is shown: chmod it there, or leave fileMode out'
 }
 
 @test "linux.personality" {

@@ -446,7 +446,7 @@ static const struct {
      "{'root':{'path':'/','readonly':true},'cloche':{'rootfs':'empty'}}"},
     {"{'cloche':{'description':'x','extends':'strict'}}", "{'cloche':{'extends':'strict'}}"},
     {"{'linux':{'devices':[{'path':'/dev/x','type':'c','major':1,'minor':3}]}}",
-     "{'linux':{'devices':[{'path':'/dev//x','type':'u','major':1,'minor':3,'fileMode':438,"
+     "{'linux':{'devices':[{'path':'/dev//x','type':'u','major':1,'minor':3,"
      "'uid':0,'gid':0}]}}"},
 };
 
