@@ -179,7 +179,8 @@ crowded() { [ "$(alive)" -ge 4 ]; }
     kill -KILL $caller
     wait $caller || :
     wait_until 10 alone
-    cloche run -- true # sweeps the killed one's groups
+    # sweeps the killed one's groups, once its init, which holds their lock, is gone, too
+    wait_until 10 eval 'cloche run -- true && [ -z "$(find /sys/fs/cgroup -type d -name "run-$caller-*" 2>/dev/null)" ]'
 }
 
 # refused TYPE PATH MESSAGE
