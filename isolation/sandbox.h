@@ -237,6 +237,9 @@ struct sandbox_command {
 int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
                   sandbox_child_fn *on_child, void *context, struct error *err);
 
+/** Init has built and waits for commands; true at the latest when a command has started. */
+bool sandbox_serves(const struct sandbox *s);
+
 /** Returns the number of the child (> 0), known before anything is called back for it.
  * sandbox.command (too long), sandbox.control */
 int sandbox_spawn(struct sandbox *s, const struct sandbox_command *command, struct error *err);

@@ -331,6 +331,11 @@ int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
     return 0;
 }
 
+bool sandbox_serves(const struct sandbox *s)
+{
+    return s->started;
+}
+
 /* --- commands ------------------------------------------------------------------------------------
  */
 

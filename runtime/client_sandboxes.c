@@ -10,7 +10,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -219,12 +219,21 @@ static int older_first(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/** Ended, if perhaps not waited for. */
+static bool has_ended(pid_t pid)
+{
+    _cleanup_close_ int fd = sys_pidfd_open(pid, 0);
+    if (fd < 0)
+        return errno == ESRCH || errno == EINVAL || errno == ENOENT; /* a thread has its number */
+    return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) == 1;
+}
+
 /** ".new-PID-ID" and ".gone-PID-ID" of a process that is no more. */
 static void sweep(int all, const char *name)
 {
     const char *digits = strchr(name, '-');
     long pid = digits != NULL ? strtol(digits + 1, NULL, 10) : 0;
-    if (pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+    if (pid > 0 && pid <= INT_MAX && has_ended((pid_t)pid))
         io_remove_tree_at(all, name);
 }
 

@@ -94,6 +94,7 @@ static int release(struct keeper *k, struct error *err)
     struct sandbox *s = k->sandbox;
     if (s == NULL)
         return 0;
+    k->ready_but_init = false;
     sampling_stop(k);
     watches_stop(k);
     modules_cancel(k);
@@ -120,20 +121,6 @@ static void tree_ended(struct keeper *k, const struct error *why)
     keeper_check_stopped(k);
     if (ready != NULL)
         ready(k, why);
-}
-
-static void on_sandbox(void *context, int fd, uint32_t events)
-{
-    struct keeper *k = context;
-    struct error err = ERROR_INIT;
-    (void)fd;
-    (void)events;
-    int rc = k->sandbox != NULL ? sandbox_dispatch(k->sandbox, &err) : 0;
-    if (rc > 0)
-        error_set(&err, "sandbox.ended", 0, "%s",
-                  k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
-    if (rc != 0)
-        tree_ended(k, &err);
 }
 
 void keeper_kill(struct keeper *k, const char *reason)
@@ -170,6 +157,9 @@ static void on_ready_timer(void *context)
 /** Answered from the loop: whoever hears of it may take the tree away. */
 static void children_ready(struct keeper *k, const struct error *err)
 {
+    k->ready_but_init = err == NULL && !sandbox_serves(k->sandbox);
+    if (k->ready_but_init)
+        return;
     if (err != NULL)
         k->ready_error = *err;
     else
@@ -177,6 +167,24 @@ static void children_ready(struct keeper *k, const struct error *err)
     if (err == NULL)
         watches_start(k, k->restarts > 0);
     loop_after(k->loop, 0, on_ready_timer, k);
+}
+
+static void on_sandbox(void *context, int fd, uint32_t events)
+{
+    struct keeper *k = context;
+    struct error err = ERROR_INIT;
+    (void)fd;
+    (void)events;
+    int rc = k->sandbox != NULL ? sandbox_dispatch(k->sandbox, &err) : 0;
+    if (rc > 0)
+        error_set(&err, "sandbox.ended", 0, "%s",
+                  k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
+    if (rc != 0) {
+        tree_ended(k, &err);
+    } else if (k->ready_but_init && sandbox_serves(k->sandbox)) {
+        k->ready_but_init = false;
+        children_ready(k, NULL);
+    }
 }
 
 /** Every module has a version to start. */
@@ -302,6 +310,7 @@ void keeper_stop(struct keeper *k, uint64_t grace_ms, void (*stopped)(struct kee
     keeper_set_status(k, STATUS_STOPPING, NULL);
     watches_stop(k);
     k->ready = NULL;
+    k->ready_but_init = false;
     k->stopped = stopped;
     if (k->tree != NULL) {
         modules_cancel(k);

@@ -100,6 +100,7 @@ struct keeper {
 
     void (*ready)(struct keeper *k, const struct error *err); /* waits for the children */
     struct error ready_error;
+    bool ready_but_init; /* every child is ready (there may be none), init is not heard of yet */
     void (*stopped)(struct keeper *k); /* called when stopping has come to its end */
     struct loop_timer *stop_timer;
     struct connection *stop_client; /* waits for the outcome of destroy or restart */

@@ -120,7 +120,13 @@ static int op_signal(struct connection *c, struct frame *f, struct error *err)
 static int freeze(struct connection *c, struct frame *f, bool frozen, struct error *err)
 {
     struct keeper *k = c->keeper;
-    if (keeper_is_running(k, err) < 0 || sandbox_freeze(k->sandbox, frozen, err) < 0)
+    if (keeper_is_running(k, err) < 0)
+        return -1;
+    if (!sandbox_serves(k->sandbox)) { /* frozen while it builds, init would not see us die */
+        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
+        return error_hint(err, "wait for it");
+    }
+    if (sandbox_freeze(k->sandbox, frozen, err) < 0)
         return -1;
     keeper_set_status(k, frozen ? STATUS_PAUSED : STATUS_RUNNING, NULL);
     connection_reply(c, f->head.serial, NULL);

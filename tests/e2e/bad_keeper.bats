@@ -52,11 +52,15 @@ kill_keeper() {
 deaf='trap : TERM; echo >&$CLOCHE_READY_FD; while :; do read -r x </dev/zero; done'
 
 @test "what init cannot build is told as init told it: by create, and by a restart that can be tried again" {
-    run --separate-stderr cloche create a -v /etc:/proc/nothing -- sleep 1000
-    expect_status 1
-    expect_output ''
-    expect_stderr 'cloche: cannot make mount point "/proc/nothing": No such file or directory; fix: make it in the rootfs, or choose another destination'
-    nothing_left
+    local command
+    for command in '' '-- sleep 1000'; do
+        # shellcheck disable=SC2086
+        run --separate-stderr cloche create a -v /etc:/proc/nothing $command
+        expect_status 1
+        expect_output ''
+        expect_stderr 'cloche: cannot make mount point "/proc/nothing": No such file or directory; fix: make it in the rootfs, or choose another destination'
+        nothing_left
+    done
     mkdir -p outer/point inner
     chmod 755 outer outer/point inner
     cloche create a -v ./outer:/m:ro -v ./inner:/m/point -- sleep 1000

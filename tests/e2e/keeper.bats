@@ -276,6 +276,19 @@ begin_of() {
     wait || :
 }
 
+@test "pause while init builds is refused: frozen it would not see its keeper die" {
+    need_cgroups
+    need_program strace
+    strace -qq -f -o calls -e trace=sethostname -e inject=sethostname:delay_enter=3000000 \
+        cloche create a --hostname slow -- sleep 1000 3>&- &
+    wait_until 5 grep -qs sethostname calls
+    run --separate-stderr cloche pause --json a
+    expect_error sandbox.busy
+    kill -KILL "$(keeper_pid a)"
+    wait || :
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "a killed keeper: the tree dies, the status says so, restart and destroy work" {
     cloche create a
     init=$(info a .init_pid)

@@ -178,13 +178,18 @@ groups() { find /sys/fs/cgroup -maxdepth 6 -type d -name "sandbox-$1-*" 2>/dev/n
 @test "what killed clients left half made is swept" {
     sleep 0 & dead=$!
     wait "$dead"
+    sh -c 'sleep 0 & echo $! >unreaped; exec sleep 1000' 3>&- & parent=$!
+    wait_until 5 eval '[ "$(ps -o stat= -p "$(cat unreaped)")" = Z ]'
     cloche create a
+    mkdir "$CLOCHE_ROOT/sandboxes/.gone-$(cat unreaped)-z" "$CLOCHE_ROOT/sandboxes/.gone-$$-mine"
     mkdir "$CLOCHE_ROOT/sandboxes/.new-$dead-x" "$CLOCHE_ROOT/sandboxes/.gone-$dead-y"
     touch "$CLOCHE_ROOT/sandboxes/.gone-$dead-y/file"
     mkdir "$CLOCHE_ROOT/sandboxes/never"
     touch -d '1 hour ago' "$CLOCHE_ROOT/sandboxes/never"
     [ "$(cloche list --json | jq -r '.[] | "\(.id) \(.status)"' | sort | paste -sd,)" = "a running,never failed(keeper)" ]
-    [ "$(ls -A "$CLOCHE_ROOT/sandboxes" | sort | paste -sd' ')" = "a never" ]
+    [ "$(ls -A "$CLOCHE_ROOT/sandboxes" | sort | paste -sd' ')" = ".gone-$$-mine a never" ]
+    rmdir "$CLOCHE_ROOT/sandboxes/.gone-$$-mine"
+    kill "$parent"
     cloche destroy a never
     nothing_stays
 }
