@@ -57,13 +57,12 @@ static bool lies_on_the_bottom(void)
            bottom.mnt_parent_id == bottom.mnt_id && (bottom.mnt_propagation & MS_SHARED) == 0;
 }
 
-/** setns(2) goes to the root of the namespace. */
+/** setns(2) goes to the root of the namespace; that is the caller's own, should chroot(2) be
+ * refused in the trial. */
 static int go_back(const struct bare *b)
 {
-    return setns(b->own, CLONE_NEWNS) < 0 || fchdir(b->root) < 0 || chroot(".") < 0 ||
-                   fchdir(b->cwd) < 0
-               ? -1
-               : 0;
+    int rc = setns(b->own, CLONE_NEWNS) < 0 || fchdir(b->root) < 0 || chroot(".") < 0 ? -1 : 0;
+    return fchdir(b->cwd) < 0 ? -1 : rc;
 }
 
 static int make_bare(struct plan *p)
