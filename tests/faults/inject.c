@@ -1,7 +1,8 @@
 /* Runs a command and makes one system call of its launch fail, by role and occurrence.
  *
  *   inject list FILE COMMAND [ARG...]                        writes "ROLE SYSCALL COUNT" lines
- *   inject ROLE SYSCALL N ERRNO FILE COMMAND [ARG...]        writes the pid of the command
+ *   inject ROLE SYSCALL N ERRNO FILE COMMAND [ARG...]        writes the pid of the command, and "met",
+ *                                                           or "missed": there was no such call
  *
  * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
  * its first child, up to where that makes the program; `program` the first child of that, up to its
@@ -38,7 +39,7 @@ struct task {
 
 static struct task tasks[TASKS];
 static unsigned counts[ROLES][CALLS], scope[ROLES][CALLS];
-static bool seen_role[ROLES];
+static bool seen_role[ROLES], met;
 
 static _Noreturn void die(const char *what)
 {
@@ -118,7 +119,7 @@ static void on_call(struct task *t, const struct wanted *w)
     if (w != NULL && t->role == w->role && nr == w->call && counts[t->role][nr] == w->n &&
         ptrace(PTRACE_GETREGS, t->pid, 0, &regs) == 0) {
         regs.orig_rax = (unsigned long long)-1;
-        t->failing = ptrace(PTRACE_SETREGS, t->pid, 0, &regs) == 0;
+        met = t->failing = ptrace(PTRACE_SETREGS, t->pid, 0, &regs) == 0;
     }
 }
 
@@ -237,6 +238,6 @@ int main(int argc, char **argv)
     if (out == NULL || w.role == ROLES || w.call < 0 || w.call >= CALLS || w.n == 0 || w.error <= 0)
         die("bad argument");
     int result = trace(argv + 6, &w, &pid);
-    fprintf(out, "%d\n", (int)pid);
+    fprintf(out, "%d %s\n", (int)pid, met ? "met" : "missed");
     return fclose(out) == 0 ? result : 99;
 }

@@ -9,6 +9,9 @@ did not run (no mark), the status is 125 and stderr is one line that says what c
 table of harmless ones below, and the probe says the very same as in one of the two. In both cases no control group is
 left. Prints the cases that went wrong and a summary.
 
+Another test beside this one may make the machine a crowded one for a while, or end that: a launch then makes other
+calls. A call that did not come is waited for in further runs, and few may be missed.
+
 Where the machine is a crowded one (isolation/bare.c) the parent may also die of it that there is no way back.
 WALK_TEMPLATE=1: each run makes its template anew, as one that was asked for before.
 """
@@ -122,18 +125,32 @@ def seen(output, here):
     return output.replace(here, "HERE").replace(run_dir, "RUN") + f"enforced {by.get('enforced_by')} measured {by.get('measured_by')}\n".replace("cgroup1", "cgroup").replace("cgroup2", "cgroup")
 
 
-def left(here):
-    with open(os.path.join(here, "pid")) as f:
-        pid = f.read().strip()
+def injected(here):
+    """The pid of the command, and whether the call was met."""
+    try:
+        with open(os.path.join(here, "pid")) as f:
+            pid, met = f.read().split()
+    except (OSError, ValueError):
+        return None, True
+    return pid, met == "met"
+
+
+def left(pid):
     return [g for s in slices for g in glob.glob(f"{s}/run-{pid}-*")]
 
 
 def judge(case):
     number, role, call, n, error = case
-    here, status, output, message, ran = run(number, role, call, str(n), str(errnos[error]))
     name = f"{role} {call} #{n} {error}"
+    for attempt in range(5):
+        here, status, output, message, ran = run(f"{number}.{attempt}", role, call, str(n), str(errnos[error]))
+        pid, met = injected(here)
+        if met:
+            break
     lines = message.splitlines()
     wrong = []
+    if not met and ran and status == 0 and seen(output, here) in references:
+        return name, wrong, message.strip(), None
     if f"{role} {call}" in no_way_back and status == 128 + 6 and not ran and len(lines) == 1 and "cannot return" in message:
         return name, wrong, message.strip(), ran
     if ran:
@@ -151,11 +168,10 @@ def judge(case):
             wrong.append("not one line")
         elif f"{role} {call}" not in silent and re.search(r"died|: Success|: No error|unknown", message):
             wrong.append("no clear line")
-    try:
-        if call not in ("rmdir", "unlinkat") and left(here):
-            wrong.append(f"left over: {left(here)}")
-    except OSError:
+    if pid is None:
         wrong.append("inject did not end well")
+    elif call not in ("rmdir", "unlinkat") and left(pid):
+        wrong.append(f"left over: {left(pid)}")
     return name, wrong, message.strip(), ran
 
 
@@ -179,12 +195,13 @@ for role, call, count in listed:
     for error in errnos:
         if error == "EPERM" or call in new_calls:
             cases += [(len(cases) + i, role, call, i + 1, error) for i in range(int(count))]
-bad, ran_count = 0, 0
+bad, ran_count, missed = 0, 0, 0
 with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("CLOCHE_TEST_JOBS", "2"))) as pool:
     for name, wrong, message, ran in pool.map(judge, cases):
-        ran_count += ran
+        ran_count += ran is True
+        missed += ran is None
         if wrong:
             bad += 1
             print(f"{name}: {'; '.join(wrong)}\n    {message}")
-print(f"{len(cases)} faults, {len(cases) - ran_count} refused, {ran_count} harmless, {bad} wrong")
-sys.exit(1 if bad or len(cases) < 100 else 0)
+print(f"{len(cases)} faults, {len(cases) - ran_count - missed} refused, {ran_count} harmless, {missed} missed, {bad} wrong")
+sys.exit(1 if bad or len(cases) < 100 or missed > len(cases) / 20 else 0)
