@@ -30,10 +30,25 @@ static void finish(struct sandbox *s, struct pump *p)
     unwatch(s, p->from);
     if (p->waiting)
         unwatch(s, p->to);
+    if (p->own_to) {
+        close(p->to);
+        p->own_to = false;
+    }
     if (!p->terminal_input && p->from != s->terminal) {
         close(p->from); /* a program that goes on writing gets its SIGPIPE */
         p->from = -1;
     }
+}
+
+/** A terminal that nobody reads any more: its program gets SIGHUP. */
+static void hang_up(struct sandbox *s, struct pump *output)
+{
+    for (size_t i = 0; i < s->pump_count; i++) { /* which has its other number */
+        if (s->pumps[i].terminal_input)
+            finish(s, &s->pumps[i]);
+    }
+    close(output->from);
+    output->from = s->terminal = -1;
 }
 
 void pump_drop(struct sandbox *s)
@@ -42,22 +57,16 @@ void pump_drop(struct sandbox *s)
         finish(s, &s->pumps[i]);
 }
 
-/**
- * Tell the program's terminal that its input is over, as ^D does. A program that reads lines itself
- * (a shell) switches the terminal to raw and back, and in between the mark is lost: so it is made
- * again whenever the program has written something, a prompt for one. Not where the terminal would
- * echo it, which is output again.
- */
-static int end_of_input(struct sandbox *s)
+size_t terminal_end_mark(int terminal, char mark[2])
 {
     struct termios t;
-    if (tcgetattr(s->terminal, &t) < 0)
-        return -1;
+    if (tcgetattr(terminal, &t) < 0)
+        return 0;
     bool lines = (t.c_lflag & ICANON) != 0;
     if (!lines && (t.c_lflag & ECHO) != 0)
         return 0;
-    char end = lines && t.c_cc[VEOF] != 0 ? (char)t.c_cc[VEOF] : 4;
-    return write(s->terminal, &end, 1) < 0 && errno != EAGAIN ? -1 : 0;
+    mark[0] = mark[1] = lines && t.c_cc[VEOF] != 0 ? (char)t.c_cc[VEOF] : 4;
+    return lines ? 2 : 1;
 }
 
 static bool is_over(const struct sandbox *s)
@@ -68,34 +77,7 @@ static bool is_over(const struct sandbox *s)
     return false;
 }
 
-int pump_open(struct sandbox *s, struct pump *p, struct error *err)
-{
-    struct stat st;
-    p->pollable =
-        p->to >= 0 && fstat(p->to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
-    if (!p->capture) {
-        p->room = p->pollable ? CHUNK_POLL : CHUNK_FILE;
-        p->buf = malloc(p->room);
-        if (p->buf == NULL)
-            return error_set(err, "sandbox.memory", ENOMEM, "cannot make an output buffer");
-    }
-    if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) == 0)
-        return 0;
-    if (errno == EPERM &&
-        p->terminal_input) { /* a file as input of a terminal: give it all at once, its end too */
-        ssize_t n;
-        while ((n = read(p->from, p->buf, p->room)) > 0) {
-            if (io_write_all(p->to, p->buf, (size_t)n) < 0)
-                break;
-        }
-        if (end_of_input(s) < 0)
-            return error_set(err, "sandbox.streams", errno,
-                             "cannot write to the program's terminal");
-        p->done = true;
-        return 0;
-    }
-    return error_set(err, "sandbox.streams", errno, "cannot watch a stream of the program");
-}
+static void receive(struct sandbox *s, struct pump *p);
 
 static void keep(struct pump *p, const char *data, size_t size)
 {
@@ -140,6 +122,8 @@ static void send_pending(struct sandbox *s, struct pump *p)
         if (n < 0 && errno != EAGAIN) {
             p->failed = errno == EPIPE || p->terminal_input ? 0 : errno;
             finish(s, p);
+            if (p->from == s->terminal)
+                hang_up(s, p);
             return;
         }
         if (n > 0)
@@ -152,7 +136,11 @@ static void send_pending(struct sandbox *s, struct pump *p)
         if (p->waiting) {
             unwatch(s, p->to);
             p->waiting = false;
-            if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) < 0)
+            if (p->ending)
+                finish(s, p);
+            else if (p->from_file)
+                receive(s, p);
+            else if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) < 0)
                 finish(s, p);
         }
     } else if (!p->waiting) {
@@ -170,14 +158,18 @@ static void receive(struct sandbox *s, struct pump *p)
     ssize_t n = read(p->from, into, p->capture ? sizeof chunk : p->room);
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
+    if (n <= 0 && p->terminal_input && !p->ending) {
+        p->ending = true;
+        n = (ssize_t)terminal_end_mark(s->terminal, p->buf);
+    }
     if (n <= 0) { /* a terminal without a program left says EIO */
-        if (p->terminal_input)
-            end_of_input(s);
         finish(s, p);
         return;
     }
-    if (p->from == s->terminal && is_over(s))
-        end_of_input(s);
+    char mark[2];
+    size_t marks = p->from == s->terminal && is_over(s) ? terminal_end_mark(s->terminal, mark) : 0;
+    if (write(s->terminal, mark, marks) < 0)
+        errno = 0; /* it has no room, or no program any more */
     size_t kept = within_limit(s, p, (size_t)n);
     if (p->capture) {
         keep(p, chunk, kept);
@@ -203,6 +195,27 @@ static void receive(struct sandbox *s, struct pump *p)
     }
 }
 
+int pump_open(struct sandbox *s, struct pump *p, struct error *err)
+{
+    struct stat st;
+    p->pollable =
+        p->to >= 0 && fstat(p->to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+    if (!p->capture) {
+        p->room = p->pollable ? CHUNK_POLL : CHUNK_FILE;
+        p->buf = malloc(p->room);
+        if (p->buf == NULL)
+            return error_set(err, "sandbox.memory", ENOMEM, "cannot make an output buffer");
+    }
+    if (watch_add(s, p->from, EPOLLIN, tag_of(s, p, false)) == 0)
+        return 0;
+    if (errno == EPERM && p->terminal_input) { /* a file: only the terminal can be waited for */
+        p->from_file = true;
+        receive(s, p);
+        return 0;
+    }
+    return error_set(err, "sandbox.streams", errno, "cannot watch a stream of the program");
+}
+
 void pump_event(struct sandbox *s, uint32_t tag)
 {
     size_t index = (tag - WATCH_PUMP) / 2;
@@ -219,7 +232,10 @@ void pump_close(struct pump *p)
 {
     if (p->from >= 0 && !p->terminal_input)
         close(p->from);
+    if (p->own_to)
+        close(p->to);
     free(p->buf);
     p->buf = NULL;
     p->from = -1;
+    p->own_to = false;
 }

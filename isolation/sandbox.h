@@ -169,6 +169,15 @@ int sandbox_signal(struct sandbox *s, int sig);
 /** Give the program's terminal the size of the caller's (on SIGWINCH). */
 void sandbox_resize(struct sandbox *s);
 
+/**
+ * What to write to a program's terminal, whose outer end this is, when its input is over: ^D, twice
+ * where lines are read, since the first may only end one. Returns how much; 0 where the terminal
+ * would echo it, which is output again. A program that reads lines itself (a shell) switches the
+ * terminal to raw and back, and in between the mark is lost: so it is to be made again whenever the
+ * program has written something, a prompt for one.
+ */
+size_t terminal_end_mark(int terminal, char mark[2]);
+
 /** End the tree now; the report will carry @verdict and @detail. */
 void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail);
 
@@ -221,6 +230,7 @@ enum sandbox_open {
 
 struct sandbox_command {
     enum sandbox_open open;
+    uint16_t mode;                  /* of what OPEN_WRITE makes; the umask is 022 */
     char *const *args, *const *env; /* NULL-terminated; @env NULL: the spec's */
     const char *cwd;                /* NULL: the spec's */
     bool user_given;

@@ -19,6 +19,8 @@ struct pump {
     bool terminal_input; /* at the end of the input the program's terminal gets an end-of-file
                             character */
     bool pollable;       /* @to can be waited for */
+    bool from_file;      /* which is always readable, and which epoll does not take */
+    bool ending;         /* that mark is on its way */
     bool waiting;        /* for @to */
     bool done;
     bool counted;   /* against limits.output_bytes */

@@ -126,10 +126,16 @@ int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct err
     s->stdout_pump->capture = out < 0;
     s->stdout_pump->max = o->output.max_bytes;
     if (in >= 0) {
-        int input = pump_add(s, in, s->terminal, err);
+        /* a number of its own: epoll waits for one to be read and for the other to be written */
+        _cleanup_close_ int inner = fcntl(s->terminal, F_DUPFD_CLOEXEC, 3);
+        if (inner < 0)
+            return error_set(err, "sandbox.streams", errno, "cannot share the terminal");
+        int input = pump_add(s, in, inner, err);
         if (input < 0)
             return -1;
+        s->pumps[input].own_to = true;
         s->pumps[input].terminal_input = true;
+        TAKE_FD(inner);
     }
     const struct spec *spec = s->spec;
     struct winsize size = {.ws_row = spec->console_rows, .ws_col = spec->console_columns};

@@ -4,10 +4,12 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "isolation/sandbox.h"
 #include "runtime/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -19,7 +21,7 @@
 
 struct exec {
     struct fields fields;
-    bool json, terminal, interactive, timeout_given;
+    bool json, terminal, interactive, timeout_given, term_given;
     uint64_t timeout_ms;
 };
 
@@ -44,7 +46,9 @@ static int set_env(void *context, const char *text, struct error *err)
             return error_set(err, "usage.env", 0, "the value of %s is too long", text);
         text = pair;
     }
-    fields_add(&((struct exec *)context)->fields, "env", text);
+    struct exec *e = context;
+    e->term_given = e->term_given || strncmp(text, "TERM=", 5) == 0;
+    fields_add(&e->fields, "env", text);
     return 0;
 }
 
@@ -110,14 +114,52 @@ static void resize(int terminal)
         ioctl(terminal, TIOCSWINSZ, &size);
 }
 
-/** Copy what is there. false: no more will come. */
-static bool copy(int from, int to)
+/** One direction of a terminal. Neither waits in a read or a write: the program may do nothing
+ * before the other has gone on. -1: no more will come from there. */
+struct flow {
+    int from, to;
+    size_t used, sent;
+    char buf[PIPE_BUF]; /* for which a pipe that is said to be writable has room */
+};
+
+static void flow_ask(const struct flow *f, struct pollfd fds[2])
 {
-    char buf[16384];
-    ssize_t n = read(from, buf, sizeof buf);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return true;
-    return n > 0 && io_write_all(to, buf, (size_t)n) == 0;
+    bool full = f->used > 0;
+    fds[0] = (struct pollfd){.fd = full ? -1 : f->from, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = full ? f->to : -1, .events = POLLOUT};
+}
+
+/** false: it is over. */
+static bool flow_go_on(struct flow *f, const struct pollfd fds[2])
+{
+    ssize_t n = 0;
+    if (fds[0].revents != 0) {
+        n = read(f->from, f->buf, sizeof f->buf);
+        if (n == 0)
+            return false;
+        f->used = n > 0 ? (size_t)n : 0;
+    } else if (fds[1].revents != 0) {
+        n = write(f->to, f->buf + f->sent, f->used - f->sent);
+        f->sent += n > 0 ? (size_t)n : 0;
+        if (f->sent == f->used)
+            f->sent = f->used = 0;
+    }
+    return n >= 0 || errno == EINTR || errno == EAGAIN;
+}
+
+static void flow_end(struct flow *f)
+{
+    f->from = -1;
+    f->sent = f->used = 0;
+}
+
+/** The last words of the terminal: nothing holds its inner end any more. */
+static void flow_finish(struct flow *f)
+{
+    ssize_t n = (ssize_t)f->used;
+    while (f->from >= 0 && io_write_all(f->to, f->buf + f->sent, (size_t)n - f->sent) == 0 &&
+           (n = read(f->from, f->buf, sizeof f->buf)) > 0)
+        f->sent = 0;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------
@@ -154,41 +196,52 @@ static void forward(int socket, int signals, int terminal, struct error *err)
 static int wait_for_end(int socket, const char *id, int signals, struct frame *f, struct error *err)
 {
     _cleanup_close_ int terminal = -1;
-    enum { SOCKET, SIGNALS, TERMINAL, INPUT };
-    struct pollfd fds[4] = {{.fd = socket, .events = POLLIN},
-                            {.fd = signals, .events = POLLIN},
-                            {.fd = -1, .events = POLLIN},
-                            {.fd = -1, .events = POLLIN}};
+    struct flow out = {.from = -1, .to = 1}, in = {.from = -1};
+    enum { SOCKET, SIGNALS, OUT, IN = OUT + 2, COUNT = IN + 2 };
+    struct pollfd fds[COUNT] = {{.fd = socket, .events = POLLIN},
+                                {.fd = signals, .events = POLLIN}};
     for (;;) {
-        if (poll(fds, 4, -1) < 0 && errno != EINTR)
+        flow_ask(&out, &fds[OUT]);
+        flow_ask(&in, &fds[IN]);
+        if (poll(fds, COUNT, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             return error_set(err, "exec.poll", errno, "cannot wait for the command");
+        }
         if (fds[SIGNALS].revents != 0)
             forward(socket, signals, terminal, err);
-        if (fds[TERMINAL].revents != 0 && !copy(terminal, 1))
-            fds[TERMINAL].fd = -1;
-        if (fds[INPUT].revents != 0 && !copy(0, terminal)) {
-            const char end = 4;
-            fds[INPUT].fd = -1;
-            if (write(terminal, &end, 1) < 0)
-                errno = 0;
+        if (!flow_go_on(&out, &fds[OUT])) {
+            bool unread = out.used > 0;
+            flow_end(&out);
+            if (unread) { /* nobody will: the terminal hangs up, and the command gets SIGHUP */
+                flow_end(&in);
+                cleanup_close(&terminal);
+                terminal = -1;
+                continue;
+            }
         }
+        bool more = flow_go_on(&in, &fds[IN]);
+        if (!more)
+            flow_end(&in);
+        if (!more || (fds[OUT].revents != 0 && in.from < 0 && in.used == 0))
+            in.used = terminal >= 0 ? terminal_end_mark(terminal, in.buf) : 0;
         if (fds[SOCKET].revents == 0)
             continue;
         int rc = client_next(socket, id, f, err);
         if (rc > 0 && f->fd_count == 1 && terminal < 0) {
             terminal = f->fds[0];
             f->fd_count = 0;
-            fds[TERMINAL].fd = terminal;
-            fds[INPUT].fd = 0;
+            fcntl(terminal, F_SETFL, O_NONBLOCK);
+            out.from = in.to = terminal;
+            in.from = 0;
             make_raw();
             resize(terminal);
         }
         frame_close_fds(f);
         if (rc > 0)
             continue;
-        /* the last words of the terminal: nothing holds its inner end any more */
-        while (rc == 0 && fds[TERMINAL].fd >= 0 && copy(terminal, 1))
-            continue;
+        if (rc == 0)
+            flow_finish(&out);
         return rc;
     }
 }
@@ -213,10 +266,15 @@ static int finish(const struct exec *e, const struct frame *f)
         fprintf(stderr, code < 0 ? "null" : "%d", code);
         fputs(",\"signal\":", stderr);
         fprintf(stderr, sig == 0 ? "null" : "%d", sig);
-        fprintf(stderr, ",\"wall_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f}\n",
+        fprintf(stderr, ",\"wall_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f",
                 (double)frame_get_int(f, "wall_us", 0, INT64_MAX, 0) / 1000.0,
                 (double)frame_get_int(f, "user_us", 0, INT64_MAX, 0) / 1000.0,
                 (double)frame_get_int(f, "system_us", 0, INT64_MAX, 0) / 1000.0);
+        const char *blocked = frame_get(f, "blocked_syscall");
+        bool none = blocked == NULL || blocked[0] == '\0';
+        fprintf(stderr, ",\"max_rss_bytes\":%lld,\"blocked_syscall\":%s%s%s}\n",
+                (long long)frame_get_int(f, "max_rss_bytes", 0, INT64_MAX, 0), none ? "" : "\"",
+                none ? "null" : blocked, none ? "" : "\"");
     }
     if (strcmp(verdict, "time_limit") == 0)
         return 124;
@@ -247,6 +305,8 @@ int cli_exec(int argc, char **argv)
         fields_add_int(&e.fields, "terminal", 1);
         fields_add_int(&e.fields, "rows", size.ws_row);
         fields_add_int(&e.fields, "columns", size.ws_col);
+        if (!e.term_given && getenv("TERM") != NULL)
+            set_env(&e, "TERM", NULL);
     }
     if ((e.timeout_given || !(e.terminal || e.interactive)) && e.timeout_ms != 0)
         fields_add_int(&e.fields, "timeout_ms", (int64_t)e.timeout_ms);

@@ -386,7 +386,13 @@ static int set_terminal(void *context, const char *text, struct error *err)
 {
     (void)text;
     (void)err;
-    spec_of(context)->terminal = true;
+    struct spec *s = spec_of(context);
+    const char *term = getenv("TERM");
+    for (size_t i = 0; i < s->env.count; i++)
+        term = strncmp(s->env.items[i], "TERM=", 5) == 0 ? NULL : term;
+    if (term != NULL)
+        strings_add(s->arena, &s->env, arena_printf(s->arena, "TERM=%s", term));
+    s->terminal = true;
     return 0;
 }
 
@@ -470,6 +476,8 @@ int cli_sandbox_base(struct cli_sandbox *c, const struct cli_option *options, in
     cli_parse(table, c, argc, argv, NULL);
     if (c->profile != NULL && spec_apply_profile(c->spec, c->profile, err) < 0)
         return -1;
+    if (c->stays)
+        c->spec->wall_ms = LIMIT_NONE;
     return c->spec_file != NULL ? spec_apply_file(c->spec, c->spec_file, err) : 0;
 }
 

@@ -99,6 +99,41 @@ at_terminal() { run --separate-stderr python3 "$CHECKOUT/tests/e2e/terminal.py" 
     [ "${lines[5000]}" = "line 4999" ]
 }
 
+# both_ways SCRIPT: the script's HOW is "run -t", and then "exec -t ID"
+both_ways() {
+    local how
+    cloche create box
+    for how in "run -t" "exec -t box"; do
+        run --separate-stderr env HOW="$how" timeout -k 1 "$((20 * ${CLOCHE_TEST_SCALE:-1}))" bash -c "$1"
+        expect_status 0
+        expect_output "$2"
+    done
+    cloche destroy box
+}
+
+@test "-t: much input and much output pass each other, from a pipe and from a file" {
+    # shellcheck disable=SC2016
+    both_ways 'yes | head -50000 | cloche $HOW cat | wc -l' 100000
+    seq 50000 >numbers
+    # shellcheck disable=SC2016
+    both_ways 'cloche $HOW sh -c "stty -echo; sleep 0.2; wc -c" <numbers | tail -c 8' $'288894\r'
+}
+
+@test "-t: the end of an input that ends within a line" {
+    # shellcheck disable=SC2016
+    both_ways 'printf abc | cloche $HOW sh -c "stty -echo; wc -c" | tr -d abc' $'3\r'
+}
+
+@test "-t: a reader who leaves: the terminal hangs up" {
+    # shellcheck disable=SC2016
+    both_ways 'cloche $HOW yes </dev/null | head -c 1; echo " ${PIPESTATUS[0]}"' 'y 129'
+}
+
+@test "-t: TERM is passed on, unless it is given" {
+    # shellcheck disable=SC2016
+    both_ways 'TERM=abc cloche $HOW sh -c "echo \$TERM" </dev/null; TERM=abc cloche ${HOW/-t/-e TERM=x -t} sh -c "echo \$TERM" </dev/null' $'abc\r\nx\r'
+}
+
 @test "without -t the program sees the caller's terminal, but cannot take it" {
     at_terminal -- cloche run sh -c '[ -t 0 ] && echo terminal; (exec </dev/tty) 2>/dev/null || echo no controlling terminal'
     expect_status 0
