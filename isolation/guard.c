@@ -28,7 +28,8 @@ bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_pa
     if (size < sizeof *head || head->magic != SPAWN_MAGIC || head->bytes != size - sizeof *head ||
         head->arg_count == 0 || head->arg_count > SPAWN_MAX_STRINGS ||
         head->env_count > SPAWN_MAX_STRINGS - head->arg_count || head->terminal > 1 ||
-        head->has_ready > 1 || head->has_program > 1 || head->open > OPEN_CONNECT)
+        head->has_ready > 1 || head->has_program > 1 || head->open > OPEN_CONNECT ||
+        head->mode > 0777)
         return false;
     char *at = (char *)(uintptr_t)(head + 1), *const end = at + head->bytes;
     *ret = (struct spawn_parsed){
@@ -214,7 +215,7 @@ static _Noreturn void open_file(const struct plan *p, struct slot *slot,
     }
     umask(0022);
     int fd = sys_openat2(AT_FDCWD, path, flags | (write ? O_WRONLY | O_CREAT : O_RDONLY),
-                         write ? 0644 : 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+                         write ? command->head->mode : 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
         errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
         close(fd);

@@ -136,13 +136,14 @@ void report_finish(struct sandbox *s)
 
     /* the cause outranks the symptom: out of memory before killed, too many processes before timed
      * out */
-    if (cgroup_memory_exceeded(s->cgroup) &&
+    const bool serves = s->children != NULL; /* its children's causes are not its own */
+    if (!serves && cgroup_memory_exceeded(s->cgroup) &&
         (!s->verdict_set || r->verdict == VERDICT_TIME_LIMIT)) {
         set(r, VERDICT_MEMORY_LIMIT, "needed more than the memory limit");
         s->verdict_set = true;
     }
     bool failed = s->verdict_set ? r->verdict == VERDICT_TIME_LIMIT : r->exit_code != 0;
-    if (failed && s->stats.process_limit_hits > 0) {
+    if (!serves && failed && s->stats.process_limit_hits > 0) {
         set(r, VERDICT_PROCESS_LIMIT, "needed more processes than the limit");
         s->verdict_set = true;
     }

@@ -364,6 +364,7 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
         .columns = command->columns,
         .terminal = command->terminal,
         .open = (uint8_t)command->open,
+        .mode = command->mode,
         .has_ready = command->ready_fd >= 0,
         .has_program = command->program_given,
     };

@@ -27,6 +27,7 @@ struct spawn_command {
     uint8_t terminal, has_ready;
     uint8_t open; /* enum sandbox_open: instead of running args[0], open the file of that name */
     uint8_t has_program;
+    uint16_t mode, reserved; /* of a file that is made */
 };
 
 /** serve.c, in init: never returns before its parent is gone. */

@@ -246,13 +246,15 @@ char *client_json(const char *id, const char *operation, const struct fields *fi
     return text;
 }
 
-int client_open_file(const char *id, const char *path, bool write, struct error *err)
+int client_open_file(const char *id, const char *path, int mode, struct error *err)
 {
     _cleanup_free_ struct frame *f = client_frame_new();
     _cleanup_fields_ struct fields fields = FIELDS_INIT;
     _cleanup_close_ int socket = client_connect(id, err), file = -1;
     fields_add(&fields, "path", path);
-    fields_add_int(&fields, "write", write);
+    fields_add_int(&fields, "write", mode >= 0);
+    if (mode >= 0)
+        fields_add_int(&fields, "mode", mode);
     if (socket < 0 || client_send(socket, "open", &fields, NULL, 0, err) < 0)
         return -1;
     int rc;

@@ -73,8 +73,9 @@ int client_restart(const char *id, bool force, struct error *err);
 /** Ids of all sandboxes, oldest first; sweeps what killed clients left. */
 int client_list(struct arena *a, struct strings *ret, struct error *err);
 
-/** A regular file inside, with the rights of the sandbox's user. */
-int client_open_file(const char *id, const char *path, bool write, struct error *err);
+/** A regular file inside, with the rights of the sandbox's user: to be read (@mode -1), or to be
+ * written, emptied or made with permissions @mode. */
+int client_open_file(const char *id, const char *path, int mode, struct error *err);
 
 /** A file of the sandbox's state directory, or -1 with sandbox.unknown. */
 int client_open_state(const char *id, const char *file, struct error *err);

@@ -54,6 +54,7 @@ static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct e
 {
     if (what->profile != NULL && spec_apply_profile(s, what->profile, err) < 0)
         return -1;
+    s->wall_ms = LIMIT_NONE; /* a profile's is that of a run */
     if (what->config_json != NULL &&
         spec_apply_json(s, what->config_json, strlen(what->config_json), "/", err) < 0)
         return -1;
@@ -226,7 +227,7 @@ int cloche_open_file(struct cloche *c, const char *id, const char *path, int wri
 {
     struct error e = ERROR_INIT;
     LIBRARY_CALL(c);
-    int fd = client_open_file(id, path, write != 0, &e);
+    int fd = client_open_file(id, path, write != 0 ? 0644 : -1, &e);
     if (fd >= 0)
         *ret_fd = fd;
     return library_give(fd, &e, err);

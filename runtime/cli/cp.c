@@ -38,41 +38,61 @@ static int parse(const char *text, struct place *ret, struct error *err)
         return error_set(err, "usage.path", 0, "\"%.200s\" is neither ID:PATH nor a path", text);
     snprintf(ret->id, sizeof ret->id, "%.*s", inside ? (int)n : 0, text);
     snprintf(ret->path, sizeof ret->path, "%s", path);
-    if (inside && path[0] != '/')
-        return error_set(err, "usage.path", 0, "the path in sandbox \"%s\" is not absolute",
-                         ret->id);
-    return 0;
+    if (!inside || path[0] == '/')
+        return 0;
+    error_set(err, "usage.path", 0, "the path in sandbox \"%s\" is not absolute", ret->id);
+    return error_hint(err, "begin it with a slash; a file here with a colon in its name: ./%.200s",
+                      text);
 }
 
-/** As with cp: into a directory under its own name. */
 static int append_name(struct place *to, const struct place *from, struct error *err)
 {
-    struct stat st;
     size_t n = strlen(to->path);
-    bool directory = to->path[n - 1] == '/' ||
-                     (to->id[0] == '\0' && stat(to->path, &st) == 0 && S_ISDIR(st.st_mode));
     const char *slash = strrchr(from->path, '/'), *name = slash != NULL ? slash + 1 : from->path;
-    if (!directory)
-        return 0;
     if (n + strlen(name) + 2 > sizeof to->path)
         return error_set(err, "usage.path", ENAMETOOLONG, "cannot copy to \"%s\"", to->path);
     to->path[n] = '/';
-    memcpy(to->path + n + 1, name, strlen(name) + 1);
+    memcpy(to->path + n + (to->path[n - 1] != '/'), name, strlen(name) + 1);
     return 0;
 }
 
-static int open_outside(const struct place *p, bool write, struct error *err)
+/** @mode: as of client_open_file(). */
+static int open_outside(const struct place *p, int mode, struct error *err)
 {
     struct stat st;
+    const bool write = mode >= 0;
     int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    int fd = open(p->path, flags | (write ? O_WRONLY | O_CREAT : O_RDONLY), 0644);
+    int fd = open(p->path, flags | (write ? O_WRONLY | O_CREAT : O_RDONLY), write ? mode : 0);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (!write || ftruncate(fd, 0) == 0))
         return fd;
     int problem = fd < 0 ? errno : 0;
+    bool directory = problem == EISDIR || (fd >= 0 && S_ISDIR(st.st_mode));
     cleanup_close(&fd);
     error_set(err, "cp.file", problem, "cannot %s \"%s\"%s", write ? "write" : "read", p->path,
               problem == 0 ? ": not a regular file" : "");
+    if (directory && !write)
+        error_hint(err, "tar -c %s | cloche exec ID -- tar -x -C DIR", p->path);
     return error_path(err, p->path);
+}
+
+static int open_place(const struct place *p, int mode, struct error *err)
+{
+    return p->id[0] != '\0' ? client_open_file(p->id, p->path, mode, err)
+                            : open_outside(p, mode, err);
+}
+
+/** As with cp: into a directory under its own name. */
+static int open_target(struct place *to, const struct place *from, int mode, struct error *err)
+{
+    struct error first = ERROR_INIT;
+    bool named = to->path[strlen(to->path) - 1] == '/';
+    int fd = named ? -1 : open_place(to, mode, &first);
+    if (fd >= 0 || append_name(to, from, err) < 0)
+        return fd;
+    fd = open_place(to, mode, err);
+    if (fd < 0 && !named)
+        *err = first;
+    return fd;
 }
 
 /** As much as there was when it was opened: what goes on growing inside cannot keep us here. */
@@ -106,15 +126,11 @@ static int run(const char *from_text, const char *to_text, struct error *err)
         error_set(err, "usage.path", 0, "one of the two is in a sandbox, the other is not");
         return error_hint(err, "cloche cp ID:PATH PATH, or cloche cp PATH ID:PATH");
     }
-    if (append_name(&to, &from, err) < 0)
-        return -1;
-    _cleanup_close_ int source = from.id[0] != '\0'
-                                     ? client_open_file(from.id, from.path, false, err)
-                                     : open_outside(&from, false, err);
-    if (source < 0)
-        return -1;
-    _cleanup_close_ int target = to.id[0] != '\0' ? client_open_file(to.id, to.path, true, err)
-                                                  : open_outside(&to, true, err);
+    _cleanup_close_ int source = open_place(&from, -1, err);
+    struct stat st;
+    if (source < 0 || fstat(source, &st) < 0)
+        return source < 0 ? -1 : error_set(err, "cp.read", errno, "cannot read the file");
+    _cleanup_close_ int target = open_target(&to, &from, (int)(st.st_mode & 0777), err);
     return target < 0 ? -1 : copy(source, target, err);
 }
 

@@ -115,6 +115,22 @@ static const struct cli_option more[] = {
     {0, "near-limit", "ACTION", "what to do then: warn, throttle or kill", set_near_limit},
     {0, NULL, NULL, NULL, NULL}};
 
+/** Without those of one command that is waited for: its streams, and its report. */
+static void options_of_create(struct cli_option *ret)
+{
+    static const char *const not [] = {"output-limit", "interactive", "tty", "report"};
+    cli_sandbox_table(more, ret);
+    struct cli_option *to = ret;
+    for (const struct cli_option *o = ret; o->help != NULL; o++) {
+        bool drop = false;
+        for (size_t i = 0; i < sizeof not / sizeof *not ; i++)
+            drop = drop || strcmp(o->name, not [i]) == 0;
+        if (!drop)
+            *to++ = *o;
+    }
+    *to = (struct cli_option){0};
+}
+
 /** The id may stand before, between or after the options; out it goes. */
 static int take_id(const struct cli_option *options, int *argc, char **argv, const char **ret_id,
                    struct error *err)
@@ -197,12 +213,12 @@ int cli_create(int argc, char **argv)
 {
     int keeper = early_keeper();
     struct cli_option options[CLI_OPTIONS_MAX];
-    cli_sandbox_table(more, options);
+    options_of_create(options);
     if (cli_wants_help("create", options, argc, argv))
         return 0; /* no keeper: the first word was no id */
     struct error err = ERROR_INIT;
     _cleanup_spec_ struct spec *spec = spec_new();
-    struct create whole = {.sandbox.spec = spec, .probation_ms = UINT64_MAX};
+    struct create whole = {.sandbox = {.spec = spec, .stays = true}, .probation_ms = UINT64_MAX};
     const struct cli_sandbox *c = &whole.sandbox;
     const char *id = NULL;
     if (parse(&whole, options, argc, argv, &id, &err) < 0) {

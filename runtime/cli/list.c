@@ -190,6 +190,18 @@ int cli_list(int argc, char **argv)
     return 0;
 }
 
+static void print_children(const cJSON *list)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, list)
+    {
+        const char *last = sandboxes_text(c, "last");
+        printf("  child      %s: %s, restarts %.0f%s%s\n", sandboxes_text(c, "id"),
+               sandboxes_text(c, "state"), sandboxes_number(c, "restarts"),
+               last[0] != '\0' ? ", last ended with " : "", last);
+    }
+}
+
 static void print_info(const cJSON *o)
 {
     char buf[32], limit[32];
@@ -223,6 +235,7 @@ static void print_info(const cJSON *o)
     printf("  processes  %.0f of %s\n", sandboxes_number(usage, "processes"), limit);
     printf("  CPU time   %.1f ms\n", sandboxes_number(usage, "cpu_us") / 1000);
     printf("  commands   %.0f\n", sandboxes_number(o, "commands"));
+    print_children(cJSON_GetObjectItemCaseSensitive(o, "children"));
 }
 
 int cli_info(int argc, char **argv)

@@ -93,6 +93,20 @@ static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
     job_free(j);
 }
 
+/** The sandbox ended first. */
+static void never_ran(struct job *j)
+{
+    const struct keeper *k = j->keeper;
+    struct error err = ERROR_INIT;
+    error_set(&err, "sandbox.not_running", 0, "the command did not start: sandbox \"%s\" is %s%s%s",
+              k->id, status_name(k->status), k->reason[0] != '\0' ? ": " : "", k->reason);
+    error_hint(&err, "cloche restart %s", k->id);
+    journal_stop(j->keeper, j->span, "exec", j->client, &err);
+    if (j->client != NULL)
+        connection_error(j->client, j->serial, &err);
+    job_free(j);
+}
+
 static void on_event(struct task *t, const struct sandbox_child_event *e)
 {
     struct job *j = (struct job *)t;
@@ -112,6 +126,8 @@ static void on_event(struct task *t, const struct sandbox_child_event *e)
         if (j->client != NULL)
             connection_error(j->client, j->serial, e->error);
         job_free(j);
+    } else if (e->type == CHILD_EXITED && j->started_ns == 0) {
+        never_ran(j);
     } else if (e->type == CHILD_EXITED) {
         on_exit_of(j, e);
     }
@@ -123,15 +139,10 @@ static int check(const struct connection *c, const struct frame *f, bool termina
     const struct keeper *k = c->keeper;
     if (c->job != NULL)
         return error_set(err, "protocol.busy", 0, "this connection runs a command already");
-    if (k->status == STATUS_PAUSED) {
-        error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
-        return error_hint(err, "cloche resume %s", k->id);
-    }
-    if (k->sandbox == NULL || k->status == STATUS_STOPPING) {
-        error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s%s%s", k->id,
-                  status_name(k->status), k->reason[0] != '\0' ? ": " : "", k->reason);
-        return error_hint(err, "cloche restart %s", k->id);
-    }
+    if (k->status == STATUS_PAUSED)
+        return keeper_is_paused(k, err);
+    if (keeper_is_running(k, err) < 0)
+        return -1;
     if (f->fd_count != (terminal ? 0 : 3))
         return error_set(err, "protocol.fds", 0, "exec needs three streams, or a terminal");
     return 0;

@@ -43,6 +43,32 @@ void keeper_set_status(struct keeper *k, enum status s, const char *reason)
     journal_status(k);
 }
 
+void keeper_set_alive(struct keeper *k, enum status s, const char *reason)
+{
+    const bool paused = k->status == STATUS_PAUSED;
+    k->thawed = s;
+    keeper_set_status(k, paused ? STATUS_PAUSED : s, reason);
+}
+
+int keeper_freeze(struct keeper *k, bool frozen, struct error *err)
+{
+    if (keeper_is_running(k, err) < 0)
+        return -1;
+    if (!sandbox_serves(k->sandbox)) { /* frozen while it builds, init would not see us die */
+        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
+        return error_hint(err, "wait for it");
+    }
+    if (frozen == (k->status == STATUS_PAUSED))
+        return 0;
+    if (sandbox_freeze(k->sandbox, frozen, err) < 0)
+        return -1;
+    if (frozen)
+        k->thawed = k->status;
+    k->status = frozen ? STATUS_PAUSED : k->thawed;
+    journal_status(k);
+    return 0;
+}
+
 void task_add(struct keeper *k, struct task *t)
 {
     t->next = k->tasks;
@@ -81,8 +107,11 @@ static void end_tasks(struct keeper *k)
 {
     struct task *t;
     while ((t = k->tasks) != NULL) {
-        const struct sandbox_child_event e = {
-            .type = CHILD_EXITED, .child = t->child, .status = SIGKILL, .fd = -1};
+        const struct sandbox_child_event e = {.type = CHILD_EXITED,
+                                              .child = t->child,
+                                              .status = SIGKILL,
+                                              .time_ns = loop_now_ms() * 1000000,
+                                              .fd = -1};
         t->call(t, &e);
         if (k->tasks == t) /* whoever does not remove itself is removed */
             task_remove(k, t);
@@ -138,6 +167,12 @@ int keeper_is_running(const struct keeper *k, struct error *err)
     return error_hint(err, "cloche restart %s", k->id);
 }
 
+int keeper_is_paused(const struct keeper *k, struct error *err)
+{
+    error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
+    return error_hint(err, "cloche resume %s", k->id);
+}
+
 void keeper_note_limit_hits(struct keeper *k, const struct sandbox_usage *u)
 {
     if (u->process_limit_hits > k->limit_hits)
@@ -163,10 +198,23 @@ static void children_ready(struct keeper *k, const struct error *err)
     if (err != NULL)
         k->ready_error = *err;
     else
-        keeper_set_status(k, STATUS_RUNNING, NULL);
+        keeper_set_alive(k, STATUS_RUNNING, NULL);
     if (err == NULL)
         watches_start(k, k->restarts > 0);
     loop_after(k->loop, 0, on_ready_timer, k);
+}
+
+static void why_it_ended(struct keeper *k, struct error *err)
+{
+    struct report r;
+    sandbox_report(k->sandbox, &r);
+    const char *why = k->kill_reason[0] != '\0'          ? k->kill_reason
+                      : r.verdict == VERDICT_TIME_LIMIT  ? r.detail
+                      : r.verdict == VERDICT_SETUP_ERROR ? r.detail
+                                                         : "init was killed";
+    if (r.verdict == VERDICT_TIME_LIMIT)
+        journal_event(k, "killed.timeout", "the sandbox");
+    error_set(err, "sandbox.ended", 0, "%s", why);
 }
 
 static void on_sandbox(void *context, int fd, uint32_t events)
@@ -177,8 +225,7 @@ static void on_sandbox(void *context, int fd, uint32_t events)
     (void)events;
     int rc = k->sandbox != NULL ? sandbox_dispatch(k->sandbox, &err) : 0;
     if (rc > 0)
-        error_set(&err, "sandbox.ended", 0, "%s",
-                  k->kill_reason[0] != '\0' ? k->kill_reason : "init was killed");
+        why_it_ended(k, &err);
     if (rc != 0) {
         tree_ended(k, &err);
     } else if (k->ready_but_init && sandbox_serves(k->sandbox)) {

@@ -87,11 +87,11 @@ struct keeper {
     struct session *dirty;     /* have replies to send */
     struct wire_packet packet; /* being written */
 
-    enum status status;
-    char reason[256];    /* of the last failure */
-    int64_t created_ms;  /* CLOCK_REALTIME */
-    uint64_t started_ms; /* CLOCK_MONOTONIC, of the present tree */
-    unsigned restarts;   /* of the whole sandbox */
+    enum status status, thawed; /* the second while it is paused: what it is after that */
+    char reason[256];           /* of the last failure */
+    int64_t created_ms;         /* CLOCK_REALTIME */
+    uint64_t started_ms;        /* CLOCK_MONOTONIC, of the present tree */
+    unsigned restarts;          /* of the whole sandbox */
     uint64_t oom_kills, limit_hits;
     uint64_t next_span;
     bool retired;              /* its events are in the audit, and so are those to come */
@@ -129,6 +129,8 @@ void keeper_check_stopped(struct keeper *k);
 int keeper_release(struct keeper *k, struct error *err);
 /** sandbox.not_running, unless there is a tree that is not ending. */
 int keeper_is_running(const struct keeper *k, struct error *err);
+/** sandbox.paused. Returns -1. */
+int keeper_is_paused(const struct keeper *k, struct error *err);
 /** End the tree at once: the sandbox has failed for @reason. */
 void keeper_kill(struct keeper *k, const char *reason);
 /** Forks that the limit refused since last asked are an event. */
@@ -137,6 +139,10 @@ void keeper_note_limit_hits(struct keeper *k, const struct sandbox_usage *u);
  * stayed is one error, sandbox.leftovers. */
 int keeper_remove(struct keeper *k, struct error *err);
 void keeper_set_status(struct keeper *k, enum status s, const char *reason);
+/** The same of a tree that lives, and may be paused: then it is said when it goes on. */
+void keeper_set_alive(struct keeper *k, enum status s, const char *reason);
+/** Freeze every process, or let them run again; nothing when that is so. */
+int keeper_freeze(struct keeper *k, bool frozen, struct error *err);
 void task_add(struct keeper *k, struct task *t);
 void task_remove(struct keeper *k, struct task *t);
 

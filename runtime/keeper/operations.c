@@ -86,12 +86,13 @@ static int op_open(struct connection *c, struct frame *f, struct error *err)
     if (keeper_is_running(k, err) < 0)
         return -1;
     if (k->status == STATUS_PAUSED)
-        return error_set(err, "sandbox.paused", 0, "sandbox \"%s\" is paused", k->id);
+        return keeper_is_paused(k, err);
     if (path == NULL || path[0] != '/')
         return error_set(err, "usage.path", 0, "a path inside the sandbox is absolute");
     char *args[] = {(char *)(uintptr_t)path, NULL};
     const struct sandbox_command command = {
         .open = frame_get_int(f, "write", 0, 1, 0) == 1 ? OPEN_WRITE : OPEN_READ,
+        .mode = (uint16_t)frame_get_int(f, "mode", 0, 0777, 0644),
         .args = args,
         .ready_fd = -1};
     struct opening *o = calloc(1, sizeof *o);
@@ -117,30 +118,20 @@ static int op_signal(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
-static int freeze(struct connection *c, struct frame *f, bool frozen, struct error *err)
+static int op_pause(struct connection *c, struct frame *f, struct error *err)
 {
-    struct keeper *k = c->keeper;
-    if (keeper_is_running(k, err) < 0)
+    if (keeper_freeze(c->keeper, true, err) < 0)
         return -1;
-    if (!sandbox_serves(k->sandbox)) { /* frozen while it builds, init would not see us die */
-        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
-        return error_hint(err, "wait for it");
-    }
-    if (sandbox_freeze(k->sandbox, frozen, err) < 0)
-        return -1;
-    keeper_set_status(k, frozen ? STATUS_PAUSED : STATUS_RUNNING, NULL);
     connection_reply(c, f->head.serial, NULL);
     return 0;
 }
 
-static int op_pause(struct connection *c, struct frame *f, struct error *err)
-{
-    return freeze(c, f, true, err);
-}
-
 static int op_resume(struct connection *c, struct frame *f, struct error *err)
 {
-    return freeze(c, f, false, err);
+    if (keeper_freeze(c->keeper, false, err) < 0)
+        return -1;
+    connection_reply(c, f->head.serial, NULL);
+    return 0;
 }
 
 /* --- update -------------------------------------------------------------------------------------

@@ -339,7 +339,7 @@ static void supervisor_down(struct node *s)
     s->state = NODE_DOWN;
     if (s->parent == NULL) {
         if (s->gave_up && !s->keeper->tree->abandoned)
-            keeper_set_status(s->keeper, STATUS_FAILED, s->keeper->tree->failure.message);
+            keeper_set_alive(s->keeper, STATUS_FAILED, s->keeper->tree->failure.message);
     } else if (s->stop) {
         s->stop = false;
     } else {

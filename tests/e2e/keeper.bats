@@ -276,6 +276,75 @@ begin_of() {
     wait || :
 }
 
+@test "pause and resume change no other status: what has failed has failed" {
+    need_cgroups
+    cloche create a -- sh -c 'sleep 0.1; exit 3'
+    wait_until 10 status_is a failed
+    cloche resume a
+    status_is a failed
+    cloche pause a
+    status_is a paused
+    cloche resume a
+    [[ $(info a '.status + ": " + .reason') = 'failed: child "main" ended too often (status 3), '* ]]
+    run --separate-stderr cloche info a
+    [ "${lines[-1]}" = "  child      main: down, restarts 3, last ended with status 3" ]
+    run --separate-stderr cloche cp a:/etc/passwd .
+    expect_status 0
+    cloche pause a
+    run --separate-stderr cloche cp a:/etc/passwd .
+    expect_stderr 'cloche: sandbox "a" is paused; fix: cloche resume a'
+    cloche destroy a
+}
+
+@test "a limit of time: of a command that is run in a profile's, and what ended a sandbox is said" {
+    need_cgroups
+    cloche create a --profile student
+    [ "$(jq -c '.cloche.limits | [.wall_ms, .cpu_ms]' "$CLOCHE_ROOT/sandboxes/a/spec.json")" = "[null,2000]" ]
+    cloche create b --profile student --timeout 300ms
+    wait_until 10 status_is b failed
+    [ "$(info b .reason)" = "ran longer than the wall time limit" ]
+    [ "$(cloche events --json b | jq -r 'select(.event | startswith("killed")) | .event + " " + .detail')" = "killed.timeout the sandbox" ]
+    cloche exec a -- sh -c 'while :; do :; done' || :
+    wait_until 10 status_is a failed
+    [ "$(info a .reason)" = "used more than the CPU time limit" ]
+    cloche destroy a b
+}
+
+@test "create refuses what only a command that is waited for can have" {
+    local option
+    for option in -t -i --report=- --output-limit=1k; do
+        run --separate-stderr cloche create a "$option" -- sleep 1000
+        expect_status 2
+        expect_stderr "cloche: unknown option \"$option\"; fix: see the list with --help"
+    done
+}
+
+@test "a sandbox that ends under its commands: how long they ran, and which never did" {
+    need_program strace
+    cloche create a
+    cloche exec --timeout none --json a -- sleep 1000 2>result 3>&- &
+    wait_until 5 eval '[ "$(info a .commands)" -eq 1 ]'
+    kill -KILL "$(info a .init_pid)"
+    wait || :
+    jq -e '.signal == 9 and .wall_ms < 60000' result
+    mkdir -p outer/point inner
+    chmod 755 outer outer/point inner
+    cloche create b -v ./outer:/m:ro -v ./inner:/m/point
+    rmdir outer/point
+    strace -qq -f -o calls -e trace=sethostname -e inject=sethostname:delay_enter=2000000 -p "$(keeper_pid b)" 3>&- &
+    tracer=$!
+    wait_until 5 eval 'grep -q "TracerPid:.*[1-9]" /proc/$(keeper_pid b)/status'
+    cloche restart b 2>restart 3>&- &
+    wait_until 5 grep -qs sethostname calls
+    run --separate-stderr cloche exec --json b -- true
+    expect_status 125
+    expect_error sandbox.not_running
+    [[ $(jq -r .error.message <<<"$stderr") = 'the command did not start: sandbox "b" is failed: cannot make mount point "/m/point": '* ]]
+    kill "$tracer"
+    wait || :
+    cloche destroy a b
+}
+
 @test "pause while init builds is refused: frozen it would not see its keeper die" {
     need_cgroups
     need_program strace

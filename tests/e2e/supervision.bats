@@ -397,6 +397,13 @@ C
     mkdir directory
     cloche cp s:/data/file directory
     cmp file directory/file
+    printf '#!/bin/sh\necho ran\n' >script
+    chmod 4755 script
+    cloche cp script s:/tmp
+    [ "$(cloche exec s -- stat -c %a /tmp/script)" = 755 ]
+    [ "$(cloche exec s -- /tmp/script)" = ran ]
+    cloche cp s:/tmp/script directory
+    [ "$(stat -c %a directory/script)" = 755 ]
     head -c 3000000 /dev/urandom >large
     cloche cp large s:/data/
     cloche cp s:/data/large large.back
@@ -418,6 +425,8 @@ C
         expect_status 2
         expect_error usage.path
     done
+    run --separate-stderr cloche cp directory s:/data
+    expect_stderr 'cloche: cannot read "directory": not a regular file; fix: tar -c directory | cloche exec ID -- tar -x -C DIR'
     mkfifo fifo
     run --separate-stderr cloche cp --json fifo s:/data/x
     expect_status 1
