@@ -104,17 +104,17 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/gen
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-# The start program: the same sources without JSON, libseccomp, libnl and sd-bus, static with musl, which
+# The start program: the same sources without cJSON, libseccomp, libnl and sd-bus, static with musl, which
 # is ready 0.7 ms earlier (runtime/start/hand_over.c). Sanitizers need the complete program instead.
 START_CC   ?= musl-gcc
 START_SRC  := $(call sources,base runtime/start) \
-              $(addprefix config/,spec.c names.c parse.c validate.c mount_options.c problems.c builtin.c) \
+              $(addprefix config/,spec.c names.c parse.c validate.c mount_options.c problems.c builtin.c oci_write.c json_scan.c) \
               $(filter-out isolation/doctor.c isolation/net_bridge.c isolation/cgroup_systemd.c \
                   isolation/cgroup_doctor.c isolation/cgroup_throttle.c isolation/seccomp_compile.c isolation/seccomp_compact.c \
                   isolation/seccomp_list.c isolation/seccomp_cache.c \
                   isolation/spawn.c isolation/serve.c isolation/guard.c,$(wildcard isolation/*.c)) \
-              $(addprefix runtime/,client.c launch.c protocol.c) \
-              $(addprefix runtime/cli/,run.c exec.c options.c sandbox_options.c report.c output.c)
+              $(addprefix runtime/,client.c client_sandboxes.c launch.c protocol.c quota.c spec_main_child.c) \
+              $(addprefix runtime/cli/,run.c exec.c create.c options.c sandbox_options.c report.c output.c)
 START_OBJ  := $(patsubst %.c,$(BUILD)/start/%.o,$(START_SRC)) $(BUILD)/start/builtin.o $(BUILD)/start/compiled.o
 START_FLAGS = -std=gnu11 -O2 -g $(filter-out -Wno-gnu%,$(WARN)) -fvisibility=hidden -fstack-protector-strong -fno-common \
               -fno-strict-aliasing -MMD -MP -I. -I$(BUILD)/gen -D_GNU_SOURCE -DCLOCHE_VERSION='"$(VERSION)"' \

@@ -63,6 +63,12 @@ static inline int sys_openat2(int dirfd, const char *path, uint64_t flags, uint6
     return fd;
 }
 
+/* musl's is younger */
+static inline int sys_rename_noreplace(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 1U /* RENAME_NOREPLACE */);
+}
+
 static inline int sys_pidfd_open(pid_t pid, unsigned flags)
 {
     return (int)syscall(SYS_pidfd_open, pid, flags);

@@ -91,7 +91,7 @@ static int take_place(int all, const char *name, const char *id, uint64_t quota,
         flock(turn, LOCK_EX);
     if (quota_check(all, quota, err) < 0)
         return -1;
-    if (renameat2(all, name, all, id, RENAME_NOREPLACE) == 0)
+    if (sys_rename_noreplace(all, name, all, id) == 0)
         return 0;
     return errno == EEXIST ? exists(id, err)
                            : error_set(err, "sandbox.state", errno,

@@ -100,19 +100,11 @@ int keeper_spawn(const char *id, struct error *err)
     return -1;
 }
 
-int keeper_spawn_before_exec(const char *id)
+void keeper_announce(int socket)
 {
-    struct start s;
-    if (prepare(&s, id, NULL) < 0)
-        return -1;
-    pid_t first = fork();
-    if (first == 0)
-        _exit(be_parent(&s));
-    close(s.theirs);
-    if (first > 0 && fcntl(s.mine, F_SETFD, 0) == 0)
-        return s.mine;
-    close(s.mine);
-    return -1;
+    char number[16];
+    snprintf(number, sizeof number, "%d", socket);
+    setenv(KEEPER_EARLY, number, 1);
 }
 
 int keeper_tell(int socket, const char *id, const char *task, struct error *err)

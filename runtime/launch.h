@@ -13,16 +13,15 @@
 #define KEEPER_QUERY    "query" /* to answer one question about what is stored, in the next packet */
 #define KEEPER_TASK_MAX 16
 
-/* The start program has a keeper coming before it hands `create` over: its socket's number. */
+/* The start program has a keeper coming before it knows what for: its socket's number. */
 #define KEEPER_EARLY "CLOCHE_EARLY_KEEPER"
 
 /** A keeper for @id, nobody's child. Returns the socket on which it is told, and answers with one
  * frame, OK or ERROR; it ends when that is closed before. keeper.start */
 int keeper_spawn(const char *id, struct error *err);
 
-/** The same for a small program that is about to exec another, to which the socket is left open: it
- * waits for nothing, and whether the keeper came up is seen when it is told. -1: it did not. */
-int keeper_spawn_before_exec(const char *id);
+/** For whoever runs `create`, in this program or in the one that takes its place. */
+void keeper_announce(int socket);
 
 int keeper_tell(int socket, const char *id, const char *task, struct error *err);
 

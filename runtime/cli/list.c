@@ -61,11 +61,6 @@ cJSON *sandboxes_info(const char *id, struct error *err)
     return o;
 }
 
-int sandboxes_status(const struct error *err)
-{
-    return err->code != NULL && strcmp(err->code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1;
-}
-
 const char *sandboxes_text(const cJSON *o, const char *name)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));

@@ -1,9 +1,12 @@
 /* What every command says on the way out: errors and JSON strings. */
 #include "runtime/cli/cli.h"
 
+#include "runtime/cli/sandboxes.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void cli_hold_streams(void)
@@ -39,6 +42,11 @@ void cli_print_json_string(FILE *out, const char *text)
             fputc(*p, out);
     }
     fputc('"', out);
+}
+
+int sandboxes_status(const struct error *err)
+{
+    return err->code != NULL && strcmp(err->code, "sandbox.bad_id") == 0 ? EXIT_USAGE : 1;
 }
 
 int cli_fail(const struct error *err, bool json, int status)

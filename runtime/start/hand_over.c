@@ -1,20 +1,25 @@
-/* The start program: `cloche run` and `cloche exec` without what the plain ones do not need.
+/* The start program: `cloche run`, `exec` and `create` without what the plain ones do not need.
  *
  * A process of glibc with its shared objects takes 0.7 ms before main() where CPUID traps; a
  * quarter of a whole start. So `cloche` is a small static program with everything that a run needs
- * and nothing more: no JSON, no libseccomp, no libnl, no sd-bus. The functions below stand for
- * those parts. Whoever calls one is handed over: the same command line goes to the complete program
- * beside this one. All of these calls come before anything was made, so nothing is done twice.
- * For `cloche create`, which is always handed over, the keeper is started here. */
+ * and nothing more: no JSON but what json.c writes, no libseccomp, no libnl, no sd-bus. The
+ * functions below stand for those parts. Whoever calls one is handed over: the same command line
+ * goes to the complete program beside this one. All of these calls come before anything was made,
+ * so nothing is done twice; but the keeper of `cloche create`, which comes up while its spec is
+ * read, is handed over, too. */
+#include "runtime/start/hand_over.h"
+
 #include "isolation/cgroup_impl.h"
 #include "isolation/net.h"
 #include "isolation/seccomp.h"
 #include "isolation/seccomp_private.h"
 #include "runtime/cli/cli.h"
 #include "runtime/launch.h"
+#include "runtime/spec_children.h"
 #include "runtime/start/compiled.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,14 +27,17 @@
 #include <unistd.h>
 
 static char **command_line;
+static int keeper = -1;
 
-static _Noreturn void hand_over(void)
+void hand_over(void)
 {
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof CLOCHE_COMPLETE);
     if (n > 0) {
         path[n] = '\0';
         memcpy(strrchr(path, '/') + 1, CLOCHE_COMPLETE, sizeof CLOCHE_COMPLETE);
+        if (keeper >= 0 && fcntl(keeper, F_SETFD, 0) == 0)
+            keeper_announce(keeper);
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
@@ -128,26 +136,38 @@ int cgroup_systemd_scope(struct error *err)
     hand_over();
 }
 
-/** The keeper comes up while the complete program does, and makes what it is to keep. */
-static void start_keeper(const char *id)
+int spec_add_module(struct spec *spec, const struct spec_module *m, struct error *err)
 {
-    char number[16];
-    int keeper = keeper_spawn_before_exec(id);
-    snprintf(number, sizeof number, "%d", keeper);
-    if (keeper >= 0)
-        setenv(KEEPER_EARLY, number, 1);
+    (void)spec;
+    (void)m;
+    (void)err;
+    hand_over();
+}
+
+void spec_modules_below(struct spec *spec, const char *dir)
+{
+    (void)spec;
+    (void)dir;
+    hand_over(); /* not reached: spec_apply_file() comes first */
 }
 
 int main(int argc, char **argv)
 {
-    command_line = argv;
+    size_t bytes = ((size_t)argc + 1) * sizeof *argv;
+    command_line = malloc(bytes);
+    if (command_line == NULL)
+        abort();
+    memcpy(command_line, argv, bytes); /* `create` takes its id out of the other */
     signal(SIGCHLD, SIG_DFL); /* some callers leave it ignored */
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return cli_run(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "exec") == 0)
         return cli_exec(argc - 1, argv + 1);
     cli_hold_streams();
-    if (argc >= 3 && strcmp(argv[1], "create") == 0 && spec_valid_id(argv[2]))
-        start_keeper(argv[2]);
-    hand_over();
+    if (argc < 3 || strcmp(argv[1], "create") != 0 || !spec_valid_id(argv[2]))
+        hand_over();
+    keeper = keeper_spawn(argv[2], NULL);
+    if (keeper >= 0)
+        keeper_announce(keeper);
+    return cli_told(cli_create(argc - 1, argv + 1));
 }

@@ -68,6 +68,31 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
     cloche destroy --force "$taken"
 }
 
+@test "the start program keeps the spec that the complete one keeps" {
+    local complete=$CLOCHE_BUILD_DIR/cloche-complete options n=0
+    printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["kexec_load"],"action":"SCMP_ACT_ERRNO","errnoRet":1.0}]}' >filter.json
+    local -a all=(""
+        $'--memory 64m --pids-limit 20 --ttl 2h --idle 1h --warn 70 --near-limit kill --network loopback --best-effort'
+        $'--profile student --best-effort --ulimit nofile=50:60 --tmpfs /scratch:1m -u 1000 --hostname a.b -w /tmp'
+        $'--profile plugin --rootfs host --cpus 0.5 --best-effort --seccomp filter.json -- sleep 100')
+    for options in "${all[@]}"; do
+        n=$((n + 1))
+        cloche create "a$n" -e $'A=a "word" \\ and\ttabs \x01 \xc3\xa9' -v "$PWD:/mnt:ro" $options
+        "$complete" create "b$n" -e $'A=a "word" \\ and\ttabs \x01 \xc3\xa9' -v "$PWD:/mnt:ro" $options
+        diff <(jq -S . "$CLOCHE_ROOT/sandboxes/a$n/spec.json") <(jq -S . "$CLOCHE_ROOT/sandboxes/b$n/spec.json")
+        cloche destroy --force "a$n" "b$n"
+    done
+    # where no JSON is taken over as it came, to the byte
+    cloche create a && "$complete" create b
+    cmp "$CLOCHE_ROOT"/sandboxes/[ab]/spec.json
+    # what the start program hands over: the whole command line, and the keeper that is coming
+    local one=one-$$ other=other-$$
+    cloche create "$one" --spec "$CLOCHE_ROOT/sandboxes/a/spec.json" -- sleep 100
+    "$complete" create "$other" --spec "$CLOCHE_ROOT/sandboxes/a/spec.json" -- sleep 100
+    [ "$(keepers "$one")" = "$(keepers "$other")" ]
+    cloche destroy --force a b "$one" "$other"
+}
+
 @test "ids that are none, ids that are taken, ids that are missing" {
     for id in '' . .. -x a/b 'a b' "$(printf 'a%.0s' {1..65})" $'a\nb'; do
         run --separate-stderr cloche info --json -- "$id"
