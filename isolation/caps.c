@@ -117,9 +117,9 @@ int caps_drop_bounding(const struct caps_plan *plan)
     return 0;
 }
 
-int caps_before_identity(const struct caps_plan *plan)
+int caps_keep_over_identity(void)
 {
-    return caps_drop_bounding(plan) < 0 ? -1 : prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 }
 
 int caps_apply(const struct caps_plan *plan)

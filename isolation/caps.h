@@ -2,12 +2,13 @@
  * Capabilities: what the program may keep, decided before the sandbox exists.
  *
  * Theory of operation. caps_plan_make() runs in the parent and does all that may allocate. In the
- * child, after the last privileged step (mounts, cgroup, hostname, network), three things happen in
- * this order:
+ * child, after the last privileged step (mounts, cgroup, hostname, network), this happens in this
+ * order:
  *
- *   caps_before_identity()   bounding set and securebits, while CAP_SETPCAP is still there
+ *   caps_drop_bounding()     while CAP_SETPCAP is still there
+ *   caps_keep_over_identity()
  *   setgroups, setresgid, setresuid                     by the caller
- *   caps_apply()             permitted, effective, inheritable, ambient; then no_new_privs
+ *   caps_apply()             permitted, effective, inheritable, ambient; securebits; no_new_privs
  *
  * Between the two KEEP_CAPS holds the permitted set over the change of ids. The securebits end up
  * locked, with every ambient raise refused; a sandbox without capabilities also has NOROOT, so that
@@ -50,9 +51,9 @@ int caps_plan_make(struct caps_plan *ret, const struct spec *spec, struct error 
 void caps_plan_free(struct caps_plan *plan);
 
 /** In the child; async-signal-safe. 0, or -1 with errno. The bounding set may be emptied earlier,
- * by a process that many programs come from: what is gone is only looked at again. */
+ * by a process that many programs come from. */
 int caps_drop_bounding(const struct caps_plan *plan);
-int caps_before_identity(const struct caps_plan *plan);
+int caps_keep_over_identity(void);
 int caps_apply(const struct caps_plan *plan);
 
 #endif

@@ -53,30 +53,28 @@ bool spawn_parse(const void *file, size_t size, char **pointers, struct spawn_pa
 /** PID 1 of a child's namespace. */
 struct guard {
     const struct plan *plan;
-    struct slot *slots, *slot;
+    struct slots *slots;
+    struct slot *slot;
     int channel; /* the guard's end; -1 */
     int signals;
-    void *file; /* the command */
-    size_t file_size;
-    char **pointers;
+    char *command, **pointers; /* room for the largest */
+    struct start_room room;
     bool stays; /* for another command */
 };
 
 static bool read_command(struct guard *g, int fd, struct spawn_parsed *ret)
 {
-    struct stat st;
-    const int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0 || st.st_size < 0 ||
-        st.st_size > SPAWN_MAX_BYTES)
-        return false;
-    size_t room = (SPAWN_MAX_STRINGS + 2) * sizeof(char *);
-    if (g->pointers == NULL)
-        g->pointers = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g->file_size = (size_t)st.st_size;
-    g->file = mmap(NULL, g->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    return g->file != MAP_FAILED && g->pointers != MAP_FAILED &&
-           spawn_parse(g->file, g->file_size, g->pointers, ret);
+    if (g->command == NULL) {
+        const size_t pointers = (SPAWN_MAX_STRINGS + 2) * sizeof(char *);
+        void *room = mmap(NULL, pointers + SPAWN_MAX_BYTES, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (room == MAP_FAILED)
+            return false;
+        g->pointers = room;
+        g->command = (char *)room + pointers;
+    }
+    ssize_t n = pread(fd, g->command, SPAWN_MAX_BYTES, 0);
+    return n > 0 && spawn_parse(g->command, (size_t)n, g->pointers, ret);
 }
 
 static const char *path_of(char *const *env)
@@ -119,8 +117,9 @@ static void add_usage(struct rusage *sum, const struct rusage *more)
 
 static bool another_waits(const struct guard *g)
 {
-    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
-        if (__atomic_load_n(&g->slots[i].state, __ATOMIC_RELAXED) == GUARD_WAITS)
+    const int used = __atomic_load_n(&g->slots->used, __ATOMIC_RELAXED);
+    for (int i = 0; i < used; i++) {
+        if (__atomic_load_n(&g->slots->slot[i].state, __ATOMIC_RELAXED) == GUARD_WAITS)
             return true;
     }
     return false;
@@ -369,7 +368,7 @@ static pid_t start_command(struct guard *g, struct request *r)
     }
     struct message started = {
         .type = MESSAGE_STARTED, .child = slot->child, .time_ns = plan_now_ns()};
-    pid_t program = init_start_program(&p, terminal, NULL, &failed);
+    pid_t program = init_start_program(&p, terminal, NULL, &g->room, &failed);
     if (program < 0)
         give_up(&p, slot, &failed);
     int self = sys_pidfd_open(1, 0);
@@ -379,7 +378,7 @@ static pid_t start_command(struct guard *g, struct request *r)
     return program;
 }
 
-void guard_main(const struct plan *p, struct slot *slots, struct slot *slot, int channel,
+void guard_main(const struct plan *p, struct slots *slots, struct slot *slot, int channel,
                 struct request *r)
 {
     struct guard g = {.plan = p, .slots = slots, .slot = slot, .channel = channel, .signals = -1};
@@ -392,7 +391,6 @@ void guard_main(const struct plan *p, struct slot *slots, struct slot *slot, int
             init_drop_capabilities(g.stays) < 0)
             _exit(1);
         watch_program(&g, program);
-        munmap(g.file, g.file_size);
         next_command(&g, r);
         if (init_raise_capabilities() < 0)
             _exit(1);

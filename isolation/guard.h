@@ -26,15 +26,20 @@ struct slot {      /* in memory shared with the guard */
     int32_t answered; /* the child whose end was told; not, if the guard was killed before */
 };
 
+struct slots {
+    int32_t used; /* those above were never taken: only grows */
+    struct slot slot[SPAWN_MAX_CHILDREN];
+};
+
 struct request {
     struct message message;
     int fds[SPAWN_MAX_FDS];
     unsigned fd_count;
 };
 
-/** In a new guard: the first command is @r, further ones come by @channel (-1: none do). @slots are
- * all, @slot its own. */
-_Noreturn void guard_main(const struct plan *p, struct slot *slots, struct slot *slot, int channel,
+/** In a new guard: the first command is @r, further ones come by @channel (-1: none do). @slot is
+ * its own. */
+_Noreturn void guard_main(const struct plan *p, struct slots *slots, struct slot *slot, int channel,
                           struct request *r);
 
 /** Whether what a program could do leaves its guard and the guard's namespaces as they were: it has

@@ -31,7 +31,7 @@
 #define PROGRAM_STACK 131072
 
 /** What init and the program's process both see. */
-struct shared {
+struct start_shared {
     struct message failed;
     struct gate gate;
     int32_t alive; /* the kernel clears it and wakes init when the process lets go of the memory */
@@ -41,7 +41,7 @@ struct start {
     const struct plan *plan;
     int terminal;
     bool gated;
-    struct shared *shared;
+    struct start_shared *shared;
 };
 
 static int report(const struct plan *p, int type, int value, int fd)
@@ -169,7 +169,7 @@ static int program_main(void *arg)
 /** Enter the new root while the program's process prepares; then wait until that has exec'd or
  * given up. An unmount waits for RCU, so the two hardly cost more than one. They share errno: only
  * a call that fails writes it, and a failure on either side ends the launch. */
-static int enter_beside(const struct mount_built *built, struct shared *shared,
+static int enter_beside(const struct mount_built *built, struct start_shared *shared,
                         struct message *failed)
 {
     int rc = mount_enter(built, failed), alive;
@@ -184,17 +184,23 @@ static int enter_beside(const struct mount_built *built, struct shared *shared,
  * that has happened or failed. A time namespace is entered by a fork only, so then the memory is
  * copied. */
 pid_t init_start_program(const struct plan *p, int terminal, const struct mount_built *built,
-                         struct message *failed)
+                         struct start_room *room, struct message *failed)
 {
     bool copy = p->spec->ns_new[NS_TIME];
     if (copy && built != NULL && mount_enter(built, failed) < 0)
         return -1;
-    struct shared *shared =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    char *stack = mmap(NULL, PROGRAM_STACK, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (shared == MAP_FAILED || stack == MAP_FAILED)
-        return step_failed(failed, STEP_START_PROGRAM, NULL);
+    if (room->stack == NULL) {
+        void *shared = mmap(NULL, sizeof *room->shared, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void *memory = mmap(NULL, PROGRAM_STACK, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (shared == MAP_FAILED || memory == MAP_FAILED)
+            return step_failed(failed, STEP_START_PROGRAM, NULL);
+        *room = (struct start_room){shared, memory};
+    }
+    struct start_shared *shared = room->shared;
+    char *stack = room->stack;
+    *shared = (struct start_shared){.alive = 1};
 #ifdef __SANITIZE_ADDRESS__
     /* an exec returns from no frame: those of the program before, in the same place, are still
      * marked */
@@ -203,7 +209,6 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
     struct start s = {
         .plan = p, .terminal = terminal, .gated = built != NULL && !copy, .shared = shared};
     int flags = SIGCHLD | (copy ? 0 : CLONE_VM);
-    shared->alive = 1;
     shared->gate.root = s.gated ? built->root : -1;
     pid_t pid = clone(program_main, stack + PROGRAM_STACK,
                       flags | (s.gated ? CLONE_CHILD_CLEARTID : CLONE_VFORK), &s, NULL, NULL,
@@ -216,8 +221,6 @@ pid_t init_start_program(const struct plan *p, int terminal, const struct mount_
         *failed = shared->failed;
         return -1;
     }
-    munmap(shared, sizeof *shared);
-    munmap(stack, PROGRAM_STACK);
     return pid;
 }
 
@@ -352,8 +355,9 @@ _Noreturn void init_main(struct plan *p)
     }
 
     uint64_t start_ns = plan_now_ns();
-    pid_t program =
-        init_start_program(p, terminal, beside && built.root >= 0 ? &built : NULL, &failed);
+    struct start_room room = {NULL, NULL};
+    pid_t program = init_start_program(p, terminal, beside && built.root >= 0 ? &built : NULL,
+                                       &room, &failed);
     if (program < 0)
         give_up(p, &failed);
     /* nothing of the host stays open here but the way up */

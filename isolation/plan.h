@@ -319,11 +319,18 @@ bool idmap_subid_range(const char *file, const char *owner, const char *owner_nu
 /** init.c: PID 1; never returns. */
 _Noreturn void init_main(struct plan *p);
 
-/** Shared by init.c and serve.c. The pid, or -1 with the failure in @failed. @built: not NULL when
+/** Memory in which a program's process sets itself up: made at the first start, and good for any
+ * number of them, one after the other. */
+struct start_room {
+    struct start_shared *shared;
+    char *stack;
+};
+
+/** Shared by init.c and guard.c. The pid, or -1 with the failure in @failed. @built: not NULL when
  * that root is still to be entered, which is then done while the program's process sets itself up.
  */
 pid_t init_start_program(const struct plan *p, int terminal, const struct mount_built *built,
-                         struct message *failed);
+                         struct start_room *room, struct message *failed);
 /** A pty of the sandbox's own devpts: the outer end goes up, the inner one is returned. */
 int init_make_terminal(const struct plan *p, struct message *failed);
 /** All fds but the @count in @keep, of which those below 0 are none. */

@@ -239,7 +239,8 @@ void program_exec(const struct plan *p, int terminal, struct gate *gate, struct 
         close(root);
     if (set_rlimits(p, failed) < 0) /* after Landlock, which opens files */
         return;
-    if (caps_before_identity(&p->caps) < 0) {
+    /* in a serving sandbox init has emptied the bounding set */
+    if ((p->child == 0 && caps_drop_bounding(&p->caps) < 0) || caps_keep_over_identity() < 0) {
         step_failed(failed, STEP_CAPS_BOUNDING, NULL);
         return;
     }

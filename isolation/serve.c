@@ -40,23 +40,31 @@ static void close_all(struct request *r)
     r->fd_count = 0;
 }
 
-static struct slot *find(struct slot *slots, int32_t child)
+static struct slot *find(struct slots *slots, int32_t child)
 {
-    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
-        if (slots[i].child == child)
-            return &slots[i];
+    for (int i = 0; i < slots->used; i++) {
+        if (slots->slot[i].child == child)
+            return &slots->slot[i];
     }
     return NULL;
 }
 
+static struct slot *find_free(struct slots *slots)
+{
+    struct slot *slot = find(slots, 0);
+    if (slot != NULL || slots->used == SPAWN_MAX_CHILDREN)
+        return slot;
+    return &slots->slot[__atomic_fetch_add(&slots->used, 1, __ATOMIC_RELAXED)];
+}
+
 /** Reap one; false when there was none. @options: WNOHANG, or 0 to wait for it. */
-static bool reap(const struct plan *p, struct slot *slots, int options)
+static bool reap(const struct plan *p, struct slots *slots, int options)
 {
     int status;
     struct rusage usage;
     pid_t pid = wait4(-1, &status, options | __WALL, &usage);
-    for (int i = 0; pid > 0 && i < SPAWN_MAX_CHILDREN; i++) {
-        struct slot *slot = &slots[i];
+    for (int i = 0; pid > 0 && i < slots->used; i++) {
+        struct slot *slot = &slots->slot[i];
         if (slot->child == 0 || slot->guard != pid)
             continue;
         /* a guard that was killed took its program with it */
@@ -76,13 +84,14 @@ static bool reap(const struct plan *p, struct slot *slots, int options)
 /** A guard that has answered is still a process of the sandbox, and has a slot. None is left when
  * the next command begins, which may need the last process that the limit allows. Killed, because
  * it may have been stopped. */
-static void reap_answered(const struct plan *p, struct slot *slots)
+static void reap_answered(const struct plan *p, struct slots *slots)
 {
-    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
-        if (slots[i].child == 0 || __atomic_load_n(&slots[i].state, __ATOMIC_ACQUIRE) == GUARD_BUSY)
+    for (int i = 0; i < slots->used; i++) {
+        const struct slot *slot = &slots->slot[i];
+        if (slot->child == 0 || __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == GUARD_BUSY)
             continue;
-        kill(slots[i].guard, SIGKILL);
-        while (slots[i].child != 0 && reap(p, slots, 0))
+        kill(slot->guard, SIGKILL);
+        while (slot->child != 0 && reap(p, slots, 0))
             ;
     }
 }
@@ -109,10 +118,10 @@ static int read_oom_score(int fd)
 }
 
 /** Give the command to a guard that waits for one; false: there is none. */
-static bool hand_down(struct slot *slots, const struct request *r)
+static bool hand_down(struct slots *slots, const struct request *r)
 {
-    for (int i = 0; i < SPAWN_MAX_CHILDREN; i++) {
-        struct slot *slot = &slots[i];
+    for (int i = 0; i < slots->used; i++) {
+        struct slot *slot = &slots->slot[i];
         int waits = GUARD_WAITS;
         /* one that is killed before it has told of its last command leaves that to us */
         if (slot->child == 0 || slot->signalled ||
@@ -131,7 +140,7 @@ static bool hand_down(struct slot *slots, const struct request *r)
     return false;
 }
 
-static pid_t make_guard(const struct plan *p, struct slot *slots, struct slot *slot,
+static pid_t make_guard(const struct plan *p, struct slots *slots, struct slot *slot,
                         struct request *r)
 {
     int ends[2] = {-1, -1};
@@ -151,7 +160,7 @@ static pid_t make_guard(const struct plan *p, struct slot *slots, struct slot *s
     return pid;
 }
 
-static void spawn(const struct plan *p, struct slot *slots, int oom_score, struct request *r)
+static void spawn(const struct plan *p, struct slots *slots, int oom_score, struct request *r)
 {
     struct message failed = {0};
     int32_t child = r->message.child;
@@ -160,7 +169,7 @@ static void spawn(const struct plan *p, struct slot *slots, int oom_score, struc
     reap_answered(p, slots);
     if (taken)
         return;
-    struct slot *slot = fresh ? find(slots, 0) : NULL;
+    struct slot *slot = fresh ? find_free(slots) : NULL;
     pid_t pid = -1;
     errno = EAGAIN;
     if (slot != NULL && oom_score_write(p->oom_score_fd, higher_oom_score(oom_score)) == 0) {
@@ -182,9 +191,8 @@ static void spawn(const struct plan *p, struct slot *slots, int oom_score, struc
 void serve_main(const struct plan *p, int child_events)
 {
     const struct message started = {.type = MESSAGE_STARTED, .time_ns = plan_now_ns()};
-    const size_t room = SPAWN_MAX_CHILDREN * sizeof(struct slot);
-    struct slot *slots =
-        mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct slots *slots =
+        mmap(NULL, sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const int keep[] = {p->control, child_events, p->oom_score_fd, p->last_pid_fd};
     const int oom_score = read_oom_score(p->oom_score_fd);
     /* signals and the bounding set: what every child would else do for itself */

@@ -1,4 +1,4 @@
-/* The outside of serving sandboxes: commands go down as sealed files, what becomes of them comes
+/* The outside of serving sandboxes: commands go down as files, what becomes of them comes
  * back through the one epoll of the sandbox. The inside is serve.c, the wire is spawn.h. */
 #include "isolation/spawn.h"
 
@@ -339,18 +339,43 @@ bool sandbox_serves(const struct sandbox *s)
 /* --- commands ------------------------------------------------------------------------------------
  */
 
-static bool append(int fd, const char *text, uint32_t *bytes)
+/** @to: NULL while the room is only counted. */
+static bool append(char *to, const char *text, uint32_t *bytes)
 {
     size_t n = strlen(text) + 1;
     if (n > SPAWN_MAX_BYTES || *bytes + n > SPAWN_MAX_BYTES - sizeof(struct spawn_command))
         return false;
+    if (to != NULL)
+        memcpy(to + *bytes, text, n);
     *bytes += (uint32_t)n;
-    return io_write_all(fd, text, n) == 0;
+    return true;
 }
 
 static bool is_ready_variable(const char *text)
 {
     return strncmp(text, "CLOCHE_READY_FD=", 16) == 0;
+}
+
+static bool lay_out(const struct spec *spec, const struct sandbox_command *command, char *to,
+                    struct spawn_command *head)
+{
+    char *const *env = command->env != NULL ? command->env : spec->env.items;
+    head->bytes = head->arg_count = head->env_count = 0;
+    bool fits = append(to, command->cwd != NULL ? command->cwd : spec->cwd, &head->bytes);
+    for (char *const *p = command->args; fits && *p != NULL; p++, head->arg_count++)
+        fits = append(to, *p, &head->bytes);
+    for (char *const *p = env; fits && p != NULL && *p != NULL; p++) {
+        if (is_ready_variable(*p))
+            continue;
+        fits = append(to, *p, &head->bytes);
+        head->env_count++;
+    }
+    if (fits && command->ready_fd >= 0) {
+        fits = append(to, "CLOCHE_READY_FD=3", &head->bytes);
+        head->env_count++;
+    }
+    return fits && head->arg_count <= SPAWN_MAX_STRINGS &&
+           head->env_count <= SPAWN_MAX_STRINGS - head->arg_count;
 }
 
 static int write_command(const struct spec *spec, const struct sandbox_command *command,
@@ -368,32 +393,18 @@ static int write_command(const struct spec *spec, const struct sandbox_command *
         .has_ready = command->ready_fd >= 0,
         .has_program = command->program_given,
     };
-    _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || lseek(fd, sizeof head, SEEK_SET) < 0)
-        return error_set(err, "sandbox.command", errno, "cannot hand over the command");
-    char *const *env = command->env != NULL ? command->env : spec->env.items;
-    bool fits = append(fd, command->cwd != NULL ? command->cwd : spec->cwd, &head.bytes);
-    for (char *const *p = command->args; fits && *p != NULL; p++, head.arg_count++)
-        fits = append(fd, *p, &head.bytes);
-    for (char *const *p = env; fits && p != NULL && *p != NULL; p++) {
-        if (is_ready_variable(*p))
-            continue;
-        fits = append(fd, *p, &head.bytes);
-        head.env_count++;
-    }
-    if (fits && command->ready_fd >= 0) {
-        fits = append(fd, "CLOCHE_READY_FD=3", &head.bytes);
-        head.env_count++;
-    }
-    if (!fits || head.arg_count > SPAWN_MAX_STRINGS ||
-        head.env_count > SPAWN_MAX_STRINGS - head.arg_count) {
+    if (!lay_out(spec, command, NULL, &head)) {
         error_set(err, "sandbox.command", E2BIG, "the command is too long");
         return error_hint(err, "arguments and environment together stay below 1 MiB");
     }
     if (head.arg_count == 0 || command->args[0][0] == '\0')
         return error_set(err, "sandbox.command", 0, "no command given");
-    if (pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-        io_seal(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    _cleanup_free_ char *whole = malloc(sizeof head + head.bytes);
+    _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC);
+    if (whole == NULL || fd < 0 || !lay_out(spec, command, whole + sizeof head, &head))
+        return error_set(err, "sandbox.command", errno, "cannot hand over the command");
+    memcpy(whole, &head, sizeof head);
+    if (io_write_all(fd, whole, sizeof head + head.bytes) < 0)
         return error_set(err, "sandbox.command", errno, "cannot hand over the command");
     return TAKE_FD(fd);
 }

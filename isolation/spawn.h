@@ -1,12 +1,12 @@
 /**
  * What travels between spawn.c (outside) and serve.c (init) to make a child of a serving sandbox.
  *
- * MESSAGE_SPAWN carries the child's number and, by SCM_RIGHTS in this order: a sealed memfd with
+ * MESSAGE_SPAWN carries the child's number and, by SCM_RIGHTS in this order: a memfd with
  * the command, the three streams unless it has a terminal, the readiness fd and the program's file
  * if there are such.
  * The memfd is a struct spawn_command and then its strings, each NUL-terminated: the working
- * directory, the arguments, the environment. Init believes none of it: sizes and counts are
- * checked against the file, which its seals keep as it is. Private to isolation/.
+ * directory, the arguments, the environment. Its reader believes none of it: sizes and counts are
+ * checked against a copy of his own. Private to isolation/.
  */
 #ifndef CLOCHE_ISOLATION_SPAWN_H
 #define CLOCHE_ISOLATION_SPAWN_H
