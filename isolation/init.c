@@ -356,8 +356,8 @@ _Noreturn void init_main(struct plan *p)
 
     uint64_t start_ns = plan_now_ns();
     struct start_room room = {NULL, NULL};
-    pid_t program = init_start_program(p, terminal, beside && built.root >= 0 ? &built : NULL,
-                                       &room, &failed);
+    pid_t program =
+        init_start_program(p, terminal, beside && built.root >= 0 ? &built : NULL, &room, &failed);
     if (program < 0)
         give_up(p, &failed);
     /* nothing of the host stays open here but the way up */

@@ -120,19 +120,35 @@ static int open_namespace(const struct plan *p, int ns, struct error *err)
     return TAKE_FD(fd);
 }
 
-/** A network namespace that others had before is the host's: nobody inside is root over it, so
- * nobody inside, and nothing that init does, may have to be. */
-static bool may_take_over(const struct plan *p)
+/** A network namespace that the sandbox did not make is the host's: nobody inside is root over it,
+ * so nobody inside, and nothing that init does, may have to be. */
+static bool needs_no_rights(const struct spec *s)
 {
-    const struct spec *s = p->spec;
-    if (p->slot == NULL || !p->privileged || p->joins || !s->ns_new[NS_NETWORK] ||
-        s->network != NETWORK_NONE || s->sysctl_count > 0 || !caps_none(&s->capabilities))
+    if (!s->ns_new[NS_NETWORK] || s->network != NETWORK_NONE || s->sysctl_count > 0 ||
+        !caps_none(&s->capabilities))
         return false;
     for (size_t i = 0; i < s->mount_count; i++) {
         if (s->mounts[i].kind == MOUNT_FS && strcmp(s->mounts[i].type, "sysfs") == 0)
             return false;
     }
     return true;
+}
+
+static const char own_network[] = "/proc/thread-self/ns/net";
+
+int sandbox_make_network(const struct spec *s)
+{
+    _cleanup_close_ int own = needs_no_rights(s) ? open(own_network, O_RDONLY | O_CLOEXEC) : -1;
+    if (own < 0 || unshare(CLONE_NEWNET) < 0)
+        return -1;
+    int made = open(own_network, O_RDONLY | O_CLOEXEC);
+    namespaces_return(own);
+    return made;
+}
+
+bool namespaces_is_other_network(int fd)
+{
+    return fd >= 0 && ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET && !is_own(fd, NS_NETWORK);
 }
 
 int namespaces_plan(struct plan *p, struct error *err)
@@ -158,7 +174,7 @@ int namespaces_plan(struct plan *p, struct error *err)
         if ((spec->ns_new[i] || i == NS_CGROUP) && i != NS_TIME)
             p->clone_flags |= (uint64_t)namespaces[i].flag;
     }
-    if (!may_take_over(p))
+    if (!p->privileged || p->joins || !needs_no_rights(spec))
         p->slot = NULL;
     if (p->ns_fds[NS_PID] < 0)
         return 0;
@@ -300,15 +316,14 @@ static pid_t clone_bare(struct plan *p, struct clone_args *args)
  * signal reaches it. */
 static pid_t clone_in_slot(struct plan *p, struct clone_args *args)
 {
-    static const char link[] = "/proc/thread-self/ns/net";
     int *network = &p->slot->network;
-    _cleanup_close_ int own = open(link, O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int own = open(own_network, O_RDONLY | O_CLOEXEC);
     if (own < 0)
         return clone_bare(p, args);
     if ((*network < 0 ? unshare(CLONE_NEWNET) : setns(*network, CLONE_NEWNET)) < 0)
         return -1;
     if (*network < 0)
-        *network = open(link, O_RDONLY | O_CLOEXEC);
+        *network = open(own_network, O_RDONLY | O_CLOEXEC);
     args->flags &= ~(uint64_t)CLONE_NEWNET;
     pid_t pid = clone_bare(p, args);
     int saved = errno;

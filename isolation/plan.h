@@ -257,6 +257,7 @@ void namespaces_end_tree(const struct plan *p);
 pid_t namespaces_clone(struct plan *p, struct clone_args *args);
 /** This thread was in another network namespace and goes back to @own, or the program ends. */
 void namespaces_return(int own);
+bool namespaces_is_other_network(int fd);
 int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,
                       struct error *err);
 int namespaces_clone_failed(const struct plan *p, int errnum, struct error *err);

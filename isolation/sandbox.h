@@ -244,8 +244,14 @@ struct sandbox_command {
     int program; /* this file is executed, whatever the rootfs holds; args[0] is only its name */
 };
 
-int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
+/** @network: made for it by sandbox_make_network() (taken), or -1. */
+int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id, int network,
                   sandbox_child_fn *on_child, void *context, struct error *err);
+
+/** For a sandbox that another process will serve, while that comes up: a new network namespace, a
+ * closed one of the host's, over which nobody inside will be root. The caller's thread is in it for
+ * a moment. -1: the sandbox makes its own (it needs rights over it, or this user may not). */
+int sandbox_make_network(const struct spec *spec);
 
 /** Init has built and waits for commands; true at the latest when a command has started. */
 bool sandbox_serves(const struct sandbox *s);

@@ -304,23 +304,31 @@ static void let_die_alone(const struct sandbox *s)
         io_write_file_at(v2, "memory.oom.group", "0");
 }
 
-int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id,
+int sandbox_serve(struct sandbox **ret, const struct spec *spec, const char *id, int network,
                   sandbox_child_fn *call, void *context, struct error *err)
 {
     _cleanup_sandbox_ struct sandbox *s = NULL;
+    struct sandbox_slot slot = {.network = network};
     struct children *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (c == NULL) {
+        sandbox_slot_done(&slot);
         return error_set(err, "sandbox.memory", ENOMEM, "cannot make a sandbox");
+    }
     for (size_t i = 0; i < SPAWN_MAX_CHILDREN; i++)
         c->listeners[i].fd = -1;
     c->call = call;
     c->context = context;
-    const struct sandbox_options options = {.input = {.kind = STREAM_NULL},
+    const struct sandbox_options options = {.slot =
+                                                namespaces_is_other_network(network) ? &slot : NULL,
+                                            .input = {.kind = STREAM_NULL},
                                             .output = {.kind = STREAM_NULL},
                                             .error = {.kind = STREAM_NULL},
                                             .id = id,
                                             .terminal_fd = -1};
     int rc = launch_run(&s, spec, &options, adjust, err);
+    if (rc == 0)
+        s->plan.slot = NULL; /* it is the sandbox's now */
+    sandbox_slot_done(&slot);
     if (rc < 0) {
         free(c);
         return -1;

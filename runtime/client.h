@@ -45,10 +45,15 @@ char *client_json(const char *id, const char *operation, const struct fields *fi
 char *client_stored(const char *id, const char *operation, const struct fields *fields, int fd,
                     struct error *err);
 
-/** Make the sandbox and its keeper, and wait until it runs. @early: the keeper, when it has been
- * spawned already (taken), or -1. sandbox.exists, and all of sandbox_serve(). -1: nothing is left
- * behind. */
-int client_create(const char *id, const char *spec_json, int early, struct error *err);
+/** A keeper that was spawned already, and what it is given; both are taken. */
+struct client_early {
+    int keeper, network; /* network: of sandbox_make_network(), or -1 */
+};
+
+/** Make the sandbox and its keeper, and wait until it runs. @early: may be NULL. sandbox.exists,
+ * and all of sandbox_serve(). -1: nothing is left behind. */
+int client_create(const char *id, const char *spec_json, const struct client_early *early,
+                  struct error *err);
 
 /** Start the keeper of a sandbox that has none. */
 int client_start(const char *id, struct error *err);

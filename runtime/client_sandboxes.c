@@ -27,7 +27,7 @@
 int client_launch(const char *id, const char *task, struct error *err)
 {
     _cleanup_close_ int keeper = keeper_spawn(id, err);
-    return keeper < 0 || keeper_tell(keeper, id, task, err) < 0 ? -1 : TAKE_FD(keeper);
+    return keeper < 0 || keeper_tell(keeper, id, task, -1, err) < 0 ? -1 : TAKE_FD(keeper);
 }
 
 int client_launched(int socket, const char *id, struct frame *f, struct error *err)
@@ -150,16 +150,18 @@ void client_unmake(const char *id, const struct error *why)
     client_set_deadline(kept);
 }
 
-int client_create(const char *id, const char *spec_json, int early, struct error *err)
+int client_create(const char *id, const char *spec_json, const struct client_early *early,
+                  struct error *err)
 {
     struct error ours = ERROR_INIT;
     _cleanup_free_ struct frame *f = client_frame_new();
+    _cleanup_close_ int keeper = early != NULL ? early->keeper : -1;
+    _cleanup_close_ int network = early != NULL ? early->network : -1;
     if (client_make(id, spec_json, err) < 0) {
-        keeper_dismiss(early);
+        keeper_dismiss(TAKE_FD(keeper));
         return -1;
     }
-    _cleanup_close_ int keeper = early;
-    if (keeper < 0 || keeper_tell(keeper, id, KEEPER_START, NULL) < 0) {
+    if (keeper < 0 || keeper_tell(keeper, id, KEEPER_START, network, NULL) < 0) {
         cleanup_close(&keeper);
         keeper = client_launch(id, KEEPER_START, &ours);
     }

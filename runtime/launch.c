@@ -2,6 +2,7 @@
 
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/packet.h"
 #include "base/syscalls.h"
 
 #include <fcntl.h>
@@ -107,9 +108,10 @@ void keeper_announce(int socket)
     setenv(KEEPER_EARLY, number, 1);
 }
 
-int keeper_tell(int socket, const char *id, const char *task, struct error *err)
+int keeper_tell(int socket, const char *id, const char *task, int network, struct error *err)
 {
-    if (send(socket, task, strlen(task), MSG_NOSIGNAL) >= 0)
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)task, .iov_len = strlen(task)};
+    if (packet_send(socket, &part, 1, &network, network >= 0, 0) == 0)
         return 0;
     return error_set(err, "keeper.start", 0, "the keeper of \"%s\" ended before it was ready", id);
 }

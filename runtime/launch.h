@@ -23,7 +23,8 @@ int keeper_spawn(const char *id, struct error *err);
 /** For whoever runs `create`, in this program or in the one that takes its place. */
 void keeper_announce(int socket);
 
-int keeper_tell(int socket, const char *id, const char *task, struct error *err);
+/** @network: for the sandbox that it starts (sandbox_make_network()), or -1. */
+int keeper_tell(int socket, const char *id, const char *task, int network, struct error *err);
 
 /** It is not needed: wait until it has gone. */
 void keeper_dismiss(int socket);

@@ -86,7 +86,7 @@ int cloche_create(struct cloche *c, const char *id, const struct cloche_sandbox 
     struct error e = ERROR_INIT;
     LIBRARY_CALL(c);
     _cleanup_free_ char *text = library_spec(what, &e);
-    return library_give(text == NULL ? -1 : client_create(id, text, -1, &e), &e, err);
+    return library_give(text == NULL ? -1 : client_create(id, text, NULL, &e), &e, err);
 }
 
 /* --- exec ----------------------------------------------------------------------------------------

@@ -226,7 +226,9 @@ int cli_create(int argc, char **argv)
         return cli_fail(&err, c->json, strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : 1);
     }
     _cleanup_free_ char *text = spec_to_json(spec);
-    if (client_create(id, text, keeper, &err) < 0)
+    const struct client_early early = {.keeper = keeper,
+                                       .network = keeper < 0 ? -1 : sandbox_make_network(spec)};
+    if (client_create(id, text, &early, &err) < 0)
         return cli_fail(&err, c->json, sandboxes_status(&err));
     if (c->json)
         printf("{\"id\":\"%s\",\"status\":\"running\"}\n", id);

@@ -256,7 +256,7 @@ static int make_sandbox(struct keeper *k, struct error *err)
      * asks for one and changes nothing */
     if (k->spec->monitor_action == MONITOR_THROTTLE && shares == 0)
         r->cpu_shares = 1024;
-    int rc = sandbox_serve(&k->sandbox, k->spec, k->group, on_child, k, err);
+    int rc = sandbox_serve(&k->sandbox, k->spec, k->group, TAKE_FD(k->network), on_child, k, err);
     r->cpu_shares = shares;
     return rc;
 }

@@ -84,6 +84,7 @@ struct keeper {
     struct worker *workers, *spares[2]; /* worker.h */
     struct loop_timer *reserve_timer;
     int worker_program;        /* a sealed copy; 0: not yet */
+    int network;               /* made for the first tree, or -1 */
     struct session *dirty;     /* have replies to send */
     struct wire_packet packet; /* being written */
 

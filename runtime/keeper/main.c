@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/packet.h"
 #include "base/state.h"
 #include "runtime/keeper/builder.h"
 #include "runtime/keeper/modules.h"
@@ -198,18 +199,19 @@ static int remove_all(struct keeper *k, struct error *err)
 }
 
 /** Wait for the task. False: there is none, whoever started this has changed his mind. */
-static bool be_told(char *task, size_t size)
+static bool be_told(char *task, size_t size, int *ret_network)
 {
-    ssize_t n = recv(READY_FD, task, size - 1, 0);
-    while (n < 0 && errno == EINTR)
-        n = recv(READY_FD, task, size - 1, 0);
+    const struct iovec part = {.iov_base = task, .iov_len = size - 1};
+    unsigned fds = 0;
+    ssize_t n = packet_receive(READY_FD, &part, 1, ret_network, 1, &fds, 0);
     task[n > 0 ? n : 0] = '\0';
     return n > 0;
 }
 
 int main(int argc, char **argv)
 {
-    static struct keeper k = {.state_fd = -1, .run_fd = -1, .log_fd = -1, .listener = -1};
+    static struct keeper k = {
+        .state_fd = -1, .run_fd = -1, .log_fd = -1, .network = -1, .listener = -1};
     struct error err = ERROR_INIT;
     sigset_t none; /* all were blocked for the start */
     sigemptyset(&none);
@@ -229,7 +231,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
     char task[KEEPER_TASK_MAX];
-    if (!be_told(task, sizeof task))
+    if (!be_told(task, sizeof task, &k.network))
         return 0;
     bool remove = strcmp(task, KEEPER_REMOVE) == 0;
     if (strcmp(task, KEEPER_QUERY) == 0) {

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
     if (command_line == NULL)
         abort();
     memcpy(command_line, argv, bytes); /* `create` takes its id out of the other */
-    signal(SIGCHLD, SIG_DFL); /* some callers leave it ignored */
+    signal(SIGCHLD, SIG_DFL);          /* some callers leave it ignored */
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return cli_run(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "exec") == 0)

@@ -93,6 +93,24 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
     cloche destroy --force a b "$one" "$other"
 }
 
+@test "each has a network namespace of its own, closed, whoever made it" {
+    local own a b
+    own=$(readlink /proc/self/ns/net)
+    cloche create a
+    cloche create b --network loopback
+    a=$(cloche exec a readlink /proc/self/ns/net)
+    b=$(cloche exec b readlink /proc/self/ns/net)
+    [[ $a == net:* && $b == net:* && $a != "$own" && $b != "$own" && $a != "$b" ]]
+    # its keeper is where it was, and keeps no other open
+    [ "$(readlink "/proc/$(keeper_pid a)/ns/net")" = "$own" ]
+    [ "$(find "/proc/$(keeper_pid a)/fd" -lname 'net:*' | wc -l)" = 0 ]
+    run cloche exec a python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1))'
+    [[ $output == *unreachable* ]]
+    cloche restart a
+    [[ $(cloche exec a readlink /proc/self/ns/net) != "$own" ]]
+    cloche destroy a b
+}
+
 @test "ids that are none, ids that are taken, ids that are missing" {
     for id in '' . .. -x a/b 'a b' "$(printf 'a%.0s' {1..65})" $'a\nb'; do
         run --separate-stderr cloche info --json -- "$id"
