@@ -1,5 +1,6 @@
 /* Judges a whole spec, wherever its fields came from: files, profiles, flags. */
 #include "config/builtin.h"
+#include "config/json.h"
 #include "config/names.h"
 
 #include <arpa/inet.h>
@@ -318,7 +319,12 @@ static void judge_network(struct judge *j)
 static void judge_seccomp(struct judge *j)
 {
     const char *name = j->spec->seccomp.name;
+    const char *json = j->spec->seccomp.json;
     struct arena *a = j->problems.arena;
+    /* of a file that was named: what cannot be parsed cannot be kept in a spec either */
+    if (j->spec->seccomp.kind == SECCOMP_JSON &&
+        json_scan(json, strlen(json), NULL, NULL, NULL) < 0)
+        WRONG(j, "linux.seccomp", "expected an OCI seccomp object, found what is not JSON");
     if (j->spec->seccomp.kind != SECCOMP_NAMED)
         return;
     if (name != NULL && spec_valid_id(name) &&

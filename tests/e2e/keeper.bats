@@ -93,6 +93,19 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
     cloche destroy --force a b "$one" "$other"
 }
 
+@test "a filter that is no JSON is refused, and no other takes its place" {
+    echo '{"defaultAction":"SCMP_ACT_ERRNO",' >broken.json
+    for program in "$CLOCHE" "$CLOCHE_BUILD_DIR/cloche-complete"; do
+        run --separate-stderr "$program" create --json broken --seccomp broken.json
+        expect_status 1
+        expect_error spec.invalid
+    done
+    run --separate-stderr cloche run --json --seccomp broken.json -- true
+    expect_status 125
+    expect_error spec.invalid
+    [ "$(cloche list --json)" = "[]" ]
+}
+
 @test "each has a network namespace of its own, closed, whoever made it" {
     local own a b
     own=$(readlink /proc/self/ns/net)
