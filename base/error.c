@@ -60,3 +60,18 @@ int error_wrap(struct error *err, const char *fmt, ...)
     err->message[len + keep] = '\0';
     return -1;
 }
+
+int error_append(struct error *err, const char *fmt, ...)
+{
+    if (err == NULL)
+        return -1;
+    char what[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    size_t len = strlen(err->message);
+    snprintf(err->message + len, sizeof err->message - len, "%s%s",
+             strchr(err->message, '\n') != NULL ? "\n" : "; ", what);
+    return -1;
+}

@@ -43,12 +43,16 @@ int error_path(struct error *err, const char *path);
 /** Put context in front: "CONTEXT: MESSAGE". Returns -1. */
 int error_wrap(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** And behind it, on a line of its own where there are several: "MESSAGE; WHAT". Returns -1. */
+int error_append(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* The analyser sees one file at a time: without this it walks on behind every failure. */
 #if defined(__clang_analyzer__) && !defined(BASE_ERROR_DEFINES)
-#define error_set(...)  (error_set(__VA_ARGS__), -1)
-#define error_hint(...) (error_hint(__VA_ARGS__), -1)
-#define error_path(...) (error_path(__VA_ARGS__), -1)
-#define error_wrap(...) (error_wrap(__VA_ARGS__), -1)
+#define error_set(...)    (error_set(__VA_ARGS__), -1)
+#define error_hint(...)   (error_hint(__VA_ARGS__), -1)
+#define error_path(...)   (error_path(__VA_ARGS__), -1)
+#define error_wrap(...)   (error_wrap(__VA_ARGS__), -1)
+#define error_append(...) (error_append(__VA_ARGS__), -1)
 #endif
 
 #endif

@@ -97,31 +97,26 @@ static void show_live(const cJSON *e)
            sandboxes_number(build, "compile") / 1000, sandboxes_number(e, "pause_us") / 1000);
 }
 
-static void show_serves(const cJSON *e)
-{
-    double active = sandboxes_number(e, "active");
-    if (active > 0)
-        printf("; version %.0f serves\n", active);
-    else
-        puts("");
-}
-
+/* A message says who serves, the compiler does not. */
 static void show_failed(const cJSON *e)
 {
     const char *text = sandboxes_text(e, "text");
-    if (text[0] != '\0')
-        printf("not compiled:\n%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
-    else
-        printf("%s", sandboxes_text(e, "message"));
-    printf("%s", text[0] != '\0' ? "         nothing has changed" : "");
-    show_serves(e);
+    double active = sandboxes_number(e, "active");
+    if (text[0] == '\0') {
+        puts(sandboxes_text(e, "message"));
+        return;
+    }
+    printf("not compiled:\n%s%s         nothing has changed", text,
+           text[strlen(text) - 1] == '\n' ? "" : "\n");
+    if (active > 0)
+        printf("; version %.0f serves", active);
+    puts("");
 }
 
 static void show_rolled_back(const cJSON *e)
 {
-    printf("version %.0f taken back after %.0f ms: %s", sandboxes_number(e, "version"),
+    printf("version %.0f taken back after %.0f ms: %s\n", sandboxes_number(e, "version"),
            sandboxes_number(e, "ms"), sandboxes_text(e, "message"));
-    show_serves(e);
 }
 
 static void show_confirmed(const cJSON *e)

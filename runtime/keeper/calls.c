@@ -73,6 +73,8 @@ static void on_watchdog(void *context)
     uint64_t timeout = w->replaying ? SERVICE_CALL_MS : c != NULL ? c->timeout_ms : 0;
     if (c == NULL && !w->replaying)
         return;
+    if (worker_at_ask(w)) /* which has a time of its own */
+        w->progress_ms = loop_now_ms();
     if (loop_now_ms() - w->progress_ms < timeout)
         arm(w);
     else

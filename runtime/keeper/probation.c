@@ -179,9 +179,8 @@ static void on_health_timer(void *context)
 {
     struct reload *t = context;
     t->health_timer = NULL;
-    if (t->s->serving != NULL) /* a long request is no failure of health: its own deadline judges */
-        worker_ask(t->s->serving, WIRE_HEALTH, 0, -1, SERVICE_CALL_MS + SERVICE_HEALTH_MS,
-                   on_health, t);
+    if (t->s->serving != NULL)
+        worker_ask(t->s->serving, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_health, t);
 }
 
 static void record(struct reload *t)
@@ -394,8 +393,9 @@ static void step_15(struct reload *t)
         return;
     t->confirming = true;
     if (service_has_state(&t->to))
-        worker_ask(s->serving, WIRE_SAVE, s->answered, -1, SERVICE_CALL_MS + SERVICE_MOVE_MS,
-                   on_confirm_saved, t);
+        worker_ask(s->serving, WIRE_SAVE, s->answered, -1,
+                   service_has_arena(&t->to) ? SERVICE_MOVE_MS : SERVICE_SAVE_MS, on_confirm_saved,
+                   t);
     else
         confirm(t, -1);
 }
@@ -522,10 +522,15 @@ static void settle(struct reload *t)
         return;
     record(t);
     t->step = 14;
-    error_set(&err, "reload.rolled_back", 0,
-              "step 14 (probation) of module \"%s\": version %u: %s; version %u serves%s", s->name,
-              t->to.number, t->why, s->active.number,
-              t->poisoned ? "; the request was poison for both" : "");
+    error_set(&err, "reload.rolled_back", 0, "step 14 (probation) of module \"%s\": version %u: %s",
+              s->name, t->to.number, t->why);
+    if (s->active.number != 0)
+        error_append(&err, "version %u serves", s->active.number);
+    else
+        error_append(&err, "nothing serves");
+    if (t->poisoned)
+        error_append(&err, "the request was poison for both");
+    error_hint(&err, "cloche logs %s %s", t->k->id, s->name);
     if (s->active.number != 0 &&
         store_set_current(t->k->versions, s->name, s->active.number, NULL) < 0)
         journal_event(t->k, "reload.unrecorded", "the link of what serves");
@@ -555,7 +560,8 @@ bool reload_worker_lost(struct service *s, struct worker *w)
         roll_back(s->probation, w);
         return true;
     }
-    if (t != NULL && w == s->serving && t->step < 9)
+    /* what it is asked for fails in a moment, and says of what it died */
+    if (t != NULL && w == s->serving && t->step < 9 && t->asked == 0)
         reload_abort(s, "the serving version died");
     return false;
 }

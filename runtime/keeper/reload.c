@@ -315,11 +315,11 @@ static void abort_drain(struct reload *t)
 static void on_live_timer(void *context)
 {
     struct reload *t = context;
-    const struct worker *m = t->s->serving;
+    struct worker *m = t->s->serving;
     t->drain_timer = NULL;
-    /* an arena takes longer, between two requests */
-    if (service_has_arena(&t->from) && m != NULL &&
-        (m->inflight.head == NULL || loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS)) {
+    /* an arena takes longer, between two requests; what M is asked has a time of its own */
+    if (m != NULL && (worker_at_ask(m) || (service_has_arena(&t->from) &&
+                                           loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS))) {
         t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
         return;
     }
@@ -490,6 +490,10 @@ static void on_drain_timer(void *context)
     struct reload *t = context;
     struct service *s = t->s;
     t->drain_timer = NULL;
+    if (s->serving != NULL && worker_at_ask(s->serving)) { /* it saves, which has its own time */
+        t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_drain_timer, t);
+        return;
+    }
     if (t->r.force_drain && s->serving != NULL) {
         t->forced = true;
         worker_kill(s->serving, "it did not drain, and was made to");
@@ -525,7 +529,7 @@ static void step_9(struct reload *t)
         worker_hold(m, true);
     t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_drain_timer, t);
     int type = service_has_arena(&t->from) ? WIRE_GIVE : save ? WIRE_SAVE : WIRE_PING;
-    worker_ask(m, type, s->answered, -1, SERVICE_CALL_MS + SERVICE_SAVE_MS, on_saved, t);
+    worker_ask(m, type, s->answered, -1, SERVICE_SAVE_MS, on_saved, t);
 }
 
 static void on_saved(void *context, const struct error *err, int fd)

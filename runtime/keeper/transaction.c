@@ -163,7 +163,12 @@ void transaction_fail(struct reload *t, enum attempt_state state, const char *re
     struct error err = *why;
     error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, names[t->step], t->s->name);
     if (t->s->serving != NULL)
-        error_hint(&err, "version %u still serves", t->s->active.number);
+        error_append(&err, "version %u still serves", t->s->active.number);
+    else if (t->s->active.number != 0)
+        error_append(&err, "version %u comes up again", t->s->active.number);
+    else
+        error_append(&err, "nothing serves");
+    error_hint(&err, "cloche logs %s %s%s", t->k->id, t->s->name, t->step <= 3 ? ".build" : "");
     if (t->step >= 9 && !t->owed)
         transaction_resume(t->s);
     struct service *s = t->s;

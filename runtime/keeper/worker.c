@@ -223,17 +223,60 @@ static const char *ask_name(int type)
                                   : "an answer";
 }
 
+static struct wire_progress *progress_of(const struct worker *w)
+{
+    return &((struct wire_shared *)w->post.shared)->progress;
+}
+
+/** Which function of the module it says it is in; NULL: none. */
+static const char *stage_of(const struct worker *w)
+{
+    static const char *const names[WIRE_FAILURES] = {
+        [WIRE_FAIL_DLOPEN] = "loading it", [WIRE_FAIL_INIT] = "init",
+        [WIRE_FAIL_SAVE] = "save_state",   [WIRE_FAIL_MIGRATE] = "migrate",
+        [WIRE_FAIL_LOAD] = "load_state",   [WIRE_FAIL_HEALTH] = "health",
+    };
+    uint64_t stage = __atomic_load_n(&progress_of(w)->stage, __ATOMIC_ACQUIRE);
+    return stage < WIRE_FAILURES ? names[stage] : NULL;
+}
+
+/** What it has said once it cannot take back, so that it is under one of two clocks. */
+static bool has_begun(struct worker *w, uint64_t id)
+{
+    uint64_t at = worker_at(w);
+    w->begun = at > w->begun ? at : w->begun;
+    return w->begun >= id;
+}
+
+bool worker_at_ask(struct worker *w)
+{
+    const struct ask *a = w->asks;
+    const struct call *c = w->inflight.head;
+    if (a == NULL || w->replaying)
+        return false;
+    if (c == NULL || (w->hold && !has_begun(w, c->id))) /* a held one leaves it undone */
+        return true;
+    /* until an arena has moved requests are answered */
+    bool beside = w->service != NULL && service_has_arena(&w->service->active) &&
+                  (a->type == WIRE_SAVE || a->type == WIRE_COPY || a->type == WIRE_SETTLE);
+    return c->id > a->after && !beside;
+}
+
 static void on_ask_timer(void *context)
 {
     struct ask *a = context;
     struct worker *w = a->worker;
     char why[96];
     a->timer = NULL;
-    if (w->inflight.head != NULL || w->replaying) { /* it is at a request, which has its own time */
+    /* it is at something before this, which has its own time; or it was, and has just come here */
+    bool waits = w->asks != a || !worker_at_ask(w);
+    if (waits || a->waited) {
+        a->waited = waits;
         a->timer = loop_after(w->keeper->loop, a->deadline_ms, on_ask_timer, a);
         return;
     }
-    snprintf(why, sizeof why, "%s took too long", a->what);
+    const char *stage = stage_of(w);
+    snprintf(why, sizeof why, "%s took too long", stage != NULL ? stage : a->what);
     worker_kill(w, why);
 }
 
@@ -276,6 +319,8 @@ void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t dea
     while (*at != NULL)
         at = &(*at)->next;
     *at = a;
+    for (const struct call *c = w->inflight.head; c != NULL; c = c->next)
+        a->after = c->id;
     if (type == WIRE_INIT) /* sent by worker_open */
         return;
     const struct wire_record r = {
@@ -324,11 +369,6 @@ bool worker_send(struct worker *w, const struct wire_packet *p, int fd)
         w->send_failed =
             loop_after(w->keeper->loop, errno == EAGAIN ? 0 : HANG_UP_MS, on_send_failed, w);
     return false;
-}
-
-static struct wire_progress *progress_of(const struct worker *w)
-{
-    return &((struct wire_shared *)w->post.shared)->progress;
 }
 
 void worker_hold(struct worker *w, bool hold)
@@ -414,23 +454,29 @@ static void describe(struct worker *w, const struct sandbox_child_event *e)
 {
     struct keeper *k = w->keeper;
     struct sandbox_usage u;
+    char what[100];
     if (w->why[0] != '\0') /* it was killed, and why is known */
         return;
-    if (e->type == CHILD_FAILED)
+    if (e->type == CHILD_FAILED) {
         snprintf(w->why, sizeof w->why, "cannot start: %.150s", e->error->message);
-    else if (e->blocked_syscall != NULL)
-        snprintf(w->why, sizeof w->why, "blocked system call %.60s", e->blocked_syscall);
+        return;
+    }
+    if (e->blocked_syscall != NULL)
+        snprintf(what, sizeof what, "blocked system call %.60s", e->blocked_syscall);
     else if (e->process_limit)
-        snprintf(w->why, sizeof w->why, "process limit");
+        snprintf(what, sizeof what, "process limit");
     else if (WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGKILL && k->sandbox != NULL &&
              sandbox_usage(k->sandbox, &u) == 0 && u.oom_kills > k->oom_kills) {
         k->oom_kills = u.oom_kills;
-        snprintf(w->why, sizeof w->why, "memory limit");
+        snprintf(what, sizeof what, "memory limit");
     } else if (WIFSIGNALED(e->status))
-        snprintf(w->why, sizeof w->why, "signal %d (%s)", WTERMSIG(e->status),
+        snprintf(what, sizeof what, "signal %d (%.60s)", WTERMSIG(e->status),
                  strsignal(WTERMSIG(e->status)));
     else
-        snprintf(w->why, sizeof w->why, "exit with status %d", WEXITSTATUS(e->status));
+        snprintf(what, sizeof what, "exit with status %d", WEXITSTATUS(e->status));
+    const char *stage = stage_of(w);
+    snprintf(w->why, sizeof w->why, "%s%s%s", stage != NULL ? stage : "", stage != NULL ? ": " : "",
+             what);
 }
 
 static void worker_free(struct worker *w)

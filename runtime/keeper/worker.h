@@ -31,7 +31,9 @@ struct ask {
     worker_done_fn *done; /* NULL: nobody listens */
     void *context;
     struct loop_timer *timer;
-    uint64_t deadline_ms; /* from when it is at no request any more */
+    uint64_t deadline_ms; /* from when the worker is at it */
+    uint64_t after;       /* the last request that it was given before; 0: none */
+    bool waited;          /* when the timer was last over it was at something before this */
     const char *what;     /* "init", "save_state", ... */
     int type;
 };
@@ -55,6 +57,7 @@ struct worker {
 
     /* requests given to it and not answered, oldest first */
     struct call_list inflight;
+    uint64_t begun;       /* the highest worker_at() that was looked at by worker_at_ask() */
     uint64_t progress_ms; /* it was given something while idle, or answered, last */
     struct loop_timer *watchdog, *stop_timer, *send_failed;
     uint64_t watchdog_due_ms;
@@ -90,6 +93,8 @@ bool worker_send(struct worker *w, const struct wire_packet *p, int fd);
 void worker_hold(struct worker *w, bool hold);
 /** The last request that it began, as it says itself. */
 uint64_t worker_at(const struct worker *w);
+/** Is it at what it was asked first, and not at a request? */
+bool worker_at_ask(struct worker *w);
 
 /** Kill it, and all that it forked. @why is kept as the reason when there is no earlier one. */
 void worker_kill(struct worker *w, const char *why);

@@ -47,6 +47,7 @@ void host_done(struct host *h, enum wire_failure failure, const char *text, int 
                                   .size = (uint32_t)size,
                                   .value = (uint64_t)failure,
                                   .flags = fd >= 0 ? WIRE_FD : 0};
+    host_stage(h, WIRE_OK);
     host_put(h, &r, text, fd);
     host_flush(h);
 }

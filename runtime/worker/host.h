@@ -26,7 +26,12 @@ struct host {
 void host_flush(struct host *h);
 /** Queue one record; @fd, when given, is closed and goes in a packet of its own. */
 void host_put(struct host *h, const struct wire_record *r, const void *payload, int fd);
+/** Also the end of the stage. */
 void host_done(struct host *h, enum wire_failure failure, const char *text, int fd);
+static inline void host_stage(struct host *h, enum wire_failure stage)
+{
+    __atomic_store_n(&h->shared->progress.stage, stage, __ATOMIC_RELEASE);
+}
 
 /** Fill h->api: extensions and all. */
 void host_open(struct host *h);

@@ -187,6 +187,7 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
     host_open(&host);
 
     snprintf(path, sizeof path, "/modules/%s/%u/module.so", host.name, host.init.version);
+    host_stage(&host, WIRE_FAIL_DLOPEN);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         host_refuse(&host, WIRE_FAIL_DLOPEN, dlerror());
@@ -207,6 +208,7 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
         return;
     }
     if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0) {
+        host_stage(&host, WIRE_FAIL_INIT);
         int rc = m->init(&host.api, &host.self);
         if (rc != 0) {
             char text[64];

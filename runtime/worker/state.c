@@ -118,6 +118,7 @@ void host_save(struct host *h, const struct wire_record *r)
                     m->save_state == NULL ? "it has no save_state" : err.message);
         return;
     }
+    host_stage(h, WIRE_FAIL_SAVE);
     int rc = m->save_state(h->self, &w.api);
     if (rc != 0 && !w.failed) {
         char text[64];
@@ -170,6 +171,7 @@ static int migrate(struct host *h, struct state_reader *from, int snapshot, uint
     }
     w.api.arena = arena.at;
     w.api.arena_size = arena.bytes;
+    host_stage(h, WIRE_FAIL_MIGRATE);
     rc = m->migrate(old, schema, &from->api, &w.api);
     state_arena_close(&arena); /* its file is the writer's */
     if (rc != 0 && !w.failed) {
@@ -188,6 +190,7 @@ static int migrate(struct host *h, struct state_reader *from, int snapshot, uint
 bool host_healthy(struct host *h)
 {
     const struct cloche_module *m = h->module;
+    host_stage(h, WIRE_FAIL_HEALTH);
     int rc = m->health != NULL ? m->health(h->self) : 0;
     char text[64];
     if (rc == 0)
@@ -239,6 +242,7 @@ void host_load(struct host *h, int snapshot)
         host_refuse(h, WIRE_FAIL_LOAD, err.message);
         return;
     }
+    host_stage(h, WIRE_FAIL_LOAD);
     int rc = m->load_state(h->self, &r->api);
     state_reader_close(r);
     if (rc != 0) {

@@ -109,6 +109,9 @@ enum wire_fd {
 struct wire_progress {
     uint64_t at;   /* id of the last request begun; written by the worker */
     uint64_t hold; /* not 0: begin no request; written by the keeper */
+    /* enum wire_failure: the function of the module it is in, other than for a request; 0: none.
+     * Written by the worker, to name it when it does not come back. */
+    uint64_t stage;
 };
 
 /** What they share. */

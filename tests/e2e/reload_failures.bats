@@ -292,6 +292,8 @@ TABLE
     while read -r id step; do
         stderr=$(cat $id.err) status=1
         fails "${step%% *}" "${step#* }"
+        [[ $(jq -r .error.message <<<"$stderr") = *": $id"*" took too long; version 1 still serves" ]]
+        [ "$(jq -r .error.hint <<<"$stderr")" = "cloche logs $id counter" ]
         [ "$(cloche call $id counter version)" = 1 ]
         [ "$(cloche history --json $id counter | jq -r '.attempts[-1].state')" = BAD ]
         status_in $id 2 BAD
@@ -418,6 +420,15 @@ TABLE
     rolled_back 4 "health failed three times"
 }
 
+@test "step 14: health hangs: it is its own time that is over, and no request's" {
+    probation "-DFAULT_HEALTH=({ static int n; ++n == 2 ? HANG : 0; })"
+    # the second is asked a second after the switch; whoever calls then waits behind it
+    wait_until 10 called_until_taken_back
+    rolled_back "$(call get)" "^health took too long$"
+}
+
+called_until_taken_back() { call --timeout 30s add >/dev/null && ended; }
+
 @test "step 14: what a rolled back version forked is gone with it" {
     probation "-DFAULT_HANDLE=(handled == 2 ? (OFFSPRING, CRASH) : 0)"
     [ "$(call add)$(call add)" = 45 ]
@@ -492,6 +503,33 @@ large() {
     expect_error reload.rolled_back
     rolled_back 4 save_state
 }
+
+@test "a save that hangs is ended by its own time; who called meanwhile is answered, however little patience it has" {
+    # only where this file is, and once
+    box '-DFAULT_SAVE=(unlink("/tmp/armed") == 0 ? HANG : 0)'
+    build two
+    cloche exec box -- touch /tmp/armed
+    cloche reload --json box counter=two.so >out 2>err 3>&- &
+    local pid=$!
+    wait_until 5 disarmed
+    [ "$(call --timeout 1s add)" = 4 ]
+    status=0
+    wait $pid || status=$?
+    stderr=$(cat err)
+    fails 7 rehearse
+    [[ $(jq -r .error.message <<<"$stderr") = *": save_state took too long; version 1 comes up again" ]]
+    after 4 1 ABORTED save
+    status_of 2 PUBLISHED
+    build three "-DFAULT_SAVE=HANG"
+    tried three
+    expect_status 0
+    call add >/dev/null
+    run --separate-stderr cloche confirm --json box counter
+    expect_error reload.rolled_back
+    after 5 1 ROLLED_BACK "save_state took too long"
+}
+
+disarmed() { ! cloche exec box -- test -e /tmp/armed; }
 
 @test "destroyed during probation, behind a child that takes all of the grace: the keeper lives to say so" {
     build one
