@@ -372,8 +372,8 @@ static int judge_libraries(const struct elf_info *info, const struct elf_policy 
     for (size_t i = 0; i < info->needed.count; i++) {
         const char *name = info->needed.items[i];
         if (strchr(name, '/') != NULL || !matches(name, allowed, count)) {
-            error_set(err, "verify.library", 0, "needs library \"%s\", which is not allowed", name);
-            return error_hint(err, "allow it with allow_libraries, or link it statically");
+            return error_set(err, "verify.library", 0, "needs library \"%s\", which is not allowed",
+                             name);
         }
     }
     return 0;
@@ -415,9 +415,34 @@ int elf_judge(const struct elf_info *info, const struct elf_policy *policy, stru
     return policy->exports == NULL ? 0 : elf_exports_check(policy->exports, info, err);
 }
 
+/** What fixes it, where the finding itself does not say. */
+static const struct {
+    const char *code, *hint;
+} fixes[] = {
+    {"verify.size", "strip it, or allow more with size_bytes of the module policy"},
+    {"verify.truncated", "it is not whole: build it again"},
+    {"verify.garbage", "build it again, with gcc, clang or ld -shared"},
+    {"verify.layout", "build it again, with gcc, clang or ld -shared"},
+    {"verify.class", "compile it for this machine"},
+    {"verify.machine", "compile it for this machine"},
+    {"verify.type", "link it with -shared"},
+    {"verify.rwx", "link it without -Wl,--omagic or a script that joins code and data"},
+    {"verify.runpath", "link it without -rpath"},
+    {"verify.magic", "compile it again with this host's cloche/module.h"},
+    {"verify.abi", "end it with CLOCHE_MODULE of this host's cloche/module.h"},
+    {"verify.incomplete", "name that function in CLOCHE_MODULE(...)"},
+    {"verify.library", "allow it with allow_libraries, or link it statically"},
+    {"verify.symbol", "do without, or change deny_symbols of the module policy"},
+    {"verify.unreadable", "look at its owner and its mode"},
+};
+
 static int in_file(const struct elf_policy *policy, struct error *err)
 {
     const char *file = policy->file != NULL ? policy->file : "module";
+    for (size_t i = 0; err != NULL && i < sizeof fixes / sizeof *fixes; i++) {
+        if (strcmp(fixes[i].code, err->code) == 0)
+            error_hint(err, "%s", fixes[i].hint);
+    }
     error_wrap(err, "%s", file);
     return error_path(err, file);
 }

@@ -37,8 +37,13 @@ static int writer_write(struct cloche_writer *api, const void *data, size_t size
     uint64_t length;
     if (w->failed)
         return -1;
-    if (__builtin_add_overflow(w->header.length_bytes, size, &length) || length > w->cap_bytes)
-        return writer_fail(w, "state.too_large", 0, "is larger than its cap");
+    if (__builtin_add_overflow(w->header.length_bytes, size, &length) || length > w->cap_bytes) {
+        char what[96];
+        snprintf(what, sizeof what,
+                 "is larger than the %llu bytes it may have; an arena takes more",
+                 (unsigned long long)w->cap_bytes);
+        return writer_fail(w, "state.too_large", 0, what);
+    }
     w->header.length_bytes = length;
     if (size > sizeof w->buffer - w->buffered && writer_flush(w) < 0)
         return -1;

@@ -387,8 +387,8 @@ static int find_kept(struct versions *v, struct arena *a, const char *module, ui
         return -1;
     if (!ret->collected)
         return 0;
-    error_set(err, "store.collected", 0, "version %u of module \"%s\" is no longer kept%s%s",
-              number, module, *ret->reason != '\0' ? ": " : "", ret->reason);
+    error_set(err, "store.collected", 0, "version %u of module \"%s\" is no longer kept", number,
+              module);
     return error_hint(err, "pin versions that must stay");
 }
 

@@ -171,6 +171,7 @@ static int add_module(struct fields *f, const char *module, const char *source, 
         if (file >= 0 && is_elf(file)) {
             *artifact = file;
             fields_add(f, "source", "");
+            fields_add(f, "artifact", path);
             return 0;
         }
         cleanup_close(&file);
@@ -261,6 +262,7 @@ int cli_rollback(int argc, char **argv)
         if (*end != '\0' || n == 0 || n > UINT_MAX) {
             error_set(&err, "usage.version", 0, "\"%s\" is not the number of a version",
                       operands.items[2]);
+            error_hint(&err, "cloche versions %s %s", operands.items[0], operands.items[1]);
             return cli_fail(&err, o.json, EXIT_USAGE);
         }
         fields_add(&f, "number", operands.items[2]);

@@ -401,6 +401,11 @@ static int compile(struct work *w, const char *known, struct error *err)
     w->snapshot_us = now_us() - began;
     if (state < 0 && strcmp(err->code, "compile.source") != 0)
         w->step = "compile";
+    if (state < 0 && strcmp(err->code, "toolchain.unknown") == 0) {
+        err->hint[0] = '\0'; /* it speaks of all languages, and of an option of another command */
+        error_hint(err, "a file or directory of C or C++, a shared object; or name a \"toolchain\" "
+                        "of the module in the spec");
+    }
     if (state < 0)
         return -1;
     began = now_us();

@@ -288,12 +288,6 @@ bool reload_catch_up(struct service *s)
     return true;
 }
 
-static bool is_stored(void *context, uint32_t version)
-{
-    struct service_version v;
-    return service_version(context, version, &v, NULL) == 0;
-}
-
 /** The log begins anew behind @snapshot; @answered requests were answered since. */
 static void begin_log(struct service *s, const struct service_version *v, int snapshot,
                       uint64_t answered)
@@ -319,7 +313,6 @@ static void confirm(struct reload *t, int snapshot)
         calls_replay_forget(t->s);
     struct service *s = t->s;
     struct keeper *k = t->k;
-    struct error err = ERROR_INIT;
     const struct service_version to = t->to;
     struct worker *parked = t->parked;
     t->parked = NULL;
@@ -335,13 +328,7 @@ static void confirm(struct reload *t, int snapshot)
     }
     s->active.status = VERSION_GOOD;
     begin_log(s, &to, snapshot, answered);
-    const struct store_keep keep = {
-        .in_use = &to.number, .in_use_count = 1, .total = s->module->keep};
-    size_t removed;
-    if (store_collect(k->versions, s->name, &keep, &removed, &err) < 0)
-        journal_event(k, "gc.failed", err.message);
-    else if (removed > 0)
-        state_prune(k->state_fd, s->name, is_stored, s, NULL);
+    transaction_collect(s);
 }
 
 static void on_confirm_kept(void *context, const struct error *err)
@@ -504,6 +491,7 @@ static void roll_back(struct reload *t, struct worker *w)
         error_set(&err, "module.none", 0,
                   "version %u of module \"%s\" failed, and there is no other", t->to.number,
                   s->name);
+        error_hint(&err, "cloche logs %s %s", s->keeper->id, s->name);
         calls_refuse(s, &err);
         t->redispatched = 0;
         t->back = true;

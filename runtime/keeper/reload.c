@@ -128,11 +128,12 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     if (r->source != NULL)
         o.source.path = r->source;
     if (r->artifact >= 0)
-        o.source = (struct build_source){.path = "module.so", .fd = r->artifact};
+        o.source = (struct build_source){
+            .path = r->artifact_name != NULL ? r->artifact_name : "module.so", .fd = r->artifact};
     o.attempt = t->attempt;
     o.same_source_stop = strcmp(r->cause, "watch") == 0;
     t->r.artifact = -1;
-    t->r.source = NULL;
+    t->r.source = t->r.artifact_name = NULL;
     t->r.ahead = NULL;
     if (r->ahead != NULL) {
         transaction_step(t, 2, "build");

@@ -40,8 +40,9 @@ enum reload_state {
 
 struct reload_request {
     const char *module;
-    uint32_t number;     /* a published version; 0: build one, from: */
-    int artifact;        /* a shared object (borrowed until reload_start returns), or -1, */
+    uint32_t number;           /* a published version; 0: build one, from: */
+    int artifact;              /* a shared object (borrowed until reload_start returns), or -1, */
+    const char *artifact_name; /* as its owner calls it, or NULL */
     const char *source;  /* else a file or directory of the host; NULL: the source of the spec */
     struct build *ahead; /* of that, begun already; taken over unless reload_start fails */
     const char *kind;    /* "reload", "rollback", "create" */

@@ -151,17 +151,18 @@ static int start(struct connection *c, struct frame *f, const struct reload_requ
     return -1;
 }
 
-static int state_choice(const struct frame *f, enum reload_state *ret, struct error *err)
+/** @back: to a version that has left one. */
+static int state_choice(const struct frame *f, bool back, enum reload_state *ret, struct error *err)
 {
     const char *word = frame_get(f, "state");
     *ret = RELOAD_STATE_MIGRATE;
     if (word == NULL || strcmp(word, "migrate") == 0 || strcmp(word, "keep") == 0)
         return 0;
     *ret = strcmp(word, "empty") == 0 ? RELOAD_STATE_EMPTY : RELOAD_STATE_SNAPSHOT;
-    if (*ret == RELOAD_STATE_EMPTY || strcmp(word, "snapshot") == 0)
+    if (*ret == RELOAD_STATE_EMPTY || (back && strcmp(word, "snapshot") == 0))
         return 0;
     error_set(err, "usage.state", 0, "\"%.40s\" is nothing that can become of the state", word);
-    return error_hint(err, "migrate, snapshot or empty");
+    return error_hint(err, back ? "migrate, snapshot or empty" : "migrate or empty");
 }
 
 int op_reload(struct connection *c, struct frame *f, struct error *err)
@@ -178,6 +179,7 @@ int op_reload(struct connection *c, struct frame *f, struct error *err)
         list[count] = (struct reload_request){
             .module = name,
             .artifact = count == 0 && f->fd_count > 0 ? f->fds[0] : -1,
+            .artifact_name = frame_get(f, "artifact"),
             .source = source != NULL && source[0] != '\0' ? source : NULL,
             .kind = "reload",
             .cause = "command",
@@ -185,7 +187,7 @@ int op_reload(struct connection *c, struct frame *f, struct error *err)
             .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1,
         };
         struct reload_request *r = &list[count];
-        if (state_choice(f, &r->state, err) < 0)
+        if (state_choice(f, false, &r->state, err) < 0)
             return -1;
         if (r->source != NULL && r->source[0] != '/')
             return error_set(err, "usage.source", 0, "source \"%s\" is not absolute", r->source);
@@ -208,7 +210,7 @@ int op_rollback(struct connection *c, struct frame *f, struct error *err)
                                .kind = "rollback",
                                .cause = "command",
                                .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1};
-    if (s == NULL || modules_store(k, err) == NULL || state_choice(f, &r.state, err) < 0)
+    if (s == NULL || modules_store(k, err) == NULL || state_choice(f, true, &r.state, err) < 0)
         return -1;
     if (r.number == 0 && s->probation != NULL)
         r.number = reload_fallback(s);

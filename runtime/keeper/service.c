@@ -52,9 +52,12 @@ int service_version(struct service *s, uint32_t number, struct service_version *
     struct version v;
     if (store == NULL || store_find(store, a, s->name, number, &v, err) < 0)
         return -1;
-    if (v.collected)
-        return error_set(err, "store.collected", 0, "version %u of module \"%s\" was collected",
-                         number, s->name);
+    if (v.collected) {
+        error_set(err, "store.collected", 0, "version %u of module \"%s\" is no longer kept",
+                  number, s->name);
+        return error_hint(err, "cloche versions %s %s lists those that are; pin what must stay",
+                          s->keeper->id, s->name);
+    }
     *ret = (struct service_version){.number = number,
                                     .schema = v.schema,
                                     .schema_min = v.schema_min,

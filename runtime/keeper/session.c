@@ -272,16 +272,21 @@ void session_before(struct connection *client)
 static bool refused(const struct service *m, struct error *err)
 {
     const struct keeper *k = m->keeper;
-    if (k->sandbox == NULL || k->status == STATUS_STOPPING)
+    if (k->sandbox == NULL || k->status == STATUS_STOPPING) {
         error_set(err, "sandbox.not_running", 0, "sandbox \"%s\" is %s", k->id,
                   status_name(k->status));
-    else if (m->gave_up)
+        error_hint(err, "cloche restart %s", k->id);
+    } else if (m->gave_up) {
         error_set(err, "module.failed", 0, "module \"%s\" has failed: %.200s", m->name,
                   m->node != NULL ? m->node->last : "");
-    else if (m->active.number == 0 && m->reload == NULL)
+        error_hint(err, "cloche logs %s %s", k->id, m->name);
+    } else if (m->active.number == 0 && m->reload == NULL) {
         error_set(err, "module.none", 0, "module \"%s\" has no version that serves", m->name);
-    else
+        error_hint(err, "cloche history %s %s says why; cloche reload %s %s=SOURCE", k->id, m->name,
+                   k->id, m->name);
+    } else {
         return false;
+    }
     return true;
 }
 

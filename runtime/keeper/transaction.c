@@ -99,6 +99,28 @@ static cJSON *detail_of(const struct reload *t, const struct error *err)
     return o;
 }
 
+static bool is_stored(void *context, uint32_t version)
+{
+    struct service_version v;
+    return service_version(context, version, &v, NULL) == 0;
+}
+
+void transaction_collect(struct service *s)
+{
+    const struct reload *r = s->reload, *p = s->probation;
+    const uint32_t in_use[] = {s->active.number, r != NULL ? r->to.number : 0,
+                               p != NULL ? p->to.number : 0, p != NULL ? p->from.number : 0};
+    const struct store_keep keep = {
+        .in_use = in_use, .in_use_count = sizeof in_use / sizeof *in_use, .total = s->module->keep};
+    struct keeper *k = s->keeper;
+    struct error err = ERROR_INIT;
+    size_t removed;
+    if (store_collect(k->versions, s->name, &keep, &removed, &err) < 0)
+        journal_event(k, "gc.failed", err.message);
+    else if (removed > 0)
+        state_prune(k->state_fd, s->name, is_stored, s, NULL);
+}
+
 void transaction_tell_confirmer(struct reload *t, const struct reload_result *r)
 {
     const struct reload_watch w = t->confirmer;
@@ -135,6 +157,8 @@ void transaction_end(struct reload *t, enum attempt_state state, const char *rea
     if (t->watch.ended != NULL)
         t->watch.ended(t->watch.context, &result);
     transaction_tell_confirmer(t, &result);
+    if (state == ATTEMPT_BAD || state == ATTEMPT_ROLLED_BACK || state == ATTEMPT_ABORTED)
+        transaction_collect(s); /* who tries again and again is never confirmed */
     t->watch = (struct reload_watch){0};
     t->ended = true;
     if (!t->owed)
@@ -168,7 +192,8 @@ void transaction_fail(struct reload *t, enum attempt_state state, const char *re
         error_append(&err, "version %u comes up again", t->s->active.number);
     else
         error_append(&err, "nothing serves");
-    error_hint(&err, "cloche logs %s %s%s", t->k->id, t->s->name, t->step <= 3 ? ".build" : "");
+    if (t->step == 3 || t->step >= 6)
+        error_hint(&err, "cloche logs %s %s%s", t->k->id, t->s->name, t->step == 3 ? ".build" : "");
     if (t->step >= 9 && !t->owed)
         transaction_resume(t->s);
     struct service *s = t->s;
@@ -212,7 +237,10 @@ void transaction_bad(struct reload *t, const struct error *why)
         transaction_fail(t, ATTEMPT_ABORTED, reason, &err);
         return;
     }
-    transaction_fail(t, ATTEMPT_BAD, reason, why);
+    struct error err = *why;
+    if (strcmp(why->code, "module.migrate") == 0)
+        error_hint(&err, "let its migrate do that, or begin anew with --state empty");
+    transaction_fail(t, ATTEMPT_BAD, reason, &err);
 }
 
 void transaction_abort(struct reload *t, const char *reason, const struct error *why)

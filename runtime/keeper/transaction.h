@@ -77,6 +77,8 @@ void transaction_drop(struct worker **w);
 void transaction_cancel(struct reload *t, struct loop_timer **timer);
 /** Workers and files of @t that nothing else owns any more. */
 void transaction_release(struct reload *t);
+/** Remove the versions that are more than are kept; nothing that serves or may. */
+void transaction_collect(struct service *s);
 uint64_t transaction_now_ns(void);
 /** What watches and clients are told. */
 struct reload_result transaction_result(const struct reload *t, enum attempt_state state,

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define FLUSH_NS    500000 /* a finished reply waits no longer for those behind it */
@@ -187,6 +188,7 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
     host_open(&host);
 
     snprintf(path, sizeof path, "/modules/%s/%u/module.so", host.name, host.init.version);
+    prctl(PR_SET_NAME, host.name); /* for `cloche top`: a process of a memfd has none of its own */
     host_stage(&host, WIRE_FAIL_DLOPEN);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {

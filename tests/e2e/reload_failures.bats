@@ -131,6 +131,8 @@ C
         tried "$what"
         fails 4 verify
         expect_error "$code"
+        [[ $(jq -r .error.message <<<"$stderr") = *": $PWD/$what.so: "*"; version 1 still serves" ]]
+        [ -n "$(jq -r .error.hint <<<"$stderr")" ] || differ fix "" "of $code"
         [ "$(last '| .state, .reason' | xargs)" = "REFUSED $code" ]
         serves 1
     done <<'TABLE'
@@ -613,6 +615,20 @@ good() {
     expect_error store.collected
     serves 13
     [ "$(call get)" = 14 ]
+    terminal
+}
+
+@test "versions that fail are collected, too: who tries again and again fills no disk" {
+    box
+    local n
+    for n in 2 3 4 5 6 7 8 9 10 11 12; do
+        build v$n -DFAULT_INIT=REFUSE
+        tried v$n
+        expect_status 1
+    done
+    [ "$(cloche versions --json box counter | jq -c '[.versions[].version]')" = "[1,4,5,6,7,8,9,10,11,12]" ]
+    [ "$(cd "$CLOCHE_ROOT/sandboxes/box/modules/counter" && ls -d [0-9]* | wc -l)" = 10 ]
+    serves 1
     terminal
 }
 
