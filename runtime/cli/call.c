@@ -45,18 +45,49 @@ static const struct cli_option options[] = {
      "each line of standard input is a request; the replies in order, a line each", set_lines},
     {0, "timeout", "TIME", "for the module to answer (30s); then its worker is killed",
      set_timeout},
-    {0, "json", NULL, "reply and errors as JSON, a line each", set_json},
+    {0, "json", NULL, "reply (reply_base64 where it is no text) and errors as JSON, a line each",
+     set_json},
     {0, NULL, NULL, NULL, NULL},
 };
+
+static bool is_text(const char *data, size_t size)
+{
+    for (size_t i = 0, n; i < size; i += n) {
+        n = io_utf8_length(data + i, size - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+static void print_base64(const unsigned char *data, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    putchar('"');
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        unsigned bits =
+            data[i] * 65536u + (left > 1 ? data[i + 1] * 256u : 0) + (left > 2 ? data[i + 2] : 0);
+        putchar(digits[bits >> 18]);
+        putchar(digits[bits >> 12 & 63]);
+        putchar(left > 1 ? digits[bits >> 6 & 63] : '=');
+        putchar(left > 2 ? digits[bits & 63] : '=');
+    }
+    putchar('"');
+}
 
 static int show(const struct calls_reply *r, const struct call_options *o)
 {
     if (r->failed)
         return cli_fail(&r->error, o->json, 1);
     if (o->json) {
-        _cleanup_free_ char *text = strndup(r->size > 0 ? r->data : "", r->size);
         printf("{\"status\":%d,\"version\":%u,\"reply\":", r->status, r->version);
-        cli_print_json_string(stdout, text != NULL ? text : "");
+        if (is_text(r->data, r->size)) {
+            cli_print_json_bytes(stdout, r->data, r->size);
+        } else {
+            fputs("null,\"reply_base64\":", stdout);
+            print_base64(r->data, r->size);
+        }
         puts("}");
     } else {
         if (r->size > 0)
@@ -166,6 +197,11 @@ static int read_payload(const char *text, char **ret, size_t *ret_size, struct e
     }
     _cleanup_close_ int file = in ? -1 : open(text + 1, O_RDONLY | O_CLOEXEC);
     ssize_t n = !in && file < 0 ? -1 : io_read_to_end(in ? 0 : file, CALL_PAYLOAD_MAX, ret);
+    if (n < 0 && errno == EFBIG) {
+        error_set(err, "call.too_large", 0, "%s is too large for a request",
+                  in ? "standard input" : text + 1);
+        return error_hint(err, "at most %u MiB", CALL_PAYLOAD_MAX / 1024 / 1024);
+    }
     if (n < 0)
         return error_set(err, "usage.payload", errno, "cannot read %s",
                          in ? "standard input" : text + 1);

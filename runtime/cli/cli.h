@@ -92,8 +92,9 @@ int cli_fail(const struct error *err, bool json, int status);
 /** True when the arguments ask for help: prints usage and options of @command. */
 bool cli_wants_help(const char *command, const struct cli_option *options, int argc, char **argv);
 
-/** Escape into a JSON string, quotes included. */
+/** Escape into a JSON string, quotes included; what is no UTF-8 becomes U+FFFD. */
 void cli_print_json_string(FILE *out, const char *text);
+void cli_print_json_bytes(FILE *out, const char *text, size_t size);
 
 /** The report as one JSON object on one line. */
 void cli_print_report(FILE *out, const struct report *r);

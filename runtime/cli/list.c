@@ -191,9 +191,14 @@ static void print_children(const cJSON *list)
     cJSON_ArrayForEach(c, list)
     {
         const char *last = sandboxes_text(c, "last");
-        printf("  child      %s: %s, restarts %.0f%s%s\n", sandboxes_text(c, "id"),
+        const cJSON *module = cJSON_GetObjectItemCaseSensitive(c, "module");
+        printf("  child      %s: %s, restarts %.0f%s%s", sandboxes_text(c, "id"),
                sandboxes_text(c, "state"), sandboxes_number(c, "restarts"),
                last[0] != '\0' ? ", last ended with " : "", last);
+        if (module != NULL)
+            printf(", version %.0f %s", sandboxes_number(module, "active"),
+                   sandboxes_text(module, "state"));
+        putchar('\n');
     }
 }
 

@@ -1,6 +1,7 @@
 /* What every command says on the way out: errors and JSON strings. */
 #include "runtime/cli/cli.h"
 
+#include "base/io.h"
 #include "runtime/cli/sandboxes.h"
 
 #include <errno.h>
@@ -28,20 +29,30 @@ int cli_told(int status)
     return cli_fail(&err, false, EXIT_FAILURE);
 }
 
-void cli_print_json_string(FILE *out, const char *text)
+void cli_print_json_bytes(FILE *out, const char *text, size_t size)
 {
     fputc('"', out);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(out, "\\%c", *p);
-        else if (*p == '\n')
+    for (size_t i = 0, n; i < size; i += n) {
+        unsigned char c = (unsigned char)text[i];
+        n = io_utf8_length(text + i, size - i);
+        if (n == 0) {
+            fputs("\\ufffd", out);
+            n = 1;
+        } else if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c == '\n')
             fputs("\\n", out);
-        else if (*p < 0x20)
-            fprintf(out, "\\u%04x", *p);
+        else if (c < 0x20)
+            fprintf(out, "\\u%04x", c);
         else
-            fputc(*p, out);
+            fwrite(text + i, 1, n, out);
     }
     fputc('"', out);
+}
+
+void cli_print_json_string(FILE *out, const char *text)
+{
+    cli_print_json_bytes(out, text, strlen(text));
 }
 
 int sandboxes_status(const struct error *err)

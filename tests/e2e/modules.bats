@@ -57,6 +57,22 @@ serves() { [ "$(call version)" = "$1" ]; }
     [ "$(head -c 3000000 /dev/zero | call -)" = 5005 ]
 }
 
+@test "call --json: a reply that is no text comes as base64, any other as it is" {
+    cloche create box --profile plugin "${effort[@]}" --module echo="$CHECKOUT/tests/modules/echo.c"
+    local text
+    for text in 'a\0b\303\244"\001\n' '\377' 'x\377\0' 'xy\300\200' ''; do
+        printf "$text" >sent
+        cloche call --json box echo @sent | jq -j 'if .reply_base64 then .reply_base64 | @text else .reply | @base64 end' >reply
+        base64 -d reply | cmp - sent
+    done
+    [ "$(cloche call --json box echo $'\377')" = '{"status":0,"version":1,"reply":null,"reply_base64":"/w=="}' ]
+}
+
+@test "info says which version serves" {
+    box
+    [[ $(cloche info box) = *"counter: running, restarts 0, version 1 serving"* ]]
+}
+
 @test "what cannot be called says why" {
     box
     run --separate-stderr cloche call --json box nosuch x
@@ -67,6 +83,24 @@ serves() { [ "$(call version)" = "$1" ]; }
     expect_error sandbox.unknown
     run --separate-stderr cloche call box
     expect_status 2
+    run --separate-stderr cloche call --json box counter @<(head -c 67108865 /dev/zero)
+    expect_status 2
+    expect_error call.too_large
+    # of a module that nothing serves
+    printf '#include <cloche/module.h>\n' >nothing.c
+    run --separate-stderr cloche reload --json box empty=nothing.c
+    expect_status 1
+    [[ $(jq -r .error.message <<<"$stderr") = *"; nothing serves" ]]
+    run --separate-stderr cloche call --json box empty x
+    expect_error module.none
+    [ -n "$(jq -r .error.hint <<<"$stderr")" ]
+    run --separate-stderr cloche reload --json box counter=one.so --state snapshot
+    expect_status 2
+    expect_error usage.state
+    touch it.f90
+    run --separate-stderr cloche reload --json box counter=it.f90
+    expect_error toolchain.unknown
+    [[ $(jq -r .error.hint <<<"$stderr") = *"C or C++"* ]]
 }
 
 @test "a reload keeps the state, migrates it, and says what serves" {
