@@ -270,6 +270,7 @@ struct cloche_reload_options {
     int wait;           /* 0 or 1: until the version is confirmed or taken back */
     int supersede;      /* a reload that is under way gives way */
     int force_drain;    /* a request that takes too long is given to the new version */
+    int cascade;        /* modules that depend on it are started anew, too: @ret_json is an array */
 };
 
 /** Compile, judge, store, rehearse and switch. 0: the new version serves (or is the same), and
@@ -278,6 +279,13 @@ struct cloche_reload_options {
 CLOCHE_API int cloche_reload(struct cloche *c, const char *id, const char *module,
                              const struct cloche_reload_options *options, char **ret_json,
                              struct cloche_error *error);
+/** Several modules, or none of them, as one transaction: @modules, of which name and source count
+ * (NULL: where it came from). NULL-terminated, at most 32. @ret_json: an array when there is more
+ * than one. */
+CLOCHE_API int cloche_reload_all(struct cloche *c, const char *id,
+                                 const struct cloche_module *const *modules,
+                                 const struct cloche_reload_options *options, char **ret_json,
+                                 struct cloche_error *error);
 /** To a stored version; 0: the one that was GOOD before. */
 CLOCHE_API int cloche_rollback(struct cloche *c, const char *id, const char *module,
                                uint32_t version, const struct cloche_reload_options *options,
@@ -285,6 +293,21 @@ CLOCHE_API int cloche_rollback(struct cloche *c, const char *id, const char *mod
 /** End the probation now: GOOD. -1: it is not, "reload.rolled_back" when the version was taken back
  * over it. */
 CLOCHE_API int cloche_confirm(struct cloche *c, const char *id, const char *module,
+                              struct cloche_error *error);
+
+struct cloche_watch_options {
+    size_t size;
+    const char *path;           /* a file or directory of the host; NULL: the module's source */
+    const char *const *include; /* NULL, or patterns of files that count, NULL-terminated */
+    const char *const *exclude; /* and of files and directories that do not */
+    uint64_t debounce_ms;       /* quiet time after which a change counts; 0: 30 */
+};
+
+/** Let the sandbox reload it whenever it is saved, from now on, also after a restart. What comes
+ * of each save are events: "watch.live", "watch.failed" (cloche_follow()). */
+CLOCHE_API int cloche_watch(struct cloche *c, const char *id, const char *module,
+                            const struct cloche_watch_options *options, struct cloche_error *error);
+CLOCHE_API int cloche_unwatch(struct cloche *c, const char *id, const char *module,
                               struct cloche_error *error);
 
 /** What is stored, and every attempt (@module NULL: of all); also without a keeper. */

@@ -173,6 +173,56 @@ static void stored(const char *dir)
     close(fd);
 }
 
+/* Both or none. */
+static void together(const char *dir)
+{
+    struct cloche_module echo = CLOCHE_OPTIONS(cloche_module), never = echo;
+    const struct cloche_module *const both[] = {&echo, &never, NULL}, *const none[] = {NULL};
+    char source[4096];
+    char *json = NULL;
+    echo.name = "echo";
+    never.name = "never";
+    echo.source = source;
+    snprintf(source, sizeof source, "%s/second.c", dir);
+    CHECK(cloche_reload_all(NULL, id, both, NULL, &json, &err) < 0);
+    CHECK(strcmp(err.code, "reload.no_source") == 0);
+    never.source = source + strlen(dir); /* not there */
+    CHECK(cloche_reload_all(NULL, id, both, NULL, &json, &err) < 0);
+    CHECK(strcmp(err.code, "usage.source") == 0);
+    never.name = "again";
+    never.source = "again.c";
+    CHECK(chdir(dir) == 0 && cloche_reload_all(NULL, id, both, NULL, &json, &err) == 0);
+    CHECK(json[0] == '[' && strstr(json, "\"echo\"") != NULL && strstr(json, "\"again\"") != NULL);
+    free(json);
+    CHECK(cloche_call(NULL, id, "again", "x", 1, NULL, NULL, NULL, &err) == 0);
+    snprintf(source, sizeof source, "%s/broken.c", dir);
+    CHECK(cloche_reload_all(NULL, id, both, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "build.compile") == 0);
+    CHECK(cloche_reload_all(NULL, id, none, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "usage.module") == 0);
+}
+
+static void watch(const char *dir)
+{
+    struct cloche_watch_options o = CLOCHE_OPTIONS(cloche_watch_options);
+    char path[4096];
+    char *json = NULL;
+    CHECK(cloche_watch(NULL, id, "echo", NULL, &err) == 0);
+    CHECK(cloche_info(NULL, id, &json, &err) == 0 && strstr(json, "\"watch\"") != NULL);
+    free(json);
+    snprintf(path, sizeof path, "%s/second.c", dir);
+    o.path = path;
+    o.debounce_ms = 5;
+    CHECK(cloche_watch(NULL, id, "echo", &o, &err) < 0 && strcmp(err.code, "watch.exists") == 0);
+    CHECK(cloche_unwatch(NULL, id, "echo", &err) == 0);
+    CHECK(cloche_unwatch(NULL, id, "echo", &err) < 0 && strcmp(err.code, "watch.none") == 0);
+    CHECK(cloche_watch(NULL, id, "echo", &o, &err) == 0);
+    CHECK(cloche_unwatch(NULL, id, "echo", &err) == 0);
+    o.path = "/nowhere/second.c";
+    CHECK(cloche_watch(NULL, id, "echo", &o, &err) < 0);
+    CHECK(strcmp(err.code, "watch.unreadable") == 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -183,6 +233,8 @@ int main(int argc, char **argv)
     reload(argv[1]);
     deadline(argv[1]);
     stored(argv[1]);
+    together(argv[1]);
+    watch(argv[1]);
     many_calls();
     CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
     return 0;
