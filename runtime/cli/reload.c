@@ -40,7 +40,9 @@ static int set_state(void *context, const char *text, struct error *err)
 
 static const struct cli_option reload_options[] = {
     {0, "state", "WORD", "migrate (default) or empty", set_state},
-    {0, "wait", NULL, "until the new version is confirmed or taken back; also for a busy module",
+    {0, "wait", NULL,
+     "until the new version is confirmed, which takes a request, or taken back; also for a busy "
+     "module",
      set_wait},
     {0, "supersede", NULL, "a reload that is under way gives way", set_supersede},
     {0, "force-drain", NULL, "a request that takes too long goes to the new version",

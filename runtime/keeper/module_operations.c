@@ -72,6 +72,8 @@ static void on_changed(void *context, const struct build_result *r)
     if (c != NULL && failed) {
         struct error err = r->error;
         error_wrap(&err, "%s", g->event);
+        if (strcmp(g->event, "import") == 0)
+            error_hint(&err, "cloche export ID %s makes an archive of that module", g->module);
         connection_error(c, g->serial, &err);
     } else if (c != NULL) {
         cJSON *o = cJSON_CreateObject();

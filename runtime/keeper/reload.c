@@ -367,6 +367,19 @@ static bool has_room(const struct reload *t, struct error *err)
     return false;
 }
 
+/** Who goes back by command does not lose a state for not having said so. */
+static bool forgets(const struct reload *t, struct error *err)
+{
+    if (strcmp(t->r.kind, "rollback") != 0 || strcmp(t->r.cause, "command") != 0 ||
+        t->r.state != RELOAD_STATE_MIGRATE || t->from.number == 0 || service_has_state(&t->from) ||
+        !service_has_state(&t->to))
+        return false;
+    error_set(err, "module.migrate", 0, "version %u has no state that version %u could take over",
+              t->from.number, t->to.number);
+    error_hint(err, "choose what becomes of the state: --state snapshot or empty");
+    return true;
+}
+
 static void step_6(struct reload *t)
 {
     struct service *s = t->s;
@@ -377,6 +390,10 @@ static void step_6(struct reload *t)
                    service_has_state(&t->to) && (s->serving != NULL || s->base >= 0);
     if (t->r.state == RELOAD_STATE_SNAPSHOT && find_kept(t, &err) < 0) {
         transaction_abort(t, "snapshot", &err);
+        return;
+    }
+    if (forgets(t, &err)) {
+        transaction_abort(t, "migrate", &err);
         return;
     }
     if (service_has_arena(&t->to) && !has_room(t, &err)) {

@@ -192,6 +192,8 @@ void transaction_fail(struct reload *t, enum attempt_state state, const char *re
         error_append(&err, "version %u comes up again", t->s->active.number);
     else
         error_append(&err, "nothing serves");
+    if (t->step == 5)
+        error_hint(&err, "make room on the disk of CLOCHE_ROOT");
     if (t->step == 3 || t->step >= 6)
         error_hint(&err, "cloche logs %s %s%s", t->k->id, t->s->name, t->step == 3 ? ".build" : "");
     if (t->step >= 9 && !t->owed)

@@ -254,13 +254,13 @@ TABLE
         '
     echo "$output"
     expect_status 0
-    [[ ${lines[0]} = "0 step 5 (publish) of module \"counter\": cannot reserve space"*"No space left on device" ]]
+    [[ ${lines[0]} = "0 step 5 (publish) of module \"counter\": cannot reserve space"*"No space left on device; version 1 still serves" ]]
     [ "${lines[-1]}" = "26 GOOD" ]
     # the artifact, the database, what follows the switch: each has been the first to fail
     [[ $output = *"cannot publish module"* ]]
     [[ $output = *"database or disk is full"* ]]
     [[ $output = *"ACTIVATED: "*"cannot write the probation checkpoint"* ]]
-    ! grep -qv '^[0-9]* \(GOOD\|.*No space left on device\|.*disk is full\)$' <<<"$output"
+    ! grep -qv '^[0-9]* \(GOOD\|.*No space left on device\|.*disk is full\)\(; version [0-9]* still serves\)\?$' <<<"$output"
 }
 
 # --- 6, 7: start and rehearse -----------------------------------------------------------------------------------
@@ -659,6 +659,22 @@ confirm_by_call() {
     cloche confirm box counter
     wait_until 10 ended
     [ "$(call version)" = "$version" ]
+}
+
+@test "rollback from a version without state to one that keeps some: refused with the choices, nothing is forgotten" {
+    box
+    sed '/^CLOCHE_MODULE_WITH/,$d' "$CHECKOUT/tests/modules/counter.c" >plain.c
+    echo 'CLOCHE_MODULE("counter", .init = init, .handle = handle);' >>plain.c
+    gcc -O1 -fPIC -shared -Iinclude -o plain.so plain.c
+    tried plain
+    expect_status 0
+    run --separate-stderr cloche rollback --json box counter 1
+    fails 6 start
+    expect_error module.migrate
+    [ "$(jq -r .error.hint <<<"$stderr")" = "choose what becomes of the state: --state snapshot or empty" ]
+    serves 2
+    cloche rollback box counter 1 --state snapshot
+    [ "$(call get) $(call version)" = "3 1" ]
 }
 
 @test "a rollback whose version fails is taken back like a reload" {
