@@ -149,9 +149,11 @@ void transaction_end(struct reload *t, enum attempt_state state, const char *rea
     if (s->probation == t)
         s->probation = NULL;
     struct reload_result result = transaction_result(t, state, err);
-    char event[256];
-    snprintf(event, sizeof event, "%s attempt %llu: version %u %s%s%.120s", s->name,
-             (unsigned long long)t->attempt, t->to.number, attempt_state_name(state),
+    char event[256], version[24] = "";
+    if (t->to.number != 0)
+        snprintf(version, sizeof version, "version %u ", t->to.number);
+    snprintf(event, sizeof event, "%s attempt %llu: %s%s%s%.120s", s->name,
+             (unsigned long long)t->attempt, version, attempt_state_name(state),
              reason != NULL ? ": " : "", reason != NULL ? reason : "");
     journal_event(t->k, "reload.ended", event);
     if (t->watch.ended != NULL)

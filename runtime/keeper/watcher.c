@@ -130,11 +130,24 @@ static int refuse(struct error *err, int problem, const char *path)
                   path);
         return error_hint(err, "sysctl fs.inotify.max_user_watches=1048576, or exclude some");
     }
-    if (problem == ENOENT || problem == ENOTDIR || problem == EACCES || problem == ELOOP)
+    if (problem == ENOENT || problem == ENOTDIR || problem == EACCES || problem == ELOOP) {
         error_set(err, "watch.unreadable", problem, "cannot watch \"%s\"", path);
-    else
+        if (problem == EACCES)
+            error_hint(err, "chmod u+rx, or leave it out with --exclude");
+    } else {
         error_set(err, "watch.failed", problem, "cannot watch \"%s\"", path);
+    }
     return error_path(err, path);
+}
+
+/* One that was met below the root, by its whole path. */
+static int refuse_below(const struct watcher *w, struct error *err, int problem, const char *path)
+{
+    char whole[2 * PATH_MAX];
+    if (path == NULL || path[0] == '\0')
+        return refuse(err, problem, w->root);
+    snprintf(whole, sizeof whole, "%s/%s", strcmp(w->root, "/") != 0 ? w->root : "", path);
+    return refuse(err, problem, whole);
 }
 
 /* By an fd that was opened without following a link. Takes over @path. 1: it was there already. */
@@ -142,7 +155,6 @@ static int add(struct watcher *w, int fd, char *path, uint32_t mask, struct erro
 {
     char by_fd[64];
     snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
-    const char *shown = path == NULL ? w->root : path[0] != '\0' ? path : w->root;
     if (w->count == WATCHER_DIRECTORIES_MAX) {
         error_set(err, "watch.too_many", 0, "cannot watch \"%s\": more than %d directories",
                   w->root, WATCHER_DIRECTORIES_MAX);
@@ -160,7 +172,7 @@ static int add(struct watcher *w, int fd, char *path, uint32_t mask, struct erro
     /* the link of /proc is followed, what it leads to is a directory */
     int wd = inotify_add_watch(w->fd, by_fd, mask & ~(uint32_t)IN_DONT_FOLLOW);
     if (wd < 0) {
-        int rc = refuse(err, errno, shown);
+        int rc = refuse_below(w, err, errno, path);
         free(path);
         return rc;
     }
@@ -188,7 +200,7 @@ static int add_below(struct watcher *w, int fd, const char *path, unsigned depth
     _cleanup_closedir_ DIR *dir = fdopendir(fd);
     if (dir == NULL) {
         close(fd);
-        return refuse(err, errno, path[0] != '\0' ? path : w->root);
+        return refuse_below(w, err, errno, path);
     }
     char *copy = strdup(path);
     if (copy == NULL)
@@ -212,7 +224,7 @@ static int add_below(struct watcher *w, int fd, const char *path, unsigned depth
         if (sub < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
             continue; /* gone meanwhile */
         if (sub < 0)
-            return refuse(err, errno, below);
+            return refuse_below(w, err, errno, below);
         if (add_below(w, sub, below, depth + 1, err) < 0)
             return -1;
     }

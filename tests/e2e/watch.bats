@@ -245,8 +245,8 @@ versions() { cloche versions --json app m | jq '.versions | length'; }
 
 @test "what cannot be watched: one clear error" {
     made
-    mkdir -p secret/src many wide
-    chmod 0 secret
+    mkdir -p secret/src many wide below/a/closed
+    chmod 0 secret below/a/closed
     ln -s "$WORK/src" link
     local i
     for i in $(seq 4100); do mkdir "many/d$i"; done
@@ -263,6 +263,14 @@ secret/src watch.unreadable
 many watch.too_many
 /dev/null watch.unreadable
 END
+    if [ "$(id -u)" -ne 0 ]; then
+        run --separate-stderr cloche watch --json -d app m below
+        expect_error watch.unreadable
+        [ "$(jq -r .error.message <<<"$stderr")" = "cannot watch \"$PWD/below/a/closed\": Permission denied" ]
+        [[ $(jq -r .error.hint <<<"$stderr") = *--exclude ]]
+        cloche watch --json -d --exclude closed app m below | jq -e '.directories == 2'
+        cloche unwatch app m
+    fi
     run --separate-stderr cloche watch --json -d app other
     expect_error module.unknown
     run --separate-stderr cloche watch --json -d nowhere m
@@ -277,5 +285,5 @@ END
     wait_until 20 event failed
     [ "$(jq -r 'select(.event == "failed") | .code' log)" = compile.source ]
     answers 1
-    chmod 700 secret
+    chmod 700 secret below/a/closed
 }
