@@ -318,9 +318,8 @@ static void on_live_timer(void *context)
     struct reload *t = context;
     struct worker *m = t->s->serving;
     t->drain_timer = NULL;
-    /* an arena takes longer, between two requests; what M is asked has a time of its own */
-    if (m != NULL && (worker_at_ask(m) || (service_has_arena(&t->from) &&
-                                           loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS))) {
+    /* of many requests before it none may have taken too long; what M is asked has its own time */
+    if (m != NULL && (worker_at_ask(m) || loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS)) {
         t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
         return;
     }

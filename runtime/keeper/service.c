@@ -503,6 +503,7 @@ void service_detach(struct service *s)
         loop_cancel(k->loop, s->down_timer);
     s->checkpoint_timer = s->down_timer = NULL;
     error_set(&err, "sandbox.not_running", 0, "sandbox \"%s\" ended meanwhile", k->id);
+    error_hint(&err, "cloche restart %s", k->id);
     calls_refuse(s, &err);
 }
 

@@ -369,6 +369,20 @@ TABLE
     [ "$(call add)" = 4 ]
 }
 
+@test "step 7: many slow requests are no request that does not end" {
+    box
+    build two
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "sleep 300"; done | call --lines >slow 3>&- &
+    wait_until 5 much_in_hand
+    tried two
+    expect_status 0
+    wait
+    [ "$(paste -sd ' ' slow)" = "4 5 6 7 8 9 10 11 12 13 14 15" ]
+    [ "$(call get) $(call version)" = "15 2" ]
+}
+
+much_in_hand() { [ "$(module .in_hand)" -ge 6 ]; } # for longer than a drain waits
+
 # --- 14: probation ----------------------------------------------------------------------------------------------
 
 # rolled_back COUNT REASON-PATTERN: version 1 serves with this count, version 2 is BAD
