@@ -3,6 +3,7 @@
 #include "runtime/keeper/keeper.h"
 
 #include "base/cleanup.h"
+#include "runtime/keeper/tree.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -81,7 +82,9 @@ static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
     fields_add(&f, "verdict", verdict_of(j, e));
     fields_add_int(&f, "exit_code", WIFEXITED(e->status) ? WEXITSTATUS(e->status) : -1);
     fields_add_int(&f, "signal", WIFSIGNALED(e->status) ? WTERMSIG(e->status) : 0);
-    fields_add_int(&f, "wall_us", (int64_t)((e->time_ns - j->started_ns) / 1000));
+    /* killed before it began, perhaps */
+    uint64_t began_ns = j->started_ns != 0 ? j->started_ns : e->time_ns;
+    fields_add_int(&f, "wall_us", (int64_t)((e->time_ns - began_ns) / 1000));
     fields_add_int(&f, "user_us", (int64_t)e->user_us);
     fields_add_int(&f, "system_us", (int64_t)e->system_us);
     fields_add_int(&f, "max_rss_bytes", (int64_t)e->max_rss_bytes);
@@ -126,7 +129,7 @@ static void on_event(struct task *t, const struct sandbox_child_event *e)
         if (j->client != NULL)
             connection_error(j->client, j->serial, e->error);
         job_free(j);
-    } else if (e->type == CHILD_EXITED && j->started_ns == 0) {
+    } else if (e->type == CHILD_EXITED && j->started_ns == 0 && j->keeper->tree->abandoned) {
         never_ran(j);
     } else if (e->type == CHILD_EXITED) {
         on_exit_of(j, e);
