@@ -15,9 +15,10 @@
 
 int client_check_id(const char *id, struct error *err)
 {
-    if (spec_valid_id(id))
+    if (id != NULL && spec_valid_id(id))
         return 0;
-    error_set(err, "sandbox.bad_id", 0, "\"%.80s\" cannot be the id of a sandbox", id);
+    error_set(err, "sandbox.bad_id", 0, "\"%.80s\" cannot be the id of a sandbox",
+              id != NULL ? id : "");
     return error_hint(
         err, "1 to 64 letters, digits, \"_\", \".\" and \"-\", the first a letter or digit");
 }
@@ -192,6 +193,8 @@ int client_send(int socket, const char *operation, const struct fields *fields, 
     /* refused before the request came: what was said then is still to be read */
     if (errno == EPIPE || errno == ECONNRESET)
         return 0;
+    if (errno == EBADF && fd_count > 0)
+        return error_set(err, "usage.streams", 0, "a file that is to go along is closed");
     if (errno == EAGAIN)
         return error_set(err, "call.deadline", 0, "the keeper takes no request in time");
     return error_set(err, "protocol.send", errno, "cannot talk to the keeper");

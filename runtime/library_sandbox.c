@@ -59,6 +59,8 @@ static int make_spec(struct spec *s, const struct cloche_sandbox *what, struct e
         spec_apply_json(s, what->config_json, strlen(what->config_json), "/", err) < 0)
         return -1;
     if (what->args != NULL) {
+        if (spec_takes_command(s, err) < 0)
+            return -1;
         s->args = (struct strings){0};
         for (const char *const *p = what->args; *p != NULL; p++)
             strings_add(s->arena, &s->args, *p);

@@ -8,6 +8,9 @@
  * transient; unless the spec has children of its own. */
 void spec_add_main_child(struct spec *spec);
 
+/** usage.command, when a command is given by hand and that would not be so. */
+int spec_takes_command(const struct spec *spec, struct error *err);
+
 /** What `--module NAME=SOURCE` adds: how it is built, and a child that runs it. */
 struct spec_module {
     const char *name, *source; /* absolute */

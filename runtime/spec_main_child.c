@@ -4,6 +4,14 @@
 
 #include <cjson/cJSON.h>
 
+int spec_takes_command(const struct spec *spec, struct error *err)
+{
+    if (spec->children_json == NULL)
+        return 0;
+    error_set(err, "usage.command", 0, "a command is given, and the spec has children of its own");
+    return error_hint(err, "make it one of the children");
+}
+
 void spec_add_main_child(struct spec *spec)
 {
     if (spec->args.count == 0 || spec->children_json != NULL)

@@ -185,7 +185,7 @@ static int parse(struct create *whole, const struct cli_option *options, int arg
                                arena_strndup(c->spec->arena, file, (size_t)(slash - file)));
     }
     int first = cli_parse(options, whole, argc, argv, err);
-    if (first < 0)
+    if (first < 0 || (first < argc && spec_takes_command(c->spec, err) < 0))
         return -1;
     if (first < argc)
         c->spec->args = (struct strings){0};

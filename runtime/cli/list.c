@@ -194,7 +194,7 @@ static void print_children(const cJSON *list)
         const cJSON *module = cJSON_GetObjectItemCaseSensitive(c, "module");
         printf("  child      %s: %s, restarts %.0f%s%s", sandboxes_text(c, "id"),
                sandboxes_text(c, "state"), sandboxes_number(c, "restarts"),
-               last[0] != '\0' ? ", last ended with " : "", last);
+               last[0] != '\0' ? ", last end: " : "", last);
         if (module != NULL)
             printf(", version %.0f %s", sandboxes_number(module, "active"),
                    sandboxes_text(module, "state"));

@@ -15,8 +15,10 @@ static int begin_stop(struct connection *c, struct frame *f, void (*then)(struct
 {
     struct keeper *k = c->keeper;
     bool force = frame_get_int(f, "force", 0, 1, 0) == 1;
-    if (k->stopped != NULL)
-        return error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
+    if (k->stopped != NULL) {
+        error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is stopping already", k->id);
+        return error_hint(err, "wait for it");
+    }
     if (k->ready != NULL && then == restart_stopped && (!force || k->restarts == 0)) {
         error_set(err, "sandbox.busy", 0, "sandbox \"%s\" is starting", k->id);
         return error_hint(err, k->restarts == 0 ? "wait for it" : "wait for it, or pass --force");

@@ -115,6 +115,11 @@ static void describe(struct node *n, const struct sandbox_child_event *e)
     struct sandbox_usage u;
     const struct keeper *k = n->keeper;
     const char *why = "";
+    if (n->late) {
+        snprintf(n->last, sizeof n->last, "not ready within %llu ms",
+                 (unsigned long long)n->ready_ms);
+        return;
+    }
     if (e->blocked_syscall != NULL)
         why = e->blocked_syscall;
     else if (e->process_limit)
@@ -159,14 +164,20 @@ static void command_down(struct node *n, enum supervise_end how)
 /* --- a command -----------------------------------------------------------------------------------
  */
 
-static void on_deadline(void *context)
+static void end_now(struct node *n)
 {
-    struct node *n = context;
-    n->timer = NULL;
     if (n->service != NULL && n->service->serving != NULL)
         worker_kill(n->service->serving, "stop took too long");
     else if (n->service == NULL && n->keeper->sandbox != NULL)
         sandbox_child_signal(n->keeper->sandbox, n->task.child, SIGKILL);
+}
+
+static void on_deadline(void *context)
+{
+    struct node *n = context;
+    n->timer = NULL;
+    n->late = n->state == NODE_STARTING;
+    end_now(n);
 }
 
 void node_is_up(struct node *n)
@@ -180,7 +191,7 @@ void node_is_up(struct node *n)
 void node_never_up(struct node *n)
 {
     cancel_timer(n);
-    on_deadline(n);
+    end_now(n);
 }
 
 void node_is_down(struct node *n, enum supervise_end how, const char *why)
@@ -260,6 +271,7 @@ static void start_command(struct node *n)
 {
     struct error err = ERROR_INIT;
     n->state = NODE_STARTING;
+    n->late = false;
     n->started_ms = loop_now_ms();
     if (n->service != NULL) {
         service_start(n->service);

@@ -38,6 +38,7 @@ struct node {
 
     /* a command */
     struct strings args;
+    bool late; /* it was ended because it did not become ready */
     uint64_t shutdown_ms, ready_ms;
     enum { READY_NONE, READY_LINE, READY_SOCKET } ready;
     const char *ready_socket;

@@ -343,7 +343,7 @@ begin_of() {
     cloche resume a
     [[ $(info a '.status + ": " + .reason') = 'failed: child "main" ended too often (status 3), '* ]]
     run --separate-stderr cloche info a
-    [ "${lines[-1]}" = "  child      main: down, restarts 3, last ended with status 3" ]
+    [ "${lines[-1]}" = "  child      main: down, restarts 3, last end: status 3" ]
     run --separate-stderr cloche cp a:/etc/passwd .
     expect_status 0
     cloche pause a

@@ -91,6 +91,10 @@ restarts() { info "$1" '[.children[].restarts] | join(",")'; }
     run --separate-stderr cloche create --json s --spec never.json
     expect_status 1
     expect_error supervisor.gave_up
+    [ "$(jq -r .error.message <<<"$stderr")" = 'child "first" ended too often (not ready within 100 ms), its supervisor gave up' ]
+    run --separate-stderr cloche create s --spec spec.json -- sleep 1000
+    expect_status 2
+    expect_stderr 'cloche: a command is given, and the spec has children of its own; fix: make it one of the children'
     [ "$(cloche list --json)" = "[]" ]
     [ -z "$(ls -A "$CLOCHE_ROOT/sandboxes" "$CLOCHE_RUN/sandboxes" | grep -v :)" ]
     jq '.cloche.children[0].args = ["/does/not/exist"]' spec.json >none.json
