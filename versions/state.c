@@ -64,6 +64,7 @@ void state_writer_begin(struct state_writer *w, const char *module, uint32_t ver
     w->seals = SEALS;
     w->failed = false;
     w->buffered = 0;
+    w->file_bytes = 0;
     w->cap_bytes = cap_bytes != 0 ? cap_bytes : STATE_DEFAULT_CAP;
     w->api = (struct cloche_writer){
         .struct_size = sizeof w->api, .schema = schema, .opaque = w, .write = writer_write};
@@ -94,8 +95,10 @@ int state_writer_seal(struct state_writer *w, uint64_t sequence, int *ret_fd, st
     clock_gettime(CLOCK_REALTIME, &now);
     w->header.sequence = sequence;
     w->header.saved_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    uint64_t end = sizeof w->header + w->header.length_bytes;
     if (!w->failed && writer_flush(w) == 0 &&
-        (pwrite(w->fd, &w->header, sizeof w->header, 0) != (ssize_t)sizeof w->header ||
+        ((w->file_bytes > end && ftruncate(w->fd, (off_t)end) < 0) ||
+         pwrite(w->fd, &w->header, sizeof w->header, 0) != (ssize_t)sizeof w->header ||
          io_seal(w->fd, w->seals) < 0))
         writer_fail(w, "state.memfd", errno, "cannot be sealed");
     if (w->failed) {

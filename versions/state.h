@@ -88,6 +88,7 @@ struct state_writer {
     bool failed;
     struct error error; /* what the first failing write was about */
     uint64_t cap_bytes;
+    uint64_t file_bytes; /* what the file is long already, and may be too long */
     struct state_header header;
     size_t buffered;
     unsigned char buffer[16384];

@@ -15,7 +15,8 @@ struct host {
     struct mailbox box;
     struct wire_packet out; /* replies and messages not sent yet */
     uint64_t last_child;
-    int spare;                  /* memory for the next state, or -1 */
+    int spare; /* memory for the next state, or -1 */
+    uint64_t spare_bytes;
     struct state_arena arena;   /* arena.at NULL: it wants none */
     bool arena_touched;         /* since the last save */
     uint64_t arena_ns;          /* when a piece of it moved last */
@@ -37,7 +38,7 @@ static inline void host_stage(struct host *h, enum wire_failure stage)
 void host_open(struct host *h);
 
 /* state.c */
-/** Before init: the memory that a state is most often loaded into, which is the heap's and that of
+/** Behind init: the memory that a state is most often loaded into, which is the heap's and that of
  * the variables of the module, loaded at @module. */
 void host_warm(uintptr_t module);
 uint64_t host_now_ns(void);

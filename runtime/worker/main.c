@@ -202,9 +202,6 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
         return;
     }
     host.module = m;
-    struct link_map *map;
-    if ((host.init.flags & WIRE_INIT_WARM) != 0 && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
-        host_warm(map->l_addr);
     if ((host.init.flags & WIRE_INIT_MIGRATE_ONLY) == 0 && host_arena_open(&host, &err) < 0) {
         host_refuse(&host, WIRE_FAIL_INIT, err.message);
         return;
@@ -220,6 +217,9 @@ static void on_init(const struct wire_record *r, const void *payload, const int 
         }
     }
     host_done(&host, WIRE_OK, NULL, -1);
+    struct link_map *map; /* it is READY, and there is a while before its LOAD */
+    if ((host.init.flags & WIRE_INIT_WARM) != 0 && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
+        host_warm(map->l_addr);
 }
 
 static void on_expired(uint64_t token)

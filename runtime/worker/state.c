@@ -3,6 +3,7 @@
 #include "runtime/worker/host.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +55,7 @@ static int open_writer(struct host *h, struct state_writer *w, bool give, struct
     if (h->arena.at == NULL) {
         state_writer_begin(w, h->name, h->init.version, m->abi.state_schema, h->init.state_cap);
         w->fd = TAKE_FD(h->spare);
+        w->file_bytes = h->spare_bytes;
         return 0;
     }
     if (settle(h) < 0)
@@ -96,14 +98,21 @@ void host_warm(uintptr_t module)
 }
 
 /** The next state is most often as large, and all wait for it: half of its time would go for this.
- */
+ * Written, and not only reserved: the first write to a page costs more than the copy. */
 static void make_spare(struct host *h, uint64_t size)
 {
+    static char zeros[16384];
     _cleanup_close_ int fd =
         size > SPARE_MAX ? -1 : memfd_create("cloche-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) == 0 &&
-        lseek(fd, sizeof(struct state_header), SEEK_SET) >= 0)
-        h->spare = TAKE_FD(fd);
+    bool good = fd >= 0;
+    for (uint64_t left = size, n; good && left > 0; left -= n) {
+        n = left < sizeof zeros ? left : sizeof zeros;
+        good = io_write_all(fd, zeros, n) == 0;
+    }
+    if (!good || lseek(fd, sizeof(struct state_header), SEEK_SET) < 0)
+        return;
+    h->spare = TAKE_FD(fd);
+    h->spare_bytes = size;
 }
 
 void host_save(struct host *h, const struct wire_record *r)

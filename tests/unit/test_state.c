@@ -85,6 +85,26 @@ Test(state, is_sealed_against_its_writer)
     cr_expect_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), -1);
 }
 
+Test(state, is_as_long_as_what_was_written_last)
+{
+    static const size_t sizes[] = {0, 100, 999, 1000, 40000};
+    static const char zeros[1000 + sizeof(struct state_header)];
+    static char data[40000];
+    memset(data, 'x', sizeof data);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct state_writer w;
+        struct error err = ERROR_INIT;
+        int fd = -1;
+        cr_assert_eq(state_writer_open(&w, "counter", 3, 2, 0, &err), 0);
+        cr_assert_eq(pwrite(w.fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+        w.file_bytes = sizeof zeros;
+        cr_expect_eq(cloche_write(&w.api, data, sizes[i]), 0);
+        cr_assert_eq(state_writer_seal(&w, 77, &fd, &err), 0, "%s", err.message);
+        expect_bytes(fd, data, sizes[i], 4096);
+        close(fd);
+    }
+}
+
 Test(state, stops_at_the_cap)
 {
     struct state_writer w;
