@@ -7,21 +7,14 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/build.h"
-#include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
-#define REHEARSED_MAX (1 << 20)
-
-static void step_6(struct reload *t);
-static void step_7(struct reload *t);
-static void step_8(struct reload *t);
 static void step_9(struct reload *t);
 static void step_11(struct reload *t);
 static void step_12(struct reload *t);
@@ -111,15 +104,21 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
                                         .cause = r->cause,
                                         .from = s->active.number,
                                         .to = r->number};
+    t->r.module = s->name;
+    if (r->number != 0) /* they load while the row is written */
+        rehearsal_ahead(t);
     if (history_start(k->versions, &start, &t->attempt, err) < 0) {
+        rehearsal_forget(t);
         free(t);
         return -1;
     }
-    t->r.module = s->name;
     s->reload = t;
     transaction_step(t, 1, "slot");
     if (r->number != 0) {
-        t->timer = loop_after(k->loop, 0, on_begin, t);
+        if (t->ahead)
+            rehearsal_start(t);
+        else /* it ends now, which is not told from here */
+            t->timer = loop_after(k->loop, 0, on_begin, t);
         return 0;
     }
     /* 2 to 5 */
@@ -154,7 +153,7 @@ static void on_begin(void *context)
 {
     struct reload *t = context;
     t->timer = NULL;
-    step_6(t);
+    rehearsal_start(t);
 }
 
 void reload_forget(struct keeper *k, void *context)
@@ -199,7 +198,7 @@ static void on_built(void *context, const struct build_result *r)
                   r->number, version_status_name(t->to.status));
         transaction_refuse(t, &err);
     } else { /* unchanged, too, when it was published and never served */
-        step_6(t);
+        rehearsal_start(t);
     }
 }
 
@@ -210,280 +209,12 @@ int reload_build(struct reload *t, const struct build_options *o, struct error *
     return t->build == NULL ? -1 : 0;
 }
 
-/* --- 6: start N ----------------------------------------------------------------------------------
- */
-
-static void forget_worker(struct worker *w)
-{
-    struct reload *t = w->owner;
-    struct worker **const places[] = {&t->next, &t->rehearsal, &t->migrator};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        if (*places[i] == w)
-            *places[i] = NULL;
-    }
-}
-
-static struct worker *open_worker(struct reload *t, uint32_t version, uint32_t flags,
-                                  worker_done_fn *done, struct error *err)
-{
-    struct worker *w = worker_open(t->s, version, flags, done, t, err);
-    if (w == NULL)
-        return NULL;
-    w->owner = t;
-    w->on_gone = forget_worker;
-    return w;
-}
-
-/** One of those that 7 waits for is there. */
-static void on_part(void *context, const struct error *err, int fd)
-{
-    struct reload *t = context;
-    cleanup_close(&fd);
-    if (err != NULL) {
-        transaction_bad(t, err);
-        return;
-    }
-    if (--t->waiting == 0)
-        step_7(t);
-}
-
-static void on_live(void *context, const struct error *err, int fd)
-{
-    struct reload *t = context;
-    struct error why = ERROR_INIT;
-    struct state_header h;
-    const struct state_expect expect = service_expect_own(t->s, &t->from);
-    t->asked--;
-    if (t->asked == 0)
-        transaction_cancel(t, &t->drain_timer);
-    if (err != NULL || state_check(fd, &expect, &h, &why) < 0) {
-        cleanup_close(&fd);
-        t->step = 7;
-        transaction_abort(t, "save", err != NULL ? err : &why);
-        return;
-    }
-    t->live = fd;
-    if (--t->waiting == 0)
-        step_7(t);
-}
-
-/** M's arena can be given away in no time. */
-static void on_settled(void *context, const struct error *err, int fd)
-{
-    struct reload *t = context;
-    cleanup_close(&fd);
-    t->asked--;
-    transaction_cancel(t, &t->drain_timer);
-    if (err != NULL) {
-        t->step = 7;
-        transaction_abort(t, "save", err);
-    } else if (--t->waiting == 0)
-        step_7(t);
-}
-
-/** A checkpoint of M is there to rehearse with: a copy of an arena is not for nothing. */
-static bool has_checkpoint(const struct reload *t)
-{
-    const struct state_expect expect = service_expect_own(t->s, &t->from);
-    struct state_header h;
-    return t->s->base >= 0 && state_check(t->s->base, &expect, &h, NULL) == 0;
-}
-
-/** The state that the version had when it was left. */
-static int find_kept(struct reload *t, struct error *err)
-{
-    const struct state_expect expect = service_expect_own(t->s, &t->to);
-    struct state_header h;
-    struct error why = ERROR_INIT;
-    checkpoints_wait(t->k);
-    if (!service_has_state(&t->to) || state_kept(t->k->state_fd, &expect, &t->kept, &h, &why) == 0)
-        return 0;
-    error_set(err, "state.none", 0, "no state was kept of version %u: %.300s", t->to.number,
-              why.message);
-    return error_hint(err, "--state migrate or empty");
-}
-
-static void abort_drain(struct reload *t)
-{
-    struct error err = ERROR_INIT;
-    error_set(&err, "reload.drain", 0, "version %u has a request in hand for longer than %d ms",
-              t->from.number, SERVICE_DRAIN_MS);
-    error_hint(&err, "try again, or pass --force-drain to take the request from it");
-    transaction_abort(t, "drain", &err);
-}
-
-/** M is at a request that does not end: the copy cannot be had in time. */
-static void on_live_timer(void *context)
-{
-    struct reload *t = context;
-    struct worker *m = t->s->serving;
-    t->drain_timer = NULL;
-    /* of many requests before it none may have taken too long; what M is asked has its own time */
-    if (m != NULL && (worker_at_ask(m) || loop_now_ms() - m->progress_ms < SERVICE_DRAIN_MS)) {
-        t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
-        return;
-    }
-    t->step = 7;
-    if (!t->r.force_drain) {
-        abort_drain(t);
-        return;
-    }
-    worker_forget_type(t->s->serving, WIRE_COPY, t);
-    worker_forget_type(t->s->serving, WIRE_SETTLE, t);
-    t->waiting -= t->asked;
-    t->asked = 0;
-    if (t->waiting == 0)
-        step_7(t);
-}
-
-static void ask_live(struct reload *t)
-{
-    struct service *s = t->s;
-    bool arena = service_has_arena(&t->from), copy = t->hand_over && !(arena && has_checkpoint(t));
-    if (s->serving == NULL || (!copy && !arena))
-        return;
-    t->asked = copy + arena;
-    t->waiting += t->asked;
-    t->drain_timer = loop_after(t->k->loop, SERVICE_DRAIN_MS, on_live_timer, t);
-    if (copy)
-        worker_ask(s->serving, WIRE_COPY, s->answered, -1,
-                   arena ? SERVICE_MOVE_MS : SERVICE_SAVE_MS, on_live, t);
-    if (arena)
-        worker_ask(s->serving, WIRE_SETTLE, 0, -1, SERVICE_MOVE_MS, on_settled, t);
-}
-
-/** What an arena is, and what it was at the last checkpoint, are two files in the sandbox's memory.
- */
-static bool has_room(const struct reload *t, struct error *err)
-{
-    uint64_t memory = t->k->spec->resources.memory_bytes, bytes = t->s->module->arena_bytes;
-    if (memory == 0 || memory == LIMIT_NONE || bytes <= memory / 2)
-        return true;
-    error_set(err, "module.arena", 0,
-              "an arena of %llu bytes can take twice that, the sandbox has %llu",
-              (unsigned long long)bytes, (unsigned long long)memory);
-    error_hint(err, "a smaller \"arena_bytes\" of the module in the spec, or more --memory");
-    return false;
-}
-
-/** Who goes back by command does not lose a state for not having said so. */
-static bool forgets(const struct reload *t, struct error *err)
-{
-    if (strcmp(t->r.kind, "rollback") != 0 || strcmp(t->r.cause, "command") != 0 ||
-        t->r.state != RELOAD_STATE_MIGRATE || t->from.number == 0 || service_has_state(&t->from) ||
-        !service_has_state(&t->to))
-        return false;
-    error_set(err, "module.migrate", 0, "version %u has no state that version %u could take over",
-              t->from.number, t->to.number);
-    error_hint(err, "choose what becomes of the state: --state snapshot or empty");
-    return true;
-}
-
-static void step_6(struct reload *t)
-{
-    struct service *s = t->s;
-    struct error err = ERROR_INIT;
-    transaction_step(t, 6, "start");
-    t->from = s->active;
-    t->hand_over = t->r.state == RELOAD_STATE_MIGRATE && service_has_state(&t->from) &&
-                   service_has_state(&t->to) && (s->serving != NULL || s->base >= 0);
-    if (t->r.state == RELOAD_STATE_SNAPSHOT && find_kept(t, &err) < 0) {
-        transaction_abort(t, "snapshot", &err);
-        return;
-    }
-    if (forgets(t, &err)) {
-        transaction_abort(t, "migrate", &err);
-        return;
-    }
-    if (service_has_arena(&t->to) && !has_room(t, &err)) {
-        transaction_refuse(t, &err);
-        return;
-    }
-    t->down = t->hand_over && t->to.schema < t->from.schema;
-    t->waiting = 1;
-    t->next = open_worker(t, t->to.number, t->hand_over ? WIRE_INIT_WARM : 0, on_part, &err);
-    if (t->next != NULL && t->hand_over) {
-        t->waiting++;
-        t->rehearsal = open_worker(t, t->to.number, 0, on_part, &err);
-    }
-    if (t->rehearsal != NULL && t->down) {
-        t->waiting++;
-        t->migrator = open_worker(t, t->from.number, WIRE_INIT_MIGRATE_ONLY, on_part, &err);
-    }
-    if (t->next == NULL || (t->hand_over && t->rehearsal == NULL) ||
-        (t->down && t->migrator == NULL)) {
-        transaction_abort(t, "worker", &err);
-        return;
-    }
-    ask_live(t);
-}
-
-/* --- 7: rehearse ---------------------------------------------------------------------------------
- */
-
-static void on_rehearsed(void *context, const struct error *err, int fd)
-{
-    struct reload *t = context;
-    struct stat live;
-    cleanup_close(&fd);
-    if (err != NULL) {
-        transaction_bad(t, err);
-        return;
-    }
-    /* the end of a process takes time of a processor that the pause needs: after the switch, unless
-     * it is memory that is needed */
-    if (t->live < 0 || fstat(t->live, &live) < 0 || live.st_size > REHEARSED_MAX)
-        transaction_drop(&t->rehearsal);
-    step_8(t);
-}
-
-static void on_rehearsal_migrated(void *context, const struct error *err, int fd)
-{
-    struct reload *t = context;
-    _cleanup_close_ int migrated = fd;
-    if (err != NULL || t->rehearsal == NULL)
-        transaction_bad(t, err);
-    else
-        worker_ask(t->rehearsal, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_rehearsed, t);
-}
-
-/** Who was expected has gone without having been asked anything. */
-static bool missing(struct reload *t, const struct worker *w)
-{
-    struct error err = ERROR_INIT;
-    if (w != NULL)
-        return false;
-    error_set(&err, "worker.died", 0, "version %u died", t->to.number);
-    transaction_bad(t, &err);
-    return true;
-}
-
-static void step_7(struct reload *t)
-{
-    transaction_step(t, 7, "rehearse");
-    int copy = t->live >= 0 ? t->live : t->s->base;
-    if (missing(t, t->next))
-        return;
-    if (t->kept >= 0) { /* it does not change any more, so this load is the last one, too */
-        worker_ask(t->next, WIRE_LOAD, 0, t->kept, SERVICE_LOAD_MS, on_rehearsed, t);
-    } else if (t->hand_over && copy < 0) { /* M gives none, and there is no older one */
-        transaction_drop(&t->rehearsal);
-        worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
-    } else if (!t->hand_over)
-        worker_ask(t->next, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_rehearsed, t);
-    else if (t->down && !missing(t, t->migrator))
-        worker_ask(t->migrator, WIRE_MIGRATE, t->to.schema, copy, SERVICE_LOAD_MS,
-                   on_rehearsal_migrated, t);
-    else if (!t->down && !missing(t, t->rehearsal))
-        worker_ask(t->rehearsal, WIRE_LOAD, 0, copy, SERVICE_LOAD_MS, on_rehearsed, t);
-}
-
 /* --- 8: the row INTENT ---------------------------------------------------------------------------
  */
 
-static void step_8(struct reload *t)
+void transaction_prepared(struct reload *t)
 {
-    if (!group_prepared(t))
+    if (!transaction_missing(t, t->next) && !group_prepared(t))
         transaction_quiesce(t);
 }
 
@@ -518,7 +249,7 @@ static void on_drain_timer(void *context)
     }
     /* M owes an answer: it goes on when that has come */
     t->owed = true;
-    abort_drain(t);
+    transaction_abort_drain(t);
 }
 
 static void step_9(struct reload *t)
@@ -604,7 +335,7 @@ static void on_caught_up(void *context, bool ok)
 {
     struct reload *t = context;
     if (!ok)
-        missing(t, NULL);
+        transaction_missing(t, NULL);
     else
         step_12(t);
 }
@@ -627,20 +358,20 @@ static void on_migrated(void *context, const struct error *err, int fd)
     _cleanup_close_ int migrated = fd;
     if (err != NULL)
         transaction_bad(t, err);
-    else if (!missing(t, t->next))
+    else if (!transaction_missing(t, t->next))
         worker_ask(t->next, WIRE_LOAD, 0, migrated, SERVICE_LOAD_MS, on_loaded, t);
 }
 
 static void step_11(struct reload *t)
 {
     transaction_step(t, 11, "load");
-    if (missing(t, t->next))
+    if (transaction_missing(t, t->next))
         return;
     if (!t->hand_over)
         step_12(t);
     else if (!t->down)
         worker_ask(t->next, WIRE_LOAD, 0, t->snapshot, SERVICE_LOAD_MS, on_loaded, t);
-    else if (!missing(t, t->migrator))
+    else if (!transaction_missing(t, t->migrator))
         worker_ask(t->migrator, WIRE_MIGRATE, t->to.schema, t->snapshot, SERVICE_LOAD_MS,
                    on_migrated, t);
 }
@@ -651,7 +382,7 @@ static void step_11(struct reload *t)
 static void step_12(struct reload *t)
 {
     if (t->next == NULL || t->next->lost)
-        missing(t, NULL);
+        transaction_missing(t, NULL);
     else if (!group_loaded(t))
         transaction_switch(t);
 }

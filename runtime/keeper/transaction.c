@@ -251,3 +251,22 @@ void transaction_abort(struct reload *t, const char *reason, const struct error 
 {
     transaction_fail(t, ATTEMPT_ABORTED, reason, why);
 }
+
+void transaction_abort_drain(struct reload *t)
+{
+    struct error err = ERROR_INIT;
+    error_set(&err, "reload.drain", 0, "version %u has a request in hand for longer than %d ms",
+              t->from.number, SERVICE_DRAIN_MS);
+    error_hint(&err, "try again, or pass --force-drain to take the request from it");
+    transaction_abort(t, "drain", &err);
+}
+
+bool transaction_missing(struct reload *t, const struct worker *w)
+{
+    struct error err = ERROR_INIT;
+    if (w != NULL)
+        return false;
+    error_set(&err, "worker.died", 0, "version %u died", t->to.number);
+    transaction_bad(t, &err);
+    return true;
+}

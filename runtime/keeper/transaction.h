@@ -1,5 +1,5 @@
-/** The inside of a reload, shared by reload.c (steps 1 to 12), probation.c (13 to 15, rollback),
- * group.c (several as one) and transaction.c (how it ends). Private to them. */
+/** The inside of a reload, shared by reload.c (steps 1 to 12), rehearsal.c (6, 7), probation.c (13
+ * to 15, rollback), group.c (several as one) and transaction.c (how it ends). Private to them. */
 #ifndef CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 #define CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 
@@ -15,11 +15,13 @@ struct reload {
     int step;
     struct build *build;
     struct service_version from, to;
-    bool hand_over; /* M's state goes to N */
-    bool down;      /* and M's own migrate has to rewrite it for the older N */
+    bool hand_over;        /* M's state goes to N */
+    bool down;             /* and M's own migrate has to rewrite it for the older N */
+    bool ahead;            /* what 6 starts was asked for before the attempt had its row */
+    bool ready, rehearsed; /* N; 7: both are needed for 8 */
 
     struct worker *next, *rehearsal, *migrator, *parked;
-    unsigned waiting;         /* for how many of them, and for the live copy */
+    unsigned waiting;         /* for how many of those that 7 needs, and for the live copy */
     int live, snapshot, kept; /* a copy of M's state, M's state, what N once left; -1 */
 
     /* M's arena: its copy is whole only when M has sealed it, or has ended */
@@ -68,9 +70,12 @@ void transaction_tell_confirmer(struct reload *t, const struct reload_result *r)
 void transaction_refuse(struct reload *t, const struct error *why);
 void transaction_bad(struct reload *t, const struct error *why);
 void transaction_abort(struct reload *t, const char *reason, const struct error *why);
+void transaction_abort_drain(struct reload *t);
 /** What they have in common. */
 void transaction_fail(struct reload *t, enum attempt_state state, const char *reason,
                       const struct error *why);
+/** Who was expected has gone without having been asked anything: the end. */
+bool transaction_missing(struct reload *t, const struct worker *w);
 /** M goes on as if nothing had been. */
 void transaction_resume(struct service *s);
 void transaction_drop(struct worker **w);
@@ -94,7 +99,13 @@ void group_fail(struct reload_group *g, const char *module);
 /** @t alone ends. */
 void group_unchanged(struct reload *t);
 
-/** Go on with 8 and 9, with 12. */
+/** 6 and 7; before 6, when what it needs is known by then. */
+void rehearsal_start(struct reload *t);
+void rehearsal_ahead(struct reload *t);
+void rehearsal_forget(struct reload *t);
+
+/** Go on with 8, or when the others of a group are there; with 8 and 9; with 12. */
+void transaction_prepared(struct reload *t);
 void transaction_quiesce(struct reload *t);
 void transaction_switch(struct reload *t);
 
