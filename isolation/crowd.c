@@ -3,13 +3,14 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "isolation/sandbox.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-pid_t crowd_pid_of(int pidfd)
+pid_t sandbox_pid_of(int pidfd)
 {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);

@@ -24,7 +24,4 @@ struct crowd_part {
 /** Fill @tasks and @pages of @parts; @init is the parent of the guards. */
 void crowd_count(const struct cgroup *g, pid_t init, struct crowd_part *parts, size_t count);
 
-/** 0: not known. */
-pid_t crowd_pid_of(int pidfd);
-
 #endif

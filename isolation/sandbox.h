@@ -218,6 +218,9 @@ struct sandbox_child_event {
 };
 typedef void sandbox_child_fn(void *context, const struct sandbox_child_event *event);
 
+/** Of a pidfd, as the host counts; 0: not known. */
+pid_t sandbox_pid_of(int pidfd);
+
 /** Instead of running a program: open args[0], a regular file, as the program's user and as the
  * sandbox sees it. Never waits, and never follows a link at the end of the name. */
 enum sandbox_open {

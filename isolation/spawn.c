@@ -251,7 +251,7 @@ static void on_child(struct sandbox *s, const struct message *m, int fd)
         e.type = CHILD_STARTED;
         if (known != NULL && (s->spec->resources.processes != LIMIT_NONE ||
                               s->spec->resources.memory_bytes != LIMIT_NONE))
-            known->guard = crowd_pid_of(fd);
+            known->guard = sandbox_pid_of(fd);
     } else if (m->type == MESSAGE_TERMINAL) {
         e.type = CHILD_TERMINAL;
     } else if (m->type == MESSAGE_FILE) {

@@ -68,7 +68,8 @@ extern "C" {
  * than 2 MiB. Needs a state schema; not with CLOCHE_THREADS. */
 #define CLOCHE_STATE_ARENA 4u
 /** The module starts threads of its own; it is then never stopped between two instructions of
- * theirs without `stop` having been called. */
+ * theirs without `stop` having been called. (In the pause of a reload save_state and load_state of
+ * one that does not say so run on one processor, to which whatever they start is bound.) */
 #define CLOCHE_THREADS     8u
 #define CLOCHE_FLAGS_KNOWN 15u
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/syscalls.h"
+#include "runtime/keeper/affinity.h"
 #include "runtime/keeper/builder.h"
 #include "runtime/keeper/modules.h"
 
@@ -308,6 +309,7 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
     int size = 2 * PROTOCOL_MAX_BODY; /* an answer is one message */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        affinity_part(k);
         b->pid = fork();
         setpgid(b->pid, b->pid); /* on either side: whoever is first */
         if (b->pid == 0)

@@ -2,6 +2,7 @@
 #include "runtime/keeper/checkpoints.h"
 
 #include "base/cleanup.h"
+#include "runtime/keeper/affinity.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -145,6 +146,7 @@ static bool start_thread(struct checkpoints *c)
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all); /* signals are the loop's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    affinity_part(c->keeper);
     int rc = pthread_create(&c->thread, &attributes, work, c);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);

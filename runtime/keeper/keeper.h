@@ -28,6 +28,7 @@
 #include "runtime/protocol.h"
 #include "runtime/worker/wire.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -83,6 +84,8 @@ struct keeper {
     struct preparation *preparation;
     struct worker *workers, *spares[2]; /* worker.h */
     struct loop_timer *reserve_timer;
+    cpu_set_t processors; /* before it gathered */
+    struct loop_timer *affinity_timer;
     int worker_program;        /* a sealed copy; 0: not yet */
     int network;               /* made for the first tree, or -1 */
     struct session *dirty;     /* have replies to send */
@@ -95,6 +98,7 @@ struct keeper {
     unsigned restarts;          /* of the whole sandbox */
     uint64_t oom_kills, limit_hits;
     uint64_t next_span;
+    bool gathered;             /* affinity.h */
     bool retired;              /* its events are in the audit, and so are those to come */
     struct sampling *sampling; /* NULL until somebody asks, or a warning is set */
     char kill_reason[128];     /* of keeper_kill() */

@@ -6,6 +6,7 @@
 #include "runtime/keeper/reload.h"
 
 #include "base/cleanup.h"
+#include "runtime/keeper/affinity.h"
 #include "runtime/keeper/build.h"
 #include "runtime/keeper/fault.h"
 #include "runtime/keeper/transaction.h"
@@ -252,10 +253,21 @@ static void on_drain_timer(void *context)
     transaction_abort_drain(t);
 }
 
+/** What follows is done by one after the other. */
+static void gather(struct reload *t)
+{
+    if (((t->from.flags | t->to.flags) & CLOCHE_THREADS) != 0)
+        return;
+    affinity_gather(t->k, t->s->serving);
+    affinity_gather(t->k, t->next);
+    affinity_gather(t->k, t->migrator);
+}
+
 static void step_9(struct reload *t)
 {
     struct service *s = t->s;
     struct worker *m = s->serving;
+    gather(t);
     transaction_step(t, 9, "quiesce");
     t->paused_ns = transaction_now_ns();
     s->paused = true;
@@ -427,6 +439,7 @@ void transaction_switch(struct reload *t)
         node_is_up(s->node);
     t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;
     probation_begin(t);
+    affinity_part(t->k);
     for (struct call *c; (c = call_pop(&old_log)) != NULL;)
         call_free(c);
 }

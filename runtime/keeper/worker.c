@@ -504,6 +504,7 @@ static void on_task(struct task *t, const struct sandbox_child_event *e)
 {
     struct worker *w = (struct worker *)t;
     if (e->type == CHILD_STARTED) {
+        w->guard = sandbox_pid_of(e->fd);
         close(e->fd); /* signalled through init, which knows it by number */
         if (w->lost && w->keeper->sandbox != NULL)
             sandbox_child_signal(w->keeper->sandbox, w->task.child, SIGKILL);

@@ -45,12 +45,15 @@ struct worker {
     struct service *service; /* NULL: in reserve, or dropped */
     uint32_t version;
     int socket;
-    size_t room; /* of its socket, as the kernel counts it */
+    pid_t guard, process; /* as the host counts them; 0: not known */
+    cpu_set_t processors; /* before it was gathered */
+    size_t room;          /* of its socket, as the kernel counts it */
     struct post post;
     struct post_fds theirs; /* of which; until INIT */
     struct loop_source *source;
     struct ask *asks; /* oldest first */
     bool lost, hold, stopping;
+    bool gathered; /* affinity.h */
     bool failed;   /* it never ran */
     char why[200]; /* how it ended, as far as it is known */
     uint64_t started_ms;

@@ -829,6 +829,37 @@ ends_of() { for m in a b c; do cloche history --json box $m | jq -r '.attempts[-
     expect_error module.cycle
 }
 
+# --- any: processors --------------------------------------------------------------------------------------------
+
+# Whoever is below the keeper, itself and its threads may run where this test may.
+unbound() {
+    local pid
+    for pid in $(ps -eo pid=,ppid= | awk -v top="$(keeper_pid)" '
+        { parent[$1] = $2 }
+        END { for (p in parent) { for (q = p; q in parent && q != top; q = parent[q]); if (q == top) print p } }'); do
+        cat /proc/"$pid"/task/*/status 2>/dev/null || :
+    done | grep ^Cpus_allowed_list: | sort -u | cmp -s - <(grep ^Cpus_allowed_list: /proc/self/status)
+}
+
+@test "after a switch, a load that fails and a crash on probation all may run where they could before" {
+    box
+    wait_until 5 unbound
+    build two
+    cloche reload box counter=two.so >/dev/null
+    [ "$(call add)" = 4 ]
+    wait_until 5 unbound
+    confirm box 2
+    build three "-DFAULT_LOAD=({ int fd = open(\"/tmp/rehearsed\", O_RDWR | O_CREAT | O_EXCL, 0666); close(fd); fd < 0 ? REFUSE : 0; })"
+    tried three
+    fails 11 load
+    wait_until 5 unbound
+    build four "-DFAULT_HANDLE=CRASH"
+    cloche reload box counter=four.so >/dev/null
+    [ "$(call add)" = 5 ]
+    wait_until 10 ended
+    wait_until 5 unbound
+}
+
 # --- any: the keeper --------------------------------------------------------------------------------------------
 
 @test "the keeper killed at each step: the last GOOD version with its last checkpoint, and one terminal row" {
