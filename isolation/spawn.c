@@ -472,6 +472,9 @@ int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret)
         .memory_by = cgroup_enforced_by(s->cgroup, CGROUP_MEMORY),
         .processes_by = cgroup_enforced_by(s->cgroup, CGROUP_PROCESSES),
         .cpu_by = cgroup_enforced_by(s->cgroup, CGROUP_CPU),
+        .memory_known = cgroup_measured_by(s->cgroup, CGROUP_MEMORY) != MEANS_NONE,
+        .processes_known = cgroup_measured_by(s->cgroup, CGROUP_PROCESSES) != MEANS_NONE,
+        .cpu_known = cgroup_measured_by(s->cgroup, CGROUP_CPU) != MEANS_NONE,
     };
     memcpy(ret->pressure_some_us, stats.pressure_some_usec, sizeof ret->pressure_some_us);
     return 0;

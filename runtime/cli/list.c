@@ -89,6 +89,23 @@ const char *sandboxes_size(char *buf, size_t size, double bytes)
     return buf;
 }
 
+const char *sandboxes_size_of(char *buf, size_t size, const cJSON *o, const char *name,
+                              const char *none)
+{
+    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+    return cJSON_IsNumber(n) ? sandboxes_size(buf, size, n->valuedouble) : none;
+}
+
+const char *sandboxes_count_of(char *buf, size_t size, const cJSON *o, const char *name,
+                               const char *none)
+{
+    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+    if (!cJSON_IsNumber(n))
+        return none;
+    snprintf(buf, size, "%.0f", n->valuedouble);
+    return buf;
+}
+
 const char *sandboxes_time(char *buf, size_t size, double ms)
 {
     unsigned long s = ms > 0 ? (unsigned long)(ms / 1000) : 0;
@@ -125,15 +142,14 @@ static int by_age(const void *a, const void *b)
 
 static void print_row(const cJSON *o)
 {
-    char memory[24], up[24];
+    char memory[24], up[24], processes[24];
     const cJSON *usage = cJSON_GetObjectItemCaseSensitive(o, "usage");
     bool alive = sandboxes_number(o, "init_pid") > 0;
-    printf("%-20s %-15s %-9s %6.0f %8s %8s %9.0f\n", sandboxes_text(o, "id"),
+    printf("%-20s %-15s %-9s %6s %8s %8s %9.0f\n", sandboxes_text(o, "id"),
            sandboxes_text(o, "status"),
            alive ? sandboxes_time(up, sizeof up, sandboxes_number(o, "uptime_ms")) : "-",
-           sandboxes_number(usage, "processes"),
-           alive ? sandboxes_size(memory, sizeof memory, sandboxes_number(usage, "memory_bytes"))
-                 : "-",
+           sandboxes_count_of(processes, sizeof processes, usage, "processes", "-"),
+           alive ? sandboxes_size_of(memory, sizeof memory, usage, "memory_bytes", "-") : "-",
            sandboxes_text(o, "profile")[0] != '\0' ? sandboxes_text(o, "profile") : "-",
            sandboxes_number(o, "restarts"));
 }
@@ -222,18 +238,16 @@ static void print_info(const cJSON *o)
     printf("  up         %s\n  keeper     %.0f\n  init       %.0f\n",
            sandboxes_time(buf, sizeof buf, sandboxes_number(o, "uptime_ms")),
            sandboxes_number(o, "keeper_pid"), sandboxes_number(o, "init_pid"));
-    const bool bounded = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(limits, "memory_bytes"));
     printf("  memory     %s of %s, peak ",
-           sandboxes_size(buf, sizeof buf, sandboxes_number(usage, "memory_bytes")),
-           bounded ? sandboxes_size(limit, sizeof limit, sandboxes_number(limits, "memory_bytes"))
-                   : "any");
-    puts(sandboxes_size(buf, sizeof buf, sandboxes_number(usage, "memory_peak_bytes")));
-    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(limits, "processes")))
-        snprintf(limit, sizeof limit, "%.0f", sandboxes_number(limits, "processes"));
+           sandboxes_size_of(buf, sizeof buf, usage, "memory_bytes", "-"),
+           sandboxes_size_of(limit, sizeof limit, limits, "memory_bytes", "any"));
+    puts(sandboxes_size_of(buf, sizeof buf, usage, "memory_peak_bytes", "-"));
+    printf("  processes  %s of %s\n", sandboxes_count_of(buf, sizeof buf, usage, "processes", "-"),
+           sandboxes_count_of(limit, sizeof limit, limits, "processes", "any"));
+    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(usage, "cpu_us")))
+        printf("  CPU time   %.1f ms\n", sandboxes_number(usage, "cpu_us") / 1000);
     else
-        snprintf(limit, sizeof limit, "any");
-    printf("  processes  %.0f of %s\n", sandboxes_number(usage, "processes"), limit);
-    printf("  CPU time   %.1f ms\n", sandboxes_number(usage, "cpu_us") / 1000);
+        puts("  CPU time   -");
     printf("  commands   %.0f\n", sandboxes_number(o, "commands"));
     print_children(cJSON_GetObjectItemCaseSensitive(o, "children"));
 }

@@ -25,6 +25,11 @@ void sandboxes_print(const cJSON *o);
 
 /** For people: "12.3M", "1h02m". */
 const char *sandboxes_size(char *buf, size_t size, double bytes);
+/** Of a member that is no number (a limit there is not, a figure that is not known): @none. */
+const char *sandboxes_size_of(char *buf, size_t size, const cJSON *o, const char *name,
+                              const char *none);
+const char *sandboxes_count_of(char *buf, size_t size, const cJSON *o, const char *name,
+                               const char *none);
 const char *sandboxes_time(char *buf, size_t size, double ms);
 
 /** logs.c: what a file of a state directory holds, and @go_on: what comes, until the directory

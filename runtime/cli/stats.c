@@ -45,19 +45,19 @@ struct last {
 
 static void print_stats(const cJSON *o, struct last *last)
 {
-    char used[24], limit[24], peak[24], in[24], out[24];
+    char used[24], limit[24], peak[24], processes[24], in[24], out[24], share[24] = "-";
     const cJSON *u = cJSON_GetObjectItemCaseSensitive(o, "usage"),
                 *l = cJSON_GetObjectItemCaseSensitive(o, "limits");
     double cpu = sandboxes_number(u, "cpu_us"), up = sandboxes_number(o, "uptime_ms");
     double percent = up > last->uptime_ms ? (cpu - last->cpu_us) / (up - last->uptime_ms) / 10 : 0;
     *last = (struct last){cpu, up};
-    const bool bounded = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(l, "memory_bytes"));
-    printf("%-20s %6.1f%% %8s / %-8s %8s %6.0f %8s %8s  ", sandboxes_text(o, "id"), percent,
-           sandboxes_size(used, sizeof used, sandboxes_number(u, "memory_bytes")),
-           bounded ? sandboxes_size(limit, sizeof limit, sandboxes_number(l, "memory_bytes"))
-                   : "any",
-           sandboxes_size(peak, sizeof peak, sandboxes_number(u, "memory_peak_bytes")),
-           sandboxes_number(u, "processes"),
+    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(u, "cpu_us")))
+        snprintf(share, sizeof share, "%.1f%%", percent);
+    printf("%-20s %7s %8s / %-8s %8s %6s %8s %8s  ", sandboxes_text(o, "id"), share,
+           sandboxes_size_of(used, sizeof used, u, "memory_bytes", "-"),
+           sandboxes_size_of(limit, sizeof limit, l, "memory_bytes", "any"),
+           sandboxes_size_of(peak, sizeof peak, u, "memory_peak_bytes", "-"),
+           sandboxes_count_of(processes, sizeof processes, u, "processes", "-"),
            sandboxes_size(in, sizeof in, sandboxes_number(u, "io_read_bytes")),
            sandboxes_size(out, sizeof out, sandboxes_number(u, "io_write_bytes")));
     double cpus = sandboxes_number(l, "cpus");

@@ -17,18 +17,20 @@ cJSON *figures_usage(const struct keeper *k)
     const struct {
         const char *name;
         uint64_t value;
-    } figures[] = {{"memory_bytes", u.memory_bytes},
-                   {"memory_peak_bytes", u.memory_peak_bytes},
-                   {"processes", u.processes},
-                   {"processes_peak", u.processes_peak},
-                   {"cpu_us", u.cpu_us},
-                   {"user_us", u.user_us},
-                   {"system_us", u.system_us},
-                   {"oom_kills", u.oom_kills},
-                   {"io_read_bytes", u.io_read_bytes},
-                   {"io_write_bytes", u.io_write_bytes}};
+        bool known;
+    } figures[] = {{"memory_bytes", u.memory_bytes, u.memory_known},
+                   {"memory_peak_bytes", u.memory_peak_bytes, u.memory_known},
+                   {"processes", u.processes, u.processes_known},
+                   {"processes_peak", u.processes_peak, u.processes_known},
+                   {"cpu_us", u.cpu_us, u.cpu_known},
+                   {"user_us", u.user_us, u.cpu_known},
+                   {"system_us", u.system_us, u.cpu_known},
+                   {"oom_kills", u.oom_kills, true},
+                   {"io_read_bytes", u.io_read_bytes, true},
+                   {"io_write_bytes", u.io_write_bytes, true}};
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-        figures_add_u64(o, figures[i].name, figures[i].value);
+        figures_add_u64(o, figures[i].name,
+                        k->sandbox == NULL || figures[i].known ? figures[i].value : LIMIT_NONE);
     return o;
 }
 

@@ -168,9 +168,9 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
 @test "what a command leaves behind dies with it" {
     cloche create a
     cloche exec a -- sh -c 'setsid sh -c "trap : TERM HUP; sleep 1000" & (sleep 1000 &) ; sleep 1000 & true'
-    [ "$(info a .usage.processes)" -le 1 ]
+    [ "$(info a ".usage.processes // 0")" -le 1 ]
     cloche exec --timeout 300ms a -- sh -c 'trap : TERM; (setsid sleep 1000 &); while :; do sleep 1; done' || :
-    [ "$(info a .usage.processes)" -le 1 ]
+    [ "$(info a ".usage.processes // 0")" -le 1 ]
     cloche destroy a
 }
 
@@ -207,7 +207,7 @@ begin_of() {
 @test "commands in turn share a guard, unless one could have touched it" {
     cloche create a --profile ci --best-effort
     cloche create c --profile ci --best-effort --cap-add CHOWN
-    alone=$(info a .usage.processes)
+    alone=$(info a ".usage.processes // 0")
     [[ $(begin_of a) =~ ^[0-9]+$ ]]
     for _ in 1 2 3; do
         if [ "$(id -u)" -eq 0 ]; then
@@ -219,7 +219,7 @@ begin_of() {
         [ "$(begin_of c)" != "$(begin_of c)" ]
     done
     cloche exec a -- true
-    wait_until 10 eval '[ "$(info a .usage.processes)" -eq "$alone" ]'
+    wait_until 10 eval '[ "$(info a ".usage.processes // 0")" -eq "$alone" ]'
     cloche destroy a c
 }
 
@@ -349,6 +349,19 @@ begin_of() {
     cloche pause a
     run --separate-stderr cloche cp a:/etc/passwd .
     expect_stderr 'cloche: sandbox "a" is paused; fix: cloche resume a'
+    cloche destroy a
+}
+
+@test "a figure that nobody takes is null, and a dash" {
+    cloche create a
+    if [ "$(info a .usage.memory_bytes)" = null ]; then
+        [ "$(cloche list | awk '$1 == "a" { print $5 }')" = - ]
+        [[ $(cloche info a) = *"memory     - of any, peak -"* ]]
+        [ "$(cloche stats a | awk '$1 == "a" { print $3, $6 }')" = "- -" ]
+    else
+        [ "$(info a .usage.memory_bytes)" -gt 0 ]
+    fi
+    [ "$(info a '.usage.processes == 0')" = false ]
     cloche destroy a
 }
 
