@@ -272,7 +272,7 @@ struct sandbox_usage {
     uint64_t memory_cache_bytes;  /* part of memory_bytes that the kernel can drop at once */
     uint64_t process_limit_hits;  /* forks that the limit refused */
     uint64_t pressure_some_us[3]; /* time that somebody waited for CPU, memory, I/O; v2 only */
-    enum means memory_by, processes_by, cpu_by; /* what enforces the limits */
+    enum means memory_by, processes_by, cpu_by;    /* what enforces the limits */
     bool memory_known, processes_known, cpu_known; /* zero else */
 };
 int sandbox_usage(const struct sandbox *s, struct sandbox_usage *ret);
