@@ -1,8 +1,7 @@
 /* Runs a command and makes one system call of its launch fail, by role and occurrence.
  *
  *   inject list FILE COMMAND [ARG...]                        writes "ROLE SYSCALL COUNT" lines
- *   inject ROLE SYSCALL N ERRNO FILE COMMAND [ARG...]        writes the pid of the command, and
- * "met", or "missed": there was no such call
+ *   inject ROLE SYSCALL N ERRNO FILE COMMAND [ARG...]        writes its pid, and "met" or "missed"
  *
  * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
  * its first child, up to where that makes the program; `program` the first child of that, up to its
