@@ -168,7 +168,7 @@ static void receive(struct sandbox *s, struct pump *p)
     }
     char mark[2];
     size_t marks = p->from == s->terminal && is_over(s) ? terminal_end_mark(s->terminal, mark) : 0;
-    if (write(s->terminal, mark, marks) < 0)
+    if (marks > 0 && write(s->terminal, mark, marks) < 0)
         errno = 0; /* it has no room, or no program any more */
     size_t kept = within_limit(s, p, (size_t)n);
     if (p->capture) {
