@@ -180,7 +180,7 @@ static const char *describe(struct arena *a, const cJSON *value)
     case cJSON_NULL:
         return "null";
     case cJSON_Array:
-        return "an array";
+        return value->child == NULL ? "an empty array" : "an array";
     default:
         return "an object";
     }

@@ -9,7 +9,6 @@
 #include "isolation/landlock.h"
 #include "isolation/plan.h"
 
-#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -19,7 +18,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define NOT_TRIED (-1)
@@ -270,7 +268,7 @@ static void judge_file_systems(struct list *l)
         enum fs_try what;
         const char *group, *name, *fix;
     } tries[] = {
-        {FS_MAP, "mount", "id map", "see the settings of user namespaces below"},
+        {FS_MAP, "mount", "id map", "see /proc, and the settings of user namespaces, above"},
         {FS_TMPFS, "mount", "tmpfs", "Linux 6.1 or later; no filter that hides fsopen"},
         {FS_PROC, "mount", "proc",
          "a /proc here that nothing is mounted over (a container's masked paths are in the way): "
@@ -298,12 +296,12 @@ static void judge_file_systems(struct list *l)
 
 static void judge_kernel(struct list *l)
 {
-    struct statfs fs;
-    bool proc = statfs("/proc", &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC &&
-                access("/proc/self/uid_map", R_OK) == 0;
-    struct sandbox_ability *a = add(l, "kernel", "/proc", proc);
-    if (!proc)
-        put(a->fix, "mount -t proc proc /proc");
+    struct error err = ERROR_INIT;
+    struct sandbox_ability *a = add(l, "kernel", "/proc", proc_check(&err) == 0);
+    if (!a->usable) {
+        put(a->detail, "%.255s", err.message);
+        put(a->fix, "%.255s", err.hint);
+    }
 
     int clone_error = try_clone(0);
     a = add(l, "kernel", "clone3", clone_error == 0);

@@ -10,11 +10,14 @@
 #include "isolation/plan.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pwd.h>
 #include <sched.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define BLOCK_SIZE  65536U
@@ -49,9 +52,10 @@ static int open_locks(int dir, unsigned number, struct error *err)
     char name[24];
     snprintf(name, sizeof name, "ids-%u.lock", number);
     int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd >= 0 ? fd
-                   : error_set(err, "ids.lock", errno,
-                               "cannot open the file \"%s\" of the run directory", name);
+    if (fd >= 0)
+        return fd;
+    error_set(err, "ids.lock", errno, "cannot open the file \"%s\" of the run directory", name);
+    return error_hint(err, "set CLOCHE_RUN to a directory you can write, with some space left");
 }
 
 static int lock_block(uint64_t blocks, uint64_t *ret_index, struct error *err)
@@ -288,6 +292,24 @@ void idmap_release(struct idmap *m)
     m->lock_fd = -1;
 }
 
+int proc_check(struct error *err)
+{
+    struct statfs fs;
+    char self[16] = "", own[16];
+    snprintf(own, sizeof own, "%d", (int)getpid());
+    if (statfs("/proc", &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC) {
+        error_set(err, "proc.missing", 0, "there is no procfs at /proc");
+    } else if (readlink("/proc/self", self, sizeof self - 1) < 0 || strcmp(self, own) != 0) {
+        error_set(err, "proc.foreign", 0, "the procfs at /proc is another PID namespace's");
+    } else if ((fs.f_flags & ST_RDONLY) != 0) {
+        error_set(err, "proc.read_only", 0, "/proc is mounted read-only");
+        return error_hint(err, "mount -o remount,bind,rw /proc");
+    } else {
+        return 0;
+    }
+    return error_hint(err, "mount -t proc proc /proc");
+}
+
 static int write_map(pid_t pid, const char *file, const struct spec_id_map *map, size_t count,
                      struct error *err)
 {
@@ -302,10 +324,7 @@ static int write_map(pid_t pid, const char *file, const struct spec_id_map *map,
     }
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
     if (io_write_file_at(AT_FDCWD, path, text) < 0) {
-        int saved = errno;
-        error_set(err, "ids.map", saved, "cannot write the id map of the sandbox (%s)", path);
-        if (saved == ENOENT && access("/proc/self/uid_map", F_OK) < 0)
-            return error_hint(err, "mount -t proc proc /proc");
+        error_set(err, "ids.map", errno, "cannot write the id map of the sandbox (%s)", path);
         return error_hint(err, "cloche doctor shows which ids this user may map");
     }
     return 0;
@@ -356,6 +375,9 @@ int idmap_write(const struct idmap *m, pid_t pid, struct error *err)
 {
     if (m->joined)
         return 0;
+    /* in another PID namespace's, this number is another process */
+    if (proc_check(err) < 0)
+        return error_wrap(err, "cannot write the id map of the sandbox");
     if (m->by_helper) {
         if (run_helper("newuidmap", pid, m->uid, m->uid_count, err) < 0)
             return -1;

@@ -307,6 +307,8 @@ int device_plan(struct plan *p, struct error *err);
 int idmap_choose(struct idmap *m, const struct spec *spec, int joined, bool privileged,
                  struct arena *a, struct error *err);
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);
+/** Is /proc the procfs of this PID namespace, and writable? -1 with what puts it right. */
+int proc_check(struct error *err);
 bool idmap_has_gid(const struct idmap *m, uint32_t gid);
 void idmap_release(struct idmap *m);
 /** The life of a process that only holds a namespace open: until it is killed, or its parent dies.

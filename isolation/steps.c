@@ -78,6 +78,11 @@ static const struct {
 } reasons[] = {
     {STEP_ROOT_ATTACH, EPERM,
      "Landlock rules around this process, as in another sandbox, forbid all mounts: run outside"},
+    {STEP_MOUNT_POINT, ELOOP,
+     "a symbolic link on its way leads nowhere in the rootfs: make its end there, or choose "
+     "another destination"},
+    {STEP_MOUNT_ATTACH, EINVAL,
+     "a directory goes over a directory, a file over a file: choose another destination"},
     {STEP_MOUNT_MAKE, EPERM,
      "procfs and sysfs take one here that nothing is mounted over (a container's masked paths are "
      "in the way): cloche doctor tries it"},

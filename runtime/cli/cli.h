@@ -150,7 +150,8 @@ struct cli_sandbox {
     bool json;
     const char *report; /* path, or "-" */
     const char *profile, *spec_file;
-    bool stays; /* a profile's wall time is that of a run, and it is none */
+    struct strings destinations; /* of mounts that options asked for */
+    bool stays;                  /* a profile's wall time is that of a run, and it is none */
     bool memory_swap_given;
     uint64_t memory_swap_bytes; /* memory and swap together, as with Docker */
 };

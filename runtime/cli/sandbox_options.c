@@ -58,6 +58,22 @@ static int set_rootfs(void *context, const char *text, struct error *err)
     return 0;
 }
 
+/** A profile's or a spec's mount at @destination gives way, that of another option does not. */
+static struct spec_mount *add_mount(struct cli_sandbox *c, const char *destination,
+                                    struct error *err)
+{
+    struct spec_mount *m = spec_add_mount(c->spec, destination);
+    for (size_t i = 0; i < c->destinations.count; i++) {
+        if (strcmp(c->destinations.items[i], m->destination) == 0) {
+            error_set(err, "usage.destination", 0, "a second mount at \"%s\"", m->destination);
+            error_hint(err, "leave one of them out");
+            return NULL;
+        }
+    }
+    strings_add(c->spec->arena, &c->destinations, m->destination);
+    return m;
+}
+
 static int set_volume(void *context, const char *text, struct error *err)
 {
     struct spec *s = spec_of(context);
@@ -76,7 +92,9 @@ static int set_volume(void *context, const char *text, struct error *err)
         return error_hint(err, saved == ENOENT ? "make it first, or correct the path"
                                                : "check that this user can reach it");
     }
-    struct spec_mount *m = spec_add_mount(s, destination);
+    struct spec_mount *m = add_mount(context, destination, err);
+    if (m == NULL)
+        return -1;
     m->kind = MOUNT_BIND;
     m->source = arena_strdup(s->arena, path);
     m->recursive = true;
@@ -102,7 +120,9 @@ static int set_tmpfs(void *context, const char *text, struct error *err)
         error_set(err, "usage.tmpfs", 0, "tmpfs \"%s\" is not DST[:SIZE]", text);
         return error_hint(err, "DST is an absolute path inside the sandbox");
     }
-    struct spec_mount *m = spec_add_mount(s, destination);
+    struct spec_mount *m = add_mount(context, destination, err);
+    if (m == NULL)
+        return -1;
     m->kind = MOUNT_FS;
     m->type = "tmpfs";
     m->attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;

@@ -145,12 +145,15 @@ refused() {
     refused 2 '-v: "frobnicate": not an option of a bind mount; fix: SRC:DST:ro, rw or O, or an option word of mount(8)' -v /tmp:/x:frobnicate
     refused 2 '-v: "ro:rw": not an option of a bind mount; fix: SRC:DST:ro, rw or O, or an option word of mount(8)' -v /tmp:/x:ro:rw
     refused 2 '--tmpfs: "zz": not an option of a tmpfs mount; fix: a size such as 64m, or an option word of tmpfs(5)' --tmpfs /x:zz
-    local value
-    for value in /tmp:/ /tmp:/../x; do
-        run --separate-stderr cloche run -v "$value" true
-        [ "$status" -eq 2 ] || [ "$status" -eq 125 ]
-        expect_output ""
-    done
+    refused 125 'mounts[3].destination: a mount over the root is not supported; set the rootfs instead' -v /tmp:/
+    refused 125 'mounts[3].destination: may not contain "..": "/../x"' -v /tmp:/../x
+    refused 2 '--tmpfs: a second mount at "/x"; fix: leave one of them out' -v /tmp:/x --tmpfs /x/
+    refused 125 'cannot mount at "/etc/passwd": Invalid argument; fix: a directory goes over a directory, a file over a file: choose another destination' -v "$WORK:/etc/passwd"
+    mkdir -p root/dev root/proc root/tmp root/bin
+    ln -s nowhere root/link
+    run --separate-stderr cloche run --rootfs root -v "$WORK:/link/x" true # musl and glibc have words of their own for ELOOP
+    expect_status 125
+    expect_stderr_line '^cloche: cannot make mount point "/link/x": .*; fix: a symbolic link on its way leads nowhere in the rootfs: make its end there, or choose another destination$'
 }
 
 @test "--report: a place that cannot be written stops the launch" {
@@ -209,6 +212,31 @@ in_view() {
     expect_output ""
     [ "${#stderr_lines[@]}" -eq 1 ]
     expect_stderr_line '^cloche: .*; fix: mount -t proc proc /proc$'
+    # the numbers in another PID namespace's are other processes
+    run --separate-stderr unshare --mount --pid --fork -- bash -c '"$0" run sh -c "echo ran"' "$CLOCHE"
+    expect_status 125
+    expect_output ""
+    expect_stderr "cloche: cannot write the id map of the sandbox: the procfs at /proc is another PID namespace's; fix: mount -t proc proc /proc"
+}
+
+@test "no procfs, another's, a read-only one: an ordinary user hears the same" {
+    need_root
+    [ "${CLOCHE_BUILD-}" != build-asan ] || skip "the sanitizers need a procfs of their own"
+    local user=(setpriv --reuid 23501 --regid 23501 --clear-groups env "CLOCHE_ROOT=$BATS_TEST_TMPDIR/user" "CLOCHE_RUN=$BATS_TEST_TMPDIR/user")
+    chmod 711 "$BATS_TEST_TMPDIR"
+    mkdir -m 700 "$BATS_TEST_TMPDIR/user"
+    chown 23501:23501 "$BATS_TEST_TMPDIR/user"
+    in_view 'mount -t tmpfs none /proc' "${user[@]}" "$CLOCHE" run sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    expect_stderr 'cloche: cannot write the id map of the sandbox: there is no procfs at /proc; fix: mount -t proc proc /proc'
+    in_view 'mount -o remount,bind,ro /proc' "${user[@]}" "$CLOCHE" run sh -c 'echo ran'
+    expect_status 125
+    expect_output ""
+    expect_stderr 'cloche: cannot write the id map of the sandbox: /proc is mounted read-only; fix: mount -o remount,bind,rw /proc'
+    in_view 'mount -o remount,bind,ro /proc' cloche doctor
+    expect_status 1
+    [[ $output = *$'/proc                                              no  /proc is mounted read-only\n      fix: mount -o remount,bind,rw /proc\n'* ]]
 }
 
 @test "closed streams and full disks of the other commands" {

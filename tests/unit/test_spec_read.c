@@ -26,7 +26,7 @@ static int apply(struct spec *s, const char *text, struct error *err)
 static const struct {
     const char *json, *message;
 } invalid[] = {
-    {"[]", "expected an object, found an array"},
+    {"[]", "expected an object, found an empty array"},
     {"7", "expected an object, found 7"},
     {"{'ociVersion':1}", "ociVersion: expected a version like \"1.1.0\", found 1"},
     {"{'ociVersion':'1.1'}",
@@ -38,7 +38,7 @@ static const struct {
     {"{'process':{'terminal':'yes'}}",
      "process.terminal: expected true or false, found \"yes\" (a string)"},
     {"{'process':{'args':[]}}",
-     "process.args: expected an array with at least the program's name, found an array"},
+     "process.args: expected an array with at least the program's name, found an empty array"},
     {"{'process':{'args':'ls'}}",
      "process.args: expected an array of strings, found \"ls\" (a string)"},
     {"{'process':{'args':['ls',7]}}", "process.args[1]: expected a string, found 7"},
@@ -190,7 +190,7 @@ static const struct {
      "'action':'SCMP_ACT_ERRNO','args':[{'index':6,'value':0,'op':'SCMP_CMP_EQ'}]}]}}}",
      "linux.seccomp.syscalls[0].args[0].index: expected a whole number from 0 to 5, found 6"},
     /* cloche */
-    {"{'cloche':[]}", "cloche: expected an object, found an array"},
+    {"{'cloche':[]}", "cloche: expected an object, found an empty array"},
     {"{'cloche':{'limit':{}}}", "cloche.limit: no such property; did you mean \"limits\"?"},
     {"{'cloche':{'x':{}}}", "cloche.x: no such property"},
     {"{'cloche':{'limits':{'memory_byte':1}}}",
