@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 
 #define NEW_MARK  ".new-"
-#define UNMAKE_MS 15000 /* for the end of a keeper whose sandbox did not come up in time */
+#define FORCED_MS 10000 /* for a keeper to end by itself; the processes inside have 5 s of them */
 
 /* --- keepers ------------------------------------------------------------------------------------
  */
@@ -140,7 +140,7 @@ void client_unmake(const char *id, const struct error *why)
         return;
     }
     uint64_t kept = client_deadline();
-    client_set_deadline(client_now_ms() + UNMAKE_MS);
+    client_set_deadline(0);
     /* of a keeper that still tries, else what it got to make */
     int rc = client_destroy(id, true, &err);
     _cleanup_close_ int all = state_open_dir("sandboxes", NULL);
@@ -173,16 +173,32 @@ int client_create(const char *id, const char *spec_json, const struct client_ear
     return -1;
 }
 
+static bool has_code(const struct error *err, const char *code)
+{
+    return err->code != NULL && strcmp(err->code, code) == 0;
+}
+
 int client_destroy(const char *id, bool force, struct error *err)
 {
     _cleanup_free_ struct frame *f = client_frame_new();
     _cleanup_fields_ struct fields fields = FIELDS_INIT;
     struct error failed = ERROR_INIT;
+    const bool kill = force && client_deadline() == 0; /* a keeper that does not answer */
     fields_add_int(&fields, "force", force);
-    if (client_call(id, "destroy", &fields, f, &failed) == 0)
+    if (kill)
+        client_set_deadline(client_now_ms() + FORCED_MS);
+    int rc = client_call(id, "destroy", &fields, f, &failed);
+    if (kill)
+        client_set_deadline(0);
+    if (rc == 0)
         return 0;
+    /* the tree dies with it; the rest goes now */
     if (client_without_keeper(&failed))
-        return start(id, KEEPER_REMOVE, err); /* the tree died with it; the rest goes now */
+        return start(id, KEEPER_REMOVE, err);
+    if (kill && (has_code(&failed, "call.deadline") || has_code(&failed, "keeper.busy"))) {
+        if (start(id, KEEPER_REMOVE, &failed) == 0 || has_code(&failed, "sandbox.unknown"))
+            return 0; /* the latter: it ended after all */
+    }
     if (err != NULL)
         *err = failed;
     return -1;

@@ -50,15 +50,12 @@ void sandboxes_sparkline(const cJSON *values, size_t width, double full)
 /** One page after the other into one object. */
 static cJSON *fetch(const char *id, struct error *err)
 {
-    _cleanup_free_ struct frame *f = client_frame_new();
     cJSON *all = NULL;
     int64_t since = 0;
     for (bool more = true; more;) {
         _cleanup_fields_ struct fields fields = FIELDS_INIT;
         fields_add_int(&fields, "since_ms", since);
-        const char *text =
-            client_call(id, "samples", &fields, f, err) < 0 ? NULL : frame_get(f, "json");
-        cJSON *page = text != NULL ? cJSON_Parse(text) : NULL,
+        cJSON *page = sandboxes_ask(id, "samples", &fields, err),
               *rows = cJSON_GetObjectItemCaseSensitive(page, "samples");
         if (!cJSON_IsArray(rows)) {
             if (err->code == NULL)

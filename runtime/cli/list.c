@@ -11,7 +11,18 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define MAKING_S 10
+#define MAKING_S  10
+#define ANSWER_MS 3000 /* a keeper answers such questions at once */
+
+/** What is known of a sandbox whose keeper is there and gives no answer. */
+static cJSON *without_answer(const char *id, const struct error *why)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", id);
+    cJSON_AddStringToObject(o, "status", "busy(keeper)");
+    cJSON_AddStringToObject(o, "reason", why->message);
+    return o;
+}
 
 /** Whether its directory was made a moment ago, and its keeper may still be on its way. */
 static bool is_young(const char *id)
@@ -21,17 +32,24 @@ static bool is_young(const char *id)
     return dir >= 0 && fstat(dir, &st) == 0 && time(NULL) - st.st_mtime < MAKING_S;
 }
 
+cJSON *sandboxes_ask(const char *id, const char *operation, const struct fields *fields,
+                     struct error *err)
+{
+    client_set_deadline(client_now_ms() + ANSWER_MS);
+    _cleanup_free_ char *text = client_json(id, operation, fields, err);
+    client_set_deadline(0);
+    cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
+    if (text != NULL && o == NULL)
+        error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
+    return o;
+}
+
 cJSON *sandboxes_info(const char *id, struct error *err)
 {
-    _cleanup_free_ struct frame *f = client_frame_new();
     struct error ours = ERROR_INIT;
-    if (client_call(id, "info", NULL, f, &ours) == 0) {
-        const char *text = frame_get(f, "json");
-        cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
-        if (o != NULL)
-            return o;
-        error_set(&ours, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
-    }
+    cJSON *answer = sandboxes_ask(id, "info", NULL, &ours);
+    if (answer != NULL)
+        return answer;
     if (!client_without_keeper(&ours)) {
         *err = ours;
         return NULL;
@@ -173,8 +191,11 @@ int cli_list(int argc, char **argv)
     struct row *all = arena_alloc(a, (ids.count + 1) * sizeof *all);
     size_t count = 0;
     for (size_t i = 0; i < ids.count; i++) {
-        cJSON *o = sandboxes_info(ids.items[i], &err); /* NULL: destroyed meanwhile */
+        err = (struct error)ERROR_INIT;
+        cJSON *o = sandboxes_info(ids.items[i], &err);
         bool abandoned = o != NULL && !cJSON_HasObjectItem(o, "keeper_pid");
+        if (o == NULL && strcmp(err.code, "sandbox.unknown") != 0) /* not destroyed meanwhile */
+            o = without_answer(ids.items[i], &err);
         if (abandoned && reconcile_expired(ids.items[i]))
             cJSON_Delete(o);
         else if (o != NULL)

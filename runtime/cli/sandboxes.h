@@ -3,11 +3,16 @@
 #define CLOCHE_RUNTIME_CLI_SANDBOXES_H
 
 #include "base/error.h"
+#include "runtime/protocol.h"
 #include "runtime/tail.h"
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/** A keeper's answer, waited for a few seconds; NULL with @err. */
+cJSON *sandboxes_ask(const char *id, const char *operation, const struct fields *fields,
+                     struct error *err);
 
 /** The keeper's word, or the record of a sandbox without one, whose status then is
  * "failed(keeper)". NULL with @err. */

@@ -11,18 +11,6 @@
 #include <poll.h>
 #include <string.h>
 
-static cJSON *ask(const char *id, const char *operation, struct error *err)
-{
-    _cleanup_free_ struct frame *f = client_frame_new();
-    if (client_call(id, operation, NULL, f, err) < 0)
-        return NULL;
-    const char *text = frame_get(f, "json");
-    cJSON *o = text != NULL ? cJSON_Parse(text) : NULL;
-    if (o == NULL)
-        error_set(err, "protocol.frame", 0, "the keeper of \"%s\" sent nonsense", id);
-    return o;
-}
-
 /* --- stats ---------------------------------------------------------------------------------------
  */
 
@@ -79,7 +67,7 @@ static size_t round_of_stats(const struct strings *ids, const struct stats *s, s
                "PEAK", "PROCS", "READ", "WRITTEN", SPARKS, "CPU", "MEMORY");
     for (size_t i = 0; i < ids->count; i++) {
         struct error err = ERROR_INIT;
-        cJSON *o = ask(ids->items[i], "stats", &err);
+        cJSON *o = sandboxes_ask(ids->items[i], "stats", NULL, &err);
         if (o == NULL) {
             *status = cli_fail(&err, s->json, sandboxes_status(&err));
             continue;
@@ -160,7 +148,7 @@ int cli_top(int argc, char **argv)
         error_hint(&err, "cloche top ID");
         return cli_fail(&err, s.json, EXIT_USAGE);
     }
-    cJSON *o = ask(ids.items[0], "top", &err);
+    cJSON *o = sandboxes_ask(ids.items[0], "top", NULL, &err);
     if (o == NULL)
         return cli_fail(&err, s.json, sandboxes_status(&err));
     if (s.json) {

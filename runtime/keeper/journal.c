@@ -222,6 +222,14 @@ void journal_fields(struct keeper *k, const char *event, cJSON *more)
     write_event(k, o);
 }
 
+void journal_dropped(const struct connection *who, const char *why)
+{
+    cJSON *o = cJSON_CreateObject();
+    add_actor(o, who);
+    cJSON_AddStringToObject(o, "detail", why);
+    journal_fields(who->keeper, "client.dropped", o);
+}
+
 void journal_event(struct keeper *k, const char *event, const char *detail)
 {
     PROBE3(event, k->id, event, detail);

@@ -68,6 +68,7 @@ struct keeper {
     struct loop *loop;
     int state_fd, run_fd, log_fd; /* directories */
     int listener;
+    bool is_full; /* no fd is left to let anybody in */
     struct loop_source *listener_source;
     struct connection *connections;
 
@@ -172,10 +173,13 @@ struct connection {
     struct job *job;         /* an exec in progress */
     struct session *session; /* it calls a module */
     bool writing;            /* and waits for room in its socket */
+    unsigned waits_for;      /* requests without their answer */
 };
 void connection_reply(struct connection *c, uint32_t serial, const struct fields *f);
 void connection_data(struct connection *c, uint32_t serial, const struct fields *f, int fd);
 void connection_error(struct connection *c, uint32_t serial, const struct error *err);
+/** Its files that are still to come are nobody's. */
+void open_forget(struct connection *c);
 /** Reply {"json": text}. */
 void connection_json(struct connection *c, uint32_t serial, char *text);
 /** Handlers that stand in files of their own: exec.c, stop.c, module_operations.c. */
@@ -224,6 +228,8 @@ void journal_stop(struct keeper *k, uint64_t span, const char *event, const stru
 void journal_retire(struct keeper *k);
 /** "security.violation", when @who was ended by the syscall filter. */
 void journal_violation(struct keeper *k, const struct sandbox_child_event *e, const char *who);
+/** "client.dropped" */
+void journal_dropped(const struct connection *who, const char *why);
 /** An event with the fields of @more, which is consumed. */
 void journal_fields(struct keeper *k, const char *event, struct cJSON *more);
 /** An event without duration. */

@@ -56,9 +56,7 @@ static void on_opening(struct task *t, const struct sandbox_child_event *e)
 {
     struct opening *o = (struct opening *)t;
     struct error err = ERROR_INIT;
-    struct connection *c = o->keeper->connections;
-    while (c != NULL && c != o->client) /* the client may have gone meanwhile */
-        c = c->next;
+    struct connection *c = o->client;
     if (e->type == CHILD_FILE) {
         if (c != NULL)
             connection_data(c, o->serial, NULL, e->fd);
@@ -77,6 +75,14 @@ static void on_opening(struct task *t, const struct sandbox_child_event *e)
     task_remove(o->keeper, t);
     keeper_check_stopped(o->keeper);
     free(o);
+}
+
+void open_forget(struct connection *c)
+{
+    for (struct task *t = c->keeper->tasks; t != NULL; t = t->next) {
+        if (t->call == on_opening && ((struct opening *)t)->client == c)
+            ((struct opening *)t)->client = NULL;
+    }
 }
 
 static int op_open(struct connection *c, struct frame *f, struct error *err)
@@ -113,6 +119,7 @@ static int op_signal(struct connection *c, struct frame *f, struct error *err)
 {
     int64_t sig = frame_get_int(f, "signal", 1, 64, 0);
     (void)err;
+    c->waits_for--;
     if (sig != 0 && c->job != NULL) /* no answer: the command's end is one */
         exec_signal(c->job, (int)sig);
     return 0;

@@ -27,6 +27,7 @@ static void connection_close(struct connection *c)
     }
     if (c->job != NULL)
         exec_abandon(c->job);
+    open_forget(c);
     calls_forget(c);
     reload_client_gone(c);
     watches_forget(k, c);
@@ -35,14 +36,22 @@ static void connection_close(struct connection *c)
     loop_unwatch(k->loop, c->source);
     close(c->fd);
     free(c);
+    if (k->is_full)
+        loop_change(k->loop, k->listener_source, EPOLLIN);
+    k->is_full = false;
 }
 
 static void send_frame(struct connection *c, enum frame_type type, uint32_t serial,
                        const struct fields *f, const int *fd)
 {
+    if (type != FRAME_DATA && c->waits_for > 0)
+        c->waits_for--;
     /* a client that does not read what it asked for loses the answer, not the keeper's time */
-    if (frame_send(c->fd, type, serial, f, fd, fd != NULL ? 1 : 0, MSG_DONTWAIT) < 0)
-        shutdown(c->fd, SHUT_RDWR);
+    if (frame_send(c->fd, type, serial, f, fd, fd != NULL ? 1 : 0, MSG_DONTWAIT) == 0)
+        return;
+    if (errno == EAGAIN)
+        journal_dropped(c, "it does not read what it asked for");
+    shutdown(c->fd, SHUT_RDWR);
 }
 
 void connection_reply(struct connection *c, uint32_t serial, const struct fields *f)
@@ -70,6 +79,14 @@ void connection_json(struct connection *c, uint32_t serial, char *text)
     send_frame(c, FRAME_OK, serial, &f, file >= 0 ? &file : NULL);
 }
 
+static void refuse(struct connection *c, const char *code, const char *why)
+{
+    struct error err = ERROR_INIT;
+    error_set(&err, code, 0, "%s", why);
+    connection_error(c, 0, &err);
+    journal_dropped(c, why);
+}
+
 static void on_connection(void *context, int fd, uint32_t events)
 {
     static struct frame frame; /* one at a time, and only touched as far as it is filled */
@@ -80,20 +97,42 @@ static void on_connection(void *context, int fd, uint32_t events)
     if (rc < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     session_before(c);
-    if (rc < 0) {
-        struct error err = ERROR_INIT;
-        error_set(&err, "protocol.frame", 0, "what was sent is not a frame of this protocol");
-        connection_error(c, 0, &err);
-    }
-    if (rc <= 0) {
-        connection_close(c);
-        return;
-    }
-    if (frame.head.type == FRAME_REQUEST)
+    bool is_bad = rc < 0;
+    if (rc > 0 && frame.head.type == FRAME_REQUEST) {
+        c->waits_for++;
         operation_call(c, &frame);
-    else if (frame.head.type == FRAME_CALLS && calls_receive(c, &frame) < 0)
-        shutdown(fd, SHUT_RDWR); /* what it sends is no frame of requests */
+    } else if (rc > 0) {
+        is_bad = frame.head.type != FRAME_CALLS || calls_receive(c, &frame) < 0;
+    }
     frame_close_fds(&frame);
+    if (is_bad)
+        refuse(c, "protocol.frame", "what was sent is not a frame of this protocol");
+    if (is_bad || rc == 0)
+        connection_close(c);
+}
+
+/** Whoever holds a place and says nothing keeps nobody out: of those who have nothing under way,
+ * the one that is here for longest goes. False: all are at work. */
+static bool make_room(struct keeper *k)
+{
+    struct connection *oldest = NULL;
+    for (struct connection *c = k->connections; c != NULL; c = c->next) { /* the newest first */
+        if (c->waits_for == 0 && c->session == NULL)
+            oldest = c;
+    }
+    if (oldest == NULL)
+        return false;
+    refuse(oldest, "keeper.busy", "others want its place, and it has nothing under way");
+    connection_close(oldest);
+    return true;
+}
+
+static bool has_room(struct keeper *k)
+{
+    unsigned count = 0;
+    for (const struct connection *c = k->connections; c != NULL; c = c->next)
+        count++;
+    return count < CONNECTION_MAX || make_room(k);
 }
 
 static void on_listener(void *context, int fd, uint32_t events)
@@ -103,23 +142,20 @@ static void on_listener(void *context, int fd, uint32_t events)
     _cleanup_close_ int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct ucred who;
     socklen_t size = sizeof who;
-    unsigned count = 0;
-    for (const struct connection *c = k->connections; c != NULL; c = c->next)
-        count++;
+    if (peer < 0 && (errno == EMFILE || errno == ENFILE) && !make_room(k)) {
+        loop_change(k->loop, k->listener_source, 0); /* until somebody goes */
+        k->is_full = true;
+    }
     if (peer < 0 || getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
         return;
-    struct connection refused = {.keeper = k, .fd = peer};
-    struct error err = ERROR_INIT;
+    struct connection refused = {.keeper = k, .fd = peer, .uid = who.uid, .pid = who.pid};
     if (who.uid != geteuid() && who.uid != 0) {
-        error_set(&err, "keeper.denied", 0, "user %u may not use sandboxes of user %u",
-                  (unsigned)who.uid, (unsigned)geteuid());
-        connection_error(&refused, 0, &err);
+        refuse(&refused, "keeper.denied", "sandboxes belong to their user");
         return;
     }
-    struct connection *c = count < CONNECTION_MAX ? calloc(1, sizeof *c) : NULL;
+    struct connection *c = has_room(k) ? calloc(1, sizeof *c) : NULL;
     if (c == NULL) {
-        error_set(&err, "keeper.busy", 0, "too many clients at sandbox \"%s\"", k->id);
-        connection_error(&refused, 0, &err);
+        refuse(&refused, "keeper.busy", "too many clients are at work in this sandbox");
         return;
     }
     *c = (struct connection){.keeper = k, .fd = peer, .uid = who.uid, .pid = who.pid};
@@ -186,6 +222,7 @@ void server_shut(struct keeper *k)
     if (k->listener < 0)
         return;
     loop_unwatch(k->loop, k->listener_source);
+    k->listener_source = NULL;
     close(k->listener);
     k->listener = -1;
     unlinkat(k->run_fd, "control.sock", 0);

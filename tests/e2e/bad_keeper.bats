@@ -41,6 +41,72 @@ kill_keeper() {
     cloche destroy a b
 }
 
+@test "a frame that only a keeper sends is answered, and who was dropped is an event" {
+    need_program python3
+    local kind
+    cloche create a
+    for kind in 2 3 4 5 6; do
+        run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a send "$kind" op=info
+        expect_status 0
+        [ "${lines[0]}" = code=protocol.frame ]
+    done
+    [ "$(cloche events --json --name client.dropped a | jq -c '[.uid, .pid > 0, .detail]' | sort | uniq -c | xargs)" = \
+        "5 [$(id -u),true,what was sent is not a frame of this protocol]" ]
+    cloche destroy a
+}
+
+@test "clients that hold every place and say nothing keep nobody out" {
+    need_program python3
+    cloche create a
+    run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a hold 200 cloche exec a -- echo works
+    expect_status 0
+    expect_output works
+    cloche events --json --name client.dropped a | jq -r .detail | grep -qx 'others want its place, and it has nothing under way'
+    cloche destroy a
+    # and no more when it is the files that are short
+    (ulimit -n 60 && cloche create a)
+    run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a hold 100 cloche info a
+    expect_status 0
+    cloche destroy a
+    nothing_left
+}
+
+@test "a file that is ready when its client has gone is not given to the next" {
+    need_program python3
+    cloche create a
+    run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a unasked "$(info a .init_pid)" /bin/true
+    show_result
+    expect_status 0
+    cloche destroy a
+}
+
+@test "a keeper that does not answer: told apart from one that is dead, others are listed, destroy --force ends it" {
+    need_root # once is enough: it takes its time
+    cloche create a -- sleep 1000
+    cloche create b
+    keeper=$(info a .keeper_pid)
+    kill -STOP "$keeper"
+    [ "$(cloche list --json | jq -c 'map([.id, .status]) | sort')" = '[["a","busy(keeper)"],["b","running"]]' ]
+    run --separate-stderr cloche info --json a
+    expect_status 1
+    expect_error call.deadline
+    run --separate-stderr cloche destroy --force a
+    expect_status 0
+    [ ! -e "/proc/$keeper/exe" ]
+    cloche destroy b
+    nothing_left
+}
+
+@test "top of more processes than a frame holds" {
+    [ -z "${CLOCHE_VM-}" ] || skip "too slow under emulation"
+    cloche create a -- sh -c 'i=0; while [ $i -lt 1600 ]; do sleep 1000 & i=$((i+1)); done; echo all; wait'
+    wait_until 20 eval '[ "$(cloche logs a)" = all ]'
+    run --separate-stderr cloche top --json a
+    expect_status 0
+    [ "$(jq '.processes | length' <<<"$output")" -ge 1600 ]
+    cloche destroy a
+}
+
 @test "an init that lies: the keeper stays itself" {
     need_program python3
     run --separate-stderr "$CHECKOUT/tests/chaos/lies" 4
