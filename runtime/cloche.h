@@ -267,7 +267,8 @@ struct cloche_reload_options {
     size_t size;
     const char *source; /* of the host; NULL: where the module came from */
     const char *state;  /* "migrate" (NULL), "empty"; of a rollback also "snapshot" */
-    int wait;           /* 0 or 1: until the version is confirmed or taken back */
+    int wait;           /* 0 or 1: until the version is confirmed or taken back, or the time of its
+                           probation is over and no request has come ("ACTIVATED" still) */
     int supersede;      /* a reload that is under way gives way */
     int force_drain;    /* a request that takes too long is given to the new version */
     int cascade;        /* modules that depend on it are started anew, too: @ret_json is an array */

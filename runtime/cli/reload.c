@@ -41,8 +41,8 @@ static int set_state(void *context, const char *text, struct error *err)
 static const struct cli_option reload_options[] = {
     {0, "state", "WORD", "migrate (default) or empty", set_state},
     {0, "wait", NULL,
-     "until the new version is confirmed, which takes a request, or taken back; also for a busy "
-     "module",
+     "until the new version is confirmed or taken back, or its probation is over without a "
+     "request; also for a busy module",
      set_wait},
     {0, "supersede", NULL, "a reload that is under way gives way", set_supersede},
     {0, "force-drain", NULL, "a request that takes too long goes to the new version",
@@ -54,7 +54,10 @@ static const struct cli_option reload_options[] = {
 
 static const struct cli_option rollback_options[] = {
     {0, "state", "WORD", "migrate (default), snapshot or empty", set_state},
-    {0, "wait", NULL, "until it is confirmed or taken back; also for a busy module", set_wait},
+    {0, "wait", NULL,
+     "until it is confirmed or taken back, or its probation is over without a request; also for "
+     "a busy module",
+     set_wait},
     {0, "supersede", NULL, "a reload that is under way gives way", set_supersede},
     {0, "json", NULL, "result and errors as JSON", set_json},
     {0, NULL, NULL, NULL, NULL},
@@ -72,7 +75,7 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void show_one(const cJSON *r, double began)
+static void show_one(const cJSON *r, const struct reload_options *o, double began)
 {
     const char *state = sandboxes_text(r, "state"), *module = sandboxes_text(r, "module");
     double version = sandboxes_number(r, "version"), active = sandboxes_number(r, "active");
@@ -80,7 +83,9 @@ static void show_one(const cJSON *r, double began)
         printf("%s: unchanged, version %.0f serves\n", module, active);
     else
         printf("%s: version %.0f serves%s, pause %.3f ms, %.1f ms in all\n", module, version,
-               strcmp(state, "ACTIVATED") == 0 ? " (on probation)" : "",
+               strcmp(state, "ACTIVATED") != 0 ? ""
+               : o->wait                       ? " (on probation until a request has come)"
+                                               : " (on probation)",
                sandboxes_number(r, "pause_us") / 1000, (now_s() - began) * 1000);
 }
 
@@ -96,10 +101,10 @@ static void show(const char *json, const struct reload_options *o, double began)
         const cJSON *one;
         cJSON_ArrayForEach(one, all)
         {
-            show_one(one, began);
+            show_one(one, o, began);
         }
     } else {
-        show_one(all, began);
+        show_one(all, o, began);
     }
     cJSON_Delete(all);
 }

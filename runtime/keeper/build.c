@@ -25,6 +25,7 @@ struct build {
     const char *module;
     build_done_fn *done; /* NULL: answered, or cancelled */
     void *context;
+    const char *step; /* the last one heard of */
     pid_t pid;
     int pidfd, socket;
     struct loop_source *socket_source, *pidfd_source;
@@ -124,7 +125,7 @@ static void answer(struct build *b, struct build_result *r)
 static void lost(struct build *b)
 {
     struct build_result r = {.status = BUILD_FAILED,
-                             .step = "compile",
+                             .step = b->step,
                              .verdict = "",
                              .imported = "[]",
                              .diagnostics = "[]",
@@ -141,11 +142,9 @@ static void read_result(const struct frame *f, struct build_result *r)
     static const struct {
         const char *word;
         enum build_status status;
-    } words[] = {{"changed", BUILD_CHANGED},
-                 {"published", BUILD_PUBLISHED},
-                 {"unchanged", BUILD_UNCHANGED},
-                 {"verified", BUILD_VERIFIED},
-                 {"failed", BUILD_FAILED}};
+    } words[] = {{"changed", BUILD_CHANGED},     {"step", BUILD_STEP},
+                 {"published", BUILD_PUBLISHED}, {"unchanged", BUILD_UNCHANGED},
+                 {"verified", BUILD_VERIFIED},   {"failed", BUILD_FAILED}};
     const char *status = text_of(f, "status", "failed");
     *r = (struct build_result){
         .status = BUILD_FAILED,
@@ -188,7 +187,9 @@ static bool hear(struct build *b)
     if (rc > 0) {
         frame_close_fds(&frame);
         read_result(&frame, &r);
-        if (r.status == BUILD_CHANGED) {
+        if (r.status == BUILD_STEP)
+            b->step = lasting(r.step);
+        if (r.status == BUILD_CHANGED || r.status == BUILD_STEP) {
             b->done(b->context, &r);
             return b->done != NULL;
         }
@@ -302,6 +303,7 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
                         .module = arena_strdup(a, module),
                         .done = done,
                         .context = context,
+                        .step = "snapshot",
                         .socket = -1,
                         .pidfd = -1,
                         .arena = a};

@@ -67,6 +67,7 @@ struct build_options {
 
 enum build_status {
     BUILD_CHANGED,   /* of one begun ahead: it goes on, and @done is called again */
+    BUILD_STEP,      /* of one with an attempt: it has come to @step; as above */
     BUILD_PUBLISHED, /* as version @number */
     BUILD_UNCHANGED, /* the bytes are those of the newest version, @number */
     BUILD_VERIFIED,  /* with no_publish */
@@ -94,7 +95,7 @@ struct build_result {
 typedef void build_done_fn(void *context, const struct build_result *result);
 
 /** Start building @module. @done is called once, from the loop, never from within this call; not
- * after build_cancel(). (One begun ahead: twice, unless BUILD_UNCHANGED or a failure is first.) -1:
+ * after build_cancel(). (Of one that goes on: again.) -1:
  * nothing was started (build.start). The policy is the module's: its profile's and its own
  * (modules.h). The whole log is kept as log/<module>.build.log. */
 struct build *build_start(struct keeper *k, const char *module, const struct build_options *options,

@@ -101,10 +101,28 @@ static void answer(struct work *w, const struct fields *f)
     leave(w);
 }
 
+/** Its attempt is told how far it is. */
+static void tell_step(const struct work *w)
+{
+    _cleanup_fields_ struct fields f = FIELDS_INIT;
+    fields_add(&f, "status", "step");
+    fields_add(&f, "step", w->step);
+    if (w->attempt != 0)
+        (void)frame_send(w->b->socket, FRAME_OK, 0, &f, NULL, 0, 0);
+}
+
+static void enter(struct work *w, const char *step)
+{
+    w->step = step;
+    tell_step(w);
+}
+
 /** False: the keeper has hung up. */
 static bool hear(struct work *w)
 {
     w->wanted = recv(w->b->socket, &w->attempt, sizeof w->attempt, 0) == sizeof w->attempt;
+    if (w->wanted)
+        tell_step(w);
     return w->wanted;
 }
 
@@ -409,7 +427,7 @@ static int compile(struct work *w, const char *known, struct error *err)
     if (state < 0)
         return -1;
     began = now_us();
-    w->step = "compile";
+    enter(w, "compile");
     fault_point(3, getppid());
     if (state == 0) {
         tell_changed(w);
@@ -468,7 +486,7 @@ static int verify(struct work *w, struct error *err)
     _cleanup_free_ void *data = NULL;
     size_t size;
     uint64_t began = now_us();
-    w->step = "verify";
+    enter(w, "verify");
     fault_point(4, getppid());
     struct elf_policy policy = w->b->policy;
     policy.file = w->b->options->source.path;
@@ -609,7 +627,7 @@ void builder_main(struct builder *b)
     wait_until_wanted(&w);
     if (o->no_publish)
         succeed(&w, "verified", 0);
-    w.step = "publish";
+    enter(&w, "publish");
     fault_point(5, getppid());
     hand_over(&w, &err);
 }

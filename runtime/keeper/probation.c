@@ -156,8 +156,14 @@ static void on_probation_timer(void *context)
     struct reload *t = context;
     t->timer = NULL;
     t->time_over = true;
-    if (t->completed > 0)
+    if (t->completed > 0) {
         step_15(t);
+    } else if (!t->untried) {
+        t->untried = true;
+        const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, NULL);
+        if (t->watch.untried != NULL)
+            t->watch.untried(t->watch.context, &r);
+    }
 }
 
 static void on_health_timer(void *context);

@@ -48,8 +48,8 @@ static int check(struct keeper *k, const struct reload_request *r, struct error 
 
 static int busy(const struct reload *t, struct error *err)
 {
-    error_set(err, "reload.busy", 0, "module \"%s\" is busy: attempt %llu, step %d", t->s->name,
-              (unsigned long long)t->attempt, t->step);
+    error_set(err, "reload.busy", 0, "module \"%s\" is busy: attempt %llu, step %d (%s)",
+              t->s->name, (unsigned long long)t->attempt, t->step, transaction_step_name(t->step));
     return error_hint(err, "wait for it (--wait), or pass --supersede");
 }
 
@@ -136,7 +136,7 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     t->r.source = t->r.artifact_name = NULL;
     t->r.ahead = NULL;
     if (r->ahead != NULL) {
-        transaction_step(t, 2, "build");
+        transaction_step(t, 2, "snapshot");
         t->build = r->ahead;
         build_take(t->build, t->attempt, on_built, t);
         return 0;
@@ -181,11 +181,13 @@ static void on_built(void *context, const struct build_result *r)
     } steps[] = {{"snapshot", 2}, {"compile", 3}, {"verify", 4}, {"publish", 5}};
     struct reload *t = context;
     struct error err = r->error;
-    t->build = NULL;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        if (r->step != NULL && strcmp(r->step, steps[i].name) == 0)
-            t->step = steps[i].step;
+        if (strcmp(r->step, steps[i].name) == 0 && t->step != steps[i].step)
+            transaction_step(t, steps[i].step, steps[i].name);
     }
+    if (r->status == BUILD_STEP)
+        return;
+    t->build = NULL;
     t->to.number = r->number;
     if (r->status == BUILD_FAILED) {
         transaction_refuse(t, &err);
@@ -205,7 +207,7 @@ static void on_built(void *context, const struct build_result *r)
 
 int reload_build(struct reload *t, const struct build_options *o, struct error *err)
 {
-    transaction_step(t, 2, "build");
+    transaction_step(t, 2, "snapshot");
     t->build = build_start(t->k, t->s->name, o, on_built, t, err);
     return t->build == NULL ? -1 : 0;
 }

@@ -61,6 +61,7 @@ struct reload_result {
     int step;                 /* reached, 1 to 15 */
     uint32_t tried, active;   /* version wanted; version that serves now (0: none) */
     uint64_t pause_us, lost_updates, replayed;
+    bool untried; /* the time of its probation was over before any request came */
     const struct error *error; /* NULL unless it failed; its message names the step */
 };
 
@@ -69,6 +70,8 @@ struct reload_watch {
     void (*step)(void *context, int step, const char *text);
     /** N serves (ATTEMPT_ACTIVATED), still on probation. May be NULL. */
     void (*switched)(void *context, const struct reload_result *r);
+    /** It is over but for the request that it takes: it goes on until there is one. May be NULL. */
+    void (*untried)(void *context, const struct reload_result *r);
     /** The end; called once, never from within reload_start. */
     void (*ended)(void *context, const struct reload_result *r);
     void *context;

@@ -1,6 +1,7 @@
 /* The operations "reload", "rollback" and "confirm": a client waits for a transaction, hears of its
  * steps as DATA, and gets OK when the new version serves, or, with wait=1, when the attempt has
- * come to its end; ERROR when it failed before. The transaction does not depend on the client. */
+ * come to its end or waits for its first request; ERROR when it failed before. The transaction does
+ * not depend on the client. */
 #include "runtime/keeper/reload.h"
 
 #include "base/cleanup.h"
@@ -65,6 +66,13 @@ static void on_switched(void *context, const struct reload_result *r)
         answer(w, r);
 }
 
+static void on_untried(void *context, const struct reload_result *r)
+{
+    struct waiting *w = context;
+    if (w->wait)
+        answer(w, r);
+}
+
 static void finish(struct waiting *w)
 {
     for (struct waiting **at = &all; *at != NULL; at = &(*at)->next) {
@@ -83,7 +91,7 @@ static void on_ended(void *context, const struct reload_result *r)
     if (w->client != NULL && r->error != NULL) {
         connection_error(w->client, w->serial, r->error);
         w->client = NULL;
-    } else if (w->wait || w->client != NULL) {
+    } else if (!r->untried && (w->wait || w->client != NULL)) {
         answer(w, r);
     }
     if (r->error != NULL && !w->failed)
@@ -138,8 +146,11 @@ static int start(struct connection *c, struct frame *f, const struct reload_requ
                           .wait = frame_get_int(f, "wait", 0, 1, 0) == 1,
                           .operation = list[0].kind,
                           .results = cJSON_CreateArray()};
-    const struct reload_watch watch = {
-        .step = on_step, .switched = on_switched, .ended = on_ended, .context = w};
+    const struct reload_watch watch = {.step = on_step,
+                                       .switched = on_switched,
+                                       .untried = on_untried,
+                                       .ended = on_ended,
+                                       .context = w};
     w->span = journal_start(k, list[0].kind, c, list[0].module);
     w->next = all;
     all = w;

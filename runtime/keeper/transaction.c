@@ -22,6 +22,15 @@ uint64_t transaction_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+const char *transaction_step_name(int step)
+{
+    static const char *const names[] = {
+        [1] = "slot",    [2] = "snapshot", [3] = "compile", [4] = "verify",     [5] = "publish",
+        [6] = "start",   [7] = "rehearse", [8] = "intent",  [9] = "drain",      [10] = "save",
+        [11] = "load",   [12] = "switch",  [13] = "record", [14] = "probation", [15] = "confirm"};
+    return names[step];
+}
+
 void transaction_step(struct reload *t, int step, const char *text)
 {
     t->step = step;
@@ -45,6 +54,7 @@ struct reload_result transaction_result(const struct reload *t, enum attempt_sta
                                   .pause_us = t->pause_us,
                                   .lost_updates = t->lost_updates,
                                   .replayed = t->replayed,
+                                  .untried = t->untried,
                                   .error = err};
 }
 
@@ -182,12 +192,9 @@ void transaction_resume(struct service *s)
 void transaction_fail(struct reload *t, enum attempt_state state, const char *reason,
                       const struct error *why)
 {
-    static const char *const names[] = {
-        [1] = "slot",  [2] = "snapshot", [3] = "compile", [4] = "verify",    [5] = "publish",
-        [6] = "start", [7] = "rehearse", [8] = "intent",  [9] = "drain",     [10] = "save",
-        [11] = "load", [12] = "switch",  [13] = "record", [14] = "probation"};
     struct error err = *why;
-    error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, names[t->step], t->s->name);
+    error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, transaction_step_name(t->step),
+               t->s->name);
     if (t->s->serving != NULL)
         error_append(&err, "version %u still serves", t->s->active.number);
     else if (t->s->active.number != 0)

@@ -44,7 +44,7 @@ struct reload {
     uint64_t completed;
     uint64_t confirmed_at; /* how many requests were answered when N saved `confirmed` */
     unsigned health_failures;
-    bool time_over, confirming;
+    bool time_over, untried, confirming;
     int confirmed; /* N's state, on its way to the disk; -1 */
     bool catching; /* M answers the log, or saves after that */
 
@@ -59,6 +59,7 @@ struct reload {
 
 /** Steps that the history and clients see. */
 void transaction_step(struct reload *t, int step, const char *text);
+const char *transaction_step_name(int step);
 /** The terminal row and the end of the watch; frees @t unless M still owes an answer. @verdict: of
  * the version tried, VERSION_PUBLISHED: none. */
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,

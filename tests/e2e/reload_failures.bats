@@ -55,11 +55,11 @@ refused() {
     build two
     cloche reload --json box counter=bomb.cpp >out 2>err 3>&- &
     local pid=$!
-    wait_until 5 at_step 2
+    wait_until 5 at_step 3
     tried two
     expect_status 1
     expect_error reload.busy
-    [[ $(jq -r .error.message <<<"$stderr") = 'module "counter" is busy: attempt 2, step '* ]]
+    [ "$(jq -r .error.message <<<"$stderr")" = 'module "counter" is busy: attempt 2, step 3 (compile)' ]
     cloche reload --supersede box counter=two.so
     status=0
     wait $pid || status=$?
@@ -87,6 +87,18 @@ at_step() { [ "$(module .attempt.step)" = "$1" ]; }
     wait $second
     status_of 3 GOOD
     after 3 3 GOOD ""
+}
+
+@test "step 14: --wait ends with the time of a probation that no request came to" {
+    build one
+    build two
+    create box --probation 100ms --module counter=one.so
+    run --separate-stderr timeout 20 cloche reload --wait --json box counter=two.so
+    expect_status 0
+    [ "$(jq -c '[.state, .version, .active, .step]' <<<"$output")" = '["ACTIVATED",2,2,14]' ]
+    status_of 2 PUBLISHED
+    [ "$(call add)" = 1 ]
+    wait_until 10 status_of 2 GOOD
 }
 
 under_way() { [ "$(module .attempt)" != null ]; }
