@@ -232,9 +232,11 @@ static void print_children(const cJSON *list)
         printf("  child      %s: %s, restarts %.0f%s%s", sandboxes_text(c, "id"),
                sandboxes_text(c, "state"), sandboxes_number(c, "restarts"),
                last[0] != '\0' ? ", last end: " : "", last);
-        if (module != NULL)
+        if (module != NULL && sandboxes_number(module, "active") > 0)
             printf(", version %.0f %s", sandboxes_number(module, "active"),
                    sandboxes_text(module, "state"));
+        else if (module != NULL)
+            printf(", no version serves");
         putchar('\n');
     }
 }

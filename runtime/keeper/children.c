@@ -219,12 +219,22 @@ static int read_supervisor(struct tree *t, struct node *s, const struct scope *a
     return 0;
 }
 
+int tree_check_room(const struct tree *t, struct error *err)
+{
+    size_t wanted = t->added;
+    for (const struct module *m = t->root.keeper->modules; m != NULL; m = m->next)
+        wanted += m->service != NULL && m->service->node == NULL && m->service->reload != NULL;
+    if (wanted < ADDED_MAX)
+        return 0;
+    return error_set(err, "module.too_many", 0, "%d modules have no child in the spec already",
+                     ADDED_MAX);
+}
+
 struct node *tree_new_service(struct tree *t, struct service *s, struct error *err)
 {
     struct node *root = &t->root;
     if (t->added == ADDED_MAX) {
-        error_set(err, "module.too_many", 0, "%d modules have no child in the spec already",
-                  ADDED_MAX);
+        tree_check_room(t, err);
         return NULL;
     }
     size_t i = root->logic.count++;
@@ -259,7 +269,9 @@ struct tree *tree_new(struct keeper *k, struct error *err)
     int rc = read_supervisor(t, &t->root, &(struct scope){.list = list}, 0, err);
     cJSON_Delete(list);
     for (struct module *m = k->modules; rc == 0 && m != NULL; m = m->next) {
-        if (service_of(m)->node == NULL && tree_new_service(t, m->service, err) == NULL)
+        const struct service *s = service_of(m);
+        bool serves = s->active.number != 0 || m->start_version != 0 || m->source != NULL;
+        if (s->node == NULL && serves && tree_new_service(t, m->service, err) == NULL)
             rc = -1;
     }
     if (rc == 0)

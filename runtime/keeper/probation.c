@@ -497,7 +497,7 @@ static void roll_back(struct reload *t, struct worker *w)
         error_set(&err, "module.none", 0,
                   "version %u of module \"%s\" failed, and there is no other", t->to.number,
                   s->name);
-        error_hint(&err, "cloche logs %s %s", s->keeper->id, s->name);
+        error_hint(&err, "cloche history %s %s says why", s->keeper->id, s->name);
         calls_refuse(s, &err);
         t->redispatched = 0;
         t->back = true;

@@ -66,6 +66,8 @@ int reload_start(struct keeper *k, const struct reload_request *r, const struct 
     struct service *s = service_require(k, r->module, err);
     if (s == NULL)
         return -1;
+    if (s->node == NULL && tree_check_room(k->tree, err) < 0)
+        return -1;
     struct service_version to = {0};
     if (r->number != 0 && service_version(s, r->number, &to, err) < 0)
         return -1;
@@ -404,6 +406,7 @@ static void step_12(struct reload *t)
 void transaction_switch(struct reload *t)
 {
     struct service *s = t->s;
+    struct error err = ERROR_INIT;
     struct reload *before = s->probation;
     /* whose pages and calls are given back when N serves */
     _cleanup_close_ int old_base = -1;
@@ -437,6 +440,8 @@ void transaction_switch(struct reload *t)
     struct worker *next = t->next;
     t->next = NULL;
     service_serve(s, next, &t->to);
+    if (s->node == NULL && tree_add_service(t->k->tree, s, &err) < 0)
+        journal_event(t->k, "child.failed", err.message);
     if (s->node != NULL && s->node->state == NODE_STARTING)
         node_is_up(s->node);
     t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;

@@ -38,10 +38,7 @@ struct service *service_require(struct keeper *k, const char *name, struct error
     struct module *m = modules_find(k, name, err);
     if (m == NULL)
         return NULL;
-    struct service *s = service_of(m);
-    if (s->node == NULL && k->tree != NULL && tree_add_service(k->tree, s, err) < 0)
-        return NULL;
-    return s;
+    return service_of(m);
 }
 
 int service_version(struct service *s, uint32_t number, struct service_version *ret,
@@ -430,7 +427,9 @@ void service_start(struct service *s)
     s->stopping = s->gave_up = false;
     if (begin(s, &err) == 0)
         return;
-    snprintf(s->why, sizeof s->why, "%.199s", err.message);
+    /* tried again: what it is BAD for is said already */
+    bool again = strcmp(err.code, "reload.bad_version") == 0 && s->node->last[0] != '\0';
+    snprintf(s->why, sizeof s->why, "%.199s", again ? s->node->last : err.message);
     s->down_timer = loop_after(s->keeper->loop, 0, down_later, s);
 }
 

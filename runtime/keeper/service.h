@@ -54,7 +54,7 @@ struct service {
     struct keeper *keeper;
     struct module *module;
     const char *name;
-    struct node *node; /* in the present tree, or NULL */
+    struct node *node; /* in the present tree; NULL: no version has served yet */
 
     struct worker *serving;        /* NULL: down, or coming up */
     struct worker *starting;       /* brought up by service_start */
@@ -93,7 +93,7 @@ struct service {
 struct service *service_of(struct module *m);
 /** With its log and its base; NULL: nothing to do. */
 void service_free(struct service *s);
-/** That of module @name, with a node in the tree; module.unknown. */
+/** That of module @name; module.unknown. */
 struct service *service_require(struct keeper *k, const char *name, struct error *err);
 /** What the store says about a version. store.unknown_version, store.collected */
 int service_version(struct service *s, uint32_t number, struct service_version *ret,
@@ -151,8 +151,10 @@ cJSON *service_json(const struct service *s);
 
 /* --- tree.c: what a service tells its node, beside node_is_up() --- */
 void node_is_down(struct node *n, enum supervise_end how, const char *why);
-/** One that the spec does not know of; -1 when there is no more room. */
+/** One that the spec does not know of: a child from when it first serves. -1: no more room. */
 int tree_add_service(struct tree *t, struct service *s, struct error *err);
+/** Would there be, for those that are to serve first, and one more? */
+int tree_check_room(const struct tree *t, struct error *err);
 
 /* --- reload.c, for service.c --- */
 /** A worker that takes part in a transaction: the transaction deals with it. */

@@ -417,6 +417,10 @@ void tree_start(struct tree *t, void (*ready)(struct keeper *k, const struct err
 
 void tree_stop(struct tree *t)
 {
+    for (struct module *m = t->root.keeper->modules; m != NULL; m = m->next) {
+        if (m->service != NULL && m->service->node == NULL)
+            reload_stop(m->service);
+    }
     if (t->root.state == NODE_DOWN)
         return;
     stop_node(&t->root);
@@ -450,8 +454,6 @@ static void free_nodes(struct node *n)
         task_remove(n->keeper, &n->task);
         cleanup_close(&n->pidfd);
     }
-    if (n->service != NULL)
-        service_detach(n->service);
 }
 
 int tree_add_service(struct tree *t, struct service *s, struct error *err)
@@ -474,6 +476,10 @@ void tree_free(struct tree *t)
         return;
     tree_abandon(t);
     free_nodes(&t->root);
+    for (struct module *m = t->root.keeper->modules; m != NULL; m = m->next) {
+        if (m->service != NULL)
+            service_detach(m->service);
+    }
     arena_free(t->arena);
 }
 
@@ -496,10 +502,34 @@ static void add_json(cJSON *list, const struct node *n)
         add_json(list, &n->children[i]);
 }
 
+/** A module that is no child yet, but may become one any moment. */
+static void add_candidate(cJSON *list, const struct service *s)
+{
+    cJSON *module = service_json(s);
+    if (s->reload == NULL && !cJSON_HasObjectItem(module, "watch")) {
+        cJSON_Delete(module);
+        return;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", s->name);
+    cJSON_AddStringToObject(o, "kind", "module");
+    cJSON_AddStringToObject(o, "state", s->reload != NULL ? "starting" : "down");
+    cJSON_AddNumberToObject(o, "restarts", 0);
+    cJSON_AddStringToObject(o, "last", "");
+    cJSON_AddItemToObject(o, "module", module);
+    cJSON_AddItemToArray(list, o);
+}
+
 cJSON *tree_json(const struct tree *t)
 {
     cJSON *list = cJSON_CreateArray();
-    for (size_t i = 0; t != NULL && i < t->root.logic.count; i++)
+    if (t == NULL)
+        return list;
+    for (size_t i = 0; i < t->root.logic.count; i++)
         add_json(list, &t->root.children[i]);
+    for (const struct module *m = t->root.keeper->modules; m != NULL; m = m->next) {
+        if (m->service != NULL && m->service->node == NULL)
+            add_candidate(list, m->service);
+    }
     return list;
 }

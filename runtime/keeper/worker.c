@@ -505,9 +505,9 @@ static void on_task(struct task *t, const struct sandbox_child_event *e)
     struct worker *w = (struct worker *)t;
     if (e->type == CHILD_STARTED) {
         w->guard = sandbox_pid_of(e->fd);
-        close(e->fd); /* signalled through init, which knows it by number */
-        if (w->lost && w->keeper->sandbox != NULL)
-            sandbox_child_signal(w->keeper->sandbox, w->task.child, SIGKILL);
+        close(e->fd);                         /* signalled through init, which knows it by number */
+        if (w->lost && w->stop_timer == NULL) /* else it has a while to say what it died of */
+            kill_now(w);
         return;
     }
     if (e->type != CHILD_FAILED && e->type != CHILD_EXITED)

@@ -268,6 +268,31 @@ in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" 
     [ "$(cat "$CLOCHE_ROOT"/sandboxes/box/poison/counter-*)" = crash ]
 }
 
+@test "a sandbox that its first version cannot serve says what that died of" {
+    build dead "-DFAULT_INIT=(__builtin_trap(), 1)"
+    jq -n --arg so "$PWD/dead.so" '{ociVersion: "1.1.0", cloche: {max_restarts: 1, modules: {counter: {source: $so}}}}' >config.json
+    for _ in {1..20}; do # it may be gone before the keeper has heard that it is there
+        run --separate-stderr cloche create box --profile plugin "${effort[@]}" --spec config.json
+        expect_stderr 'cloche: child "counter" ended too often (step 6 (start) of module "counter": init: signal 4 (Illegal instruction); nothing serves), its supervisor gave up'
+    done
+}
+
+@test "a module is no child before it serves: any number may fail to" {
+    cloche create box --profile plugin "${effort[@]}"
+    build one
+    printf 'int x' >broken.c
+    for i in {1..70}; do
+        run --separate-stderr cloche reload --json box "m$i=broken.c"
+        expect_error build.compile
+    done
+    [ "$(cloche info --json box | jq -c .children)" = '[]' ]
+    cloche reload box counter=one.so
+    [ "$(cloche info --json box | jq -c '[.children[] | [.id, .state]]')" = '[["counter","running"]]' ]
+    cloche restart box
+    [ "$(cloche info --json box | jq -c '[.children[] | [.id, .state]]')" = '[["counter","running"]]' ]
+    [ "$(cloche call box counter add)" = 1 ]
+}
+
 @test "the first version of all fails: nothing serves, and a better one can come" {
     build bad -DFAULT_INIT=REFUSE
     build worse "-DFAULT_HANDLE=CRASH"
