@@ -89,6 +89,40 @@ static void judge_names(struct judge *j)
     }
 }
 
+static void judge_id_maps(struct judge *j, const char *list, const struct spec_id_map *maps,
+                          size_t count)
+{
+    if (count > 340) /* the kernel's limit (user_namespaces(7)) */
+        WRONG(j, list, "has %zu lines, the kernel takes 340", count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t inside = (uint64_t)maps[i].container_id + maps[i].size;
+        uint64_t outside = (uint64_t)maps[i].host_id + maps[i].size;
+        if (maps[i].size == 0 || inside > UINT32_MAX || outside > UINT32_MAX)
+            WRONG(j, element(j, list, i, ""), "is empty or goes beyond id 4294967294");
+        for (size_t k = 0; k < i && k < 340; k++) {
+            bool apart_in = inside <= maps[k].container_id ||
+                            (uint64_t)maps[k].container_id + maps[k].size <= maps[i].container_id;
+            bool apart_out = outside <= maps[k].host_id ||
+                             (uint64_t)maps[k].host_id + maps[k].size <= maps[i].host_id;
+            if (!apart_in || !apart_out)
+                WRONG(j, element(j, list, i, ""), "overlaps with %s[%zu]", list, k);
+        }
+    }
+}
+
+/** Of the sandbox ("linux") or of a mount. */
+static void judge_map_pair(struct judge *j, const char *where, const struct spec_id_map *uid,
+                           size_t uid_count, const struct spec_id_map *gid, size_t gid_count)
+{
+    const char *users = arena_printf(j->problems.arena, "%s.uidMappings", where);
+    const char *groups = arena_printf(j->problems.arena, "%s.gidMappings", where);
+    if ((uid_count != 0) != (gid_count != 0))
+        WRONG(j, uid_count != 0 ? groups : users,
+              "mappings of users and of groups belong together");
+    judge_id_maps(j, users, uid, uid_count);
+    judge_id_maps(j, groups, gid, gid_count);
+}
+
 static void judge_mount(struct judge *j, size_t i)
 {
     const struct spec_mount *m = &j->spec->mounts[i];
@@ -126,27 +160,8 @@ static void judge_mount(struct judge *j, size_t i)
         WRONG(j, element(j, "mounts", i, "options"), "\"tmpcopyup\" is an option of tmpfs");
     if (m->idmap && m->kind == MOUNT_FS)
         WRONG(j, element(j, "mounts", i, "options"), "\"idmap\" is an option of bind mounts");
-}
-
-static void judge_id_maps(struct judge *j, const char *list, const struct spec_id_map *maps,
-                          size_t count)
-{
-    if (count > 340) /* the kernel's limit (user_namespaces(7)) */
-        WRONG(j, list, "has %zu lines, the kernel takes 340", count);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t inside = (uint64_t)maps[i].container_id + maps[i].size;
-        uint64_t outside = (uint64_t)maps[i].host_id + maps[i].size;
-        if (maps[i].size == 0 || inside > UINT32_MAX || outside > UINT32_MAX)
-            WRONG(j, element(j, list, i, ""), "is empty or goes beyond id 4294967294");
-        for (size_t k = 0; k < i && k < 340; k++) {
-            bool apart_in = inside <= maps[k].container_id ||
-                            (uint64_t)maps[k].container_id + maps[k].size <= maps[i].container_id;
-            bool apart_out = outside <= maps[k].host_id ||
-                             (uint64_t)maps[k].host_id + maps[k].size <= maps[i].host_id;
-            if (!apart_in || !apart_out)
-                WRONG(j, element(j, list, i, ""), "overlaps with %s[%zu]", list, k);
-        }
-    }
+    judge_map_pair(j, element(j, "mounts", i, ""), m->uid_maps, m->uid_map_count, m->gid_maps,
+                   m->gid_map_count);
 }
 
 /* Others live in a joined mount namespace: nothing is built there, and nothing is left out
@@ -191,13 +206,9 @@ static void judge_namespaces(struct judge *j)
     bool offsets = s->time_offset_set[0] || s->time_offset_set[1];
     if (offsets && !s->ns_new[NS_TIME])
         WRONG(j, "linux.timeOffsets", "needs a new \"time\" namespace (linux.namespaces)");
-    if ((s->uid_map_count != 0) != (s->gid_map_count != 0))
-        WRONG(j, s->uid_map_count != 0 ? "linux.gidMappings" : "linux.uidMappings",
-              "mappings of users and of groups belong together");
+    judge_map_pair(j, "linux", s->uid_maps, s->uid_map_count, s->gid_maps, s->gid_map_count);
     if (s->uid_map_count != 0 && s->ns_path[NS_USER] != NULL)
         WRONG(j, "linux.uidMappings", "the user namespace of a path has its mappings already");
-    judge_id_maps(j, "linux.uidMappings", s->uid_maps, s->uid_map_count);
-    judge_id_maps(j, "linux.gidMappings", s->gid_maps, s->gid_map_count);
 }
 
 /* Kernel settings that belong to a namespace; every other one is the host's. */

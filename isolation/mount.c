@@ -45,7 +45,12 @@ static int attach(int tree, int point)
 }
 
 /** A tree may be a peer of the host's mount that it was cloned from: cut this before anything is
- * mounted on it. */
+ * mounted on it. What the host mounts below later is seen by who asked for that. */
+static uint64_t cut(uint64_t propagation)
+{
+    return (propagation & (MS_SLAVE | MS_SHARED)) != 0 ? MS_SLAVE : MS_PRIVATE;
+}
+
 static int prepare_tree(const struct builder *b, int tree, const struct spec_mount *s)
 {
     uint64_t clear = s->attr_clear, clear_recursive = s->attr_clear_recursive;
@@ -53,11 +58,12 @@ static int prepare_tree(const struct builder *b, int tree, const struct spec_mou
         clear = 0;
         clear_recursive = 0;
     }
-    if (set_attributes(tree, s->attr_set_recursive, clear_recursive, MS_PRIVATE, true) < 0 ||
+    if (set_attributes(tree, s->attr_set_recursive, clear_recursive, cut(s->propagation), true) <
+            0 ||
         set_attributes(tree, s->attr_set, clear, 0, false) < 0)
         return -1;
     uint64_t propagation = s->propagation & ~(uint64_t)MS_REC;
-    if (propagation == 0 || propagation == MS_PRIVATE)
+    if (propagation != MS_SHARED && propagation != MS_UNBINDABLE)
         return 0;
     return set_attributes(tree, 0, 0, propagation, (s->propagation & MS_REC) != 0);
 }
@@ -339,7 +345,8 @@ static int make_root(struct builder *b)
         if (b->root < 0)
             return -1;
         /* set-uid bits and device nodes of an image mean nothing here */
-        if (set_attributes(b->root, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, MS_PRIVATE, true) < 0)
+        if (set_attributes(b->root, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
+                           cut(p->spec->rootfs_propagation), true) < 0)
             return step_failed(b->failed, STEP_MOUNT_ATTRIBUTES, "/");
         return 0;
     }
@@ -406,7 +413,6 @@ int mount_enter(const struct mount_built *m, struct message *failed)
         errno = EXDEV;
         return step_failed(failed, STEP_PIVOT, NULL);
     }
-    /* everything is private: nobody is there whose slave it could be */
     uint64_t propagation = m->propagation & ~(uint64_t)MS_REC;
     if ((propagation == MS_SHARED || propagation == MS_UNBINDABLE) &&
         set_attributes(m->root, 0, 0, propagation, (m->propagation & MS_REC) != 0) < 0)
@@ -417,8 +423,9 @@ int mount_enter(const struct mount_built *m, struct message *failed)
 /** The new root lies on the inherited one and on the staging. */
 static int attach_root(struct builder *b)
 {
-    const struct mount_attr private = {.propagation = MS_PRIVATE};
-    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0)
+    /* nothing goes out; what may come in is for cut() to say */
+    const struct mount_attr slave = {.propagation = MS_SLAVE};
+    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave) < 0)
         return step_failed(b->failed, STEP_PROPAGATION, NULL);
     if (make_staging(b) < 0 || make_root(b) < 0)
         return -1;

@@ -120,6 +120,12 @@ static int add_tree(struct plan *p, enum plan_op op, const struct spec_mount *s,
 {
     bool detached;
     struct stat st;
+    if (s->idmap && !p->privileged) {
+        error_set(err, "mount.idmap", 0, "cannot map the owners of volume \"%s\": only root can",
+                  s->source);
+        error_path(err, s->source);
+        return error_hint(err, "leave idmap, uidMappings and gidMappings of the mount out");
+    }
     int fd = open_source(p, s->source, s->recursive, &st, &detached, err);
     if (fd < 0) {
         if (!s->optional || err->errnum != ENOENT)

@@ -25,7 +25,7 @@ static const struct {
     [STEP_DOMAINNAME] = {"sandbox.hostname", "cannot set domain name \"%s\"", ""},
     [STEP_TIME_NAMESPACE] = {"sandbox.time", "cannot make a time namespace with these offsets", ""},
     [STEP_LOOPBACK] = {"network.loopback", "cannot bring up the loopback interface", ""},
-    [STEP_PROPAGATION] = {"mount.propagation", "cannot make the mount tree private", ""},
+    [STEP_PROPAGATION] = {"mount.propagation", "cannot part the mount tree from the host's", ""},
     [STEP_ROOT] = {"rootfs.make", "cannot make the root file system", ""},
     [STEP_ROOT_ATTACH] = {"rootfs.attach", "cannot attach the root file system", ""},
     [STEP_SOURCE] = {"mount.source", "cannot open mount source \"%s\"",
@@ -83,6 +83,9 @@ static const struct {
      "another destination"},
     {STEP_MOUNT_ATTACH, EINVAL,
      "a directory goes over a directory, a file over a file: choose another destination"},
+    {STEP_MOUNT_ATTRIBUTES, EPERM,
+     "what the host's mount has set (ro, nosuid, nodev, noexec, its way with atime) only root "
+     "can take off: leave the option out"},
     {STEP_MOUNT_MAKE, EPERM,
      "procfs and sysfs take one here that nothing is mounted over (a container's masked paths are "
      "in the way): cloche doctor tries it"},

@@ -46,6 +46,16 @@ owner() { stat -c %u:%g "$1"; }
     [ ! -e shared/of_root ]
 }
 
+@test "-v: what only root can do is no word without effect" {
+    need_user
+    inside -v "$WORK:/data:idmap" true
+    expect_status 125
+    expect_stderr "cloche: cannot map the owners of volume \"$WORK\": only root can; fix: leave idmap, uidMappings and gidMappings of the mount out"
+    inside -v "$WORK:/data:strictatime" true
+    expect_status 125
+    expect_stderr "cloche: cannot set mount attributes of \"/data\": Operation not permitted; fix: what the host's mount has set (ro, nosuid, nodev, noexec, its way with atime) only root can take off: leave the option out"
+}
+
 @test "-v :ro: can be read and cannot be written, also below" {
     mkdir -p shared/below
     echo content >shared/file

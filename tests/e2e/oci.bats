@@ -91,10 +91,37 @@ setup() {
 @test "rootfsPropagation: every word" {
     local word seen
     for word in private rprivate slave rslave shared rshared unbindable runbindable; do
-        case $word in *shared) seen=shared ;; *unbindable) seen=unbindable ;; *) seen= ;; esac
+        case $word in *shared) seen=shared ;; *unbindable) seen=unbindable ;; *slave) seen=master ;; *) seen= ;; esac
         # the optional fields of the root's line, between the options and the dash
         holds ".linux.rootfsPropagation = \"$word\"" \
             "awk '\$5 == \"/\" { print (\$7 == \"-\" ? \"\" : \$7) }' /proc/self/mountinfo | cut -d : -f 1" "$seen"
+    done
+}
+
+# seen_later WORD COMMAND...: what a sandbox sees in /data of a file system that the host mounts there after its start.
+seen_later() {
+    unshare --mount --propagation private -- bash -c 'mount -t tmpfs -o mode=755 none /mnt
+        mount --make-shared /mnt
+        install -d -m 755 -o 23501 /mnt/below /mnt/state
+        coproc "${@:2}" run -v "/mnt:/data:$1" -- sh -c "echo up; read _; ls /data/below"
+        exec 4<&"${COPROC[0]}" 5>&"${COPROC[1]}"
+        read -r _ <&4
+        mount -t tmpfs none /mnt/below
+        : >/mnt/below/seen
+        echo >&5
+        cat <&4' sh "$@"
+}
+
+@test "mounts: what the host mounts later is seen by slaves and by nobody else" {
+    need_root
+    local word user=(setpriv --reuid 23501 --regid 23501 --clear-groups env CLOCHE_ROOT=/mnt/state CLOCHE_RUN=/mnt/state)
+    for word in rslave slave rshared; do
+        [ "$(seen_later $word "$CLOCHE")" = seen ]
+        [ "$(seen_later $word "${user[@]}" "$CLOCHE")" = seen ]
+    done
+    for word in rw rprivate runbindable; do
+        [ "$(seen_later $word "$CLOCHE")" = "" ]
+        [ "$(seen_later $word "${user[@]}" "$CLOCHE")" = "" ]
     done
 }
 

@@ -74,6 +74,8 @@ CASE(mount_data, strings_add(s->arena, &bind(s, "/a", "/b")->data, "size=1"))
 CASE(mount_namespace, s->ns_new[NS_MOUNT] = false)
 CASE(time_offset, s->time_offset_set[1] = true)
 CASE(time_offset_ok, s->time_offset_set[1] = true; s->ns_new[NS_TIME] = true)
+CASE(mount_maps, struct spec_mount *m = bind(s, "/a", "/b"); maps(s, 5, 1010, 5);
+     m->uid_maps = s->uid_maps; m->uid_map_count = 2; s->uid_map_count = s->gid_map_count = 0)
 CASE(maps_alone, maps(s, 10, 1010, 5); s->gid_map_count = 0)
 CASE(maps_ok, maps(s, 10, 1010, 5))
 CASE(maps_inside, maps(s, 9, 1010, 5))
@@ -168,6 +170,9 @@ static const struct {
     {"time_offset", case_time_offset, "spec.invalid",
      "linux.timeOffsets: needs a new \"time\" namespace (linux.namespaces)"},
     {"time_offset_ok", case_time_offset_ok, NULL, NULL},
+    {"mount_maps", case_mount_maps, "spec.invalid",
+     "2 problems:\nmounts[2].gidMappings: mappings of users and of groups belong together\n"
+     "mounts[2].uidMappings[1]: overlaps with mounts[2].uidMappings[0]"},
     {"maps_alone", case_maps_alone, "spec.invalid",
      "linux.gidMappings: mappings of users and of groups belong together"},
     {"maps_ok", case_maps_ok, NULL, NULL},
