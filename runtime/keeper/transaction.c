@@ -25,9 +25,9 @@ uint64_t transaction_now_ns(void)
 const char *transaction_step_name(int step)
 {
     static const char *const names[] = {
-        [1] = "slot",    [2] = "snapshot", [3] = "compile", [4] = "verify",     [5] = "publish",
-        [6] = "start",   [7] = "rehearse", [8] = "intent",  [9] = "drain",      [10] = "save",
-        [11] = "load",   [12] = "switch",  [13] = "record", [14] = "probation", [15] = "confirm"};
+        [1] = "slot",  [2] = "snapshot", [3] = "compile", [4] = "verify",     [5] = "publish",
+        [6] = "start", [7] = "rehearse", [8] = "intent",  [9] = "drain",      [10] = "save",
+        [11] = "load", [12] = "switch",  [13] = "record", [14] = "probation", [15] = "confirm"};
     return names[step];
 }
 
