@@ -61,7 +61,7 @@ struct reload_result {
     int step;                 /* reached, 1 to 15 */
     uint32_t tried, active;   /* version wanted; version that serves now (0: none) */
     uint64_t pause_us, lost_updates, replayed;
-    bool untried; /* the time of its probation was over before any request came */
+    bool untried;              /* the time of its probation was over before any request came */
     const struct error *error; /* NULL unless it failed; its message names the step */
 };
 
