@@ -20,7 +20,8 @@
 
 #define PROBATION_MS         10000
 #define PROBATION_STUDENT_MS 3000
-#define HEALTH_EVERY_MS      1000
+#define HEALTH_EVERY_MS      1000 /* at most, */
+#define HEALTH_LEAST_MS      50   /* at least: */
 #define HEALTH_FAILURES      3
 #define RECORD_AFTER_MS      2 /* what was held back during the pause goes first */
 
@@ -166,6 +167,13 @@ static void on_probation_timer(void *context)
     }
 }
 
+/** Often enough that it can fail as often as it may before the probation is over. */
+static uint64_t health_every_ms(const struct reload *t)
+{
+    uint64_t ms = t->probation_ms / (HEALTH_FAILURES + 1);
+    return ms > HEALTH_EVERY_MS ? HEALTH_EVERY_MS : ms < HEALTH_LEAST_MS ? HEALTH_LEAST_MS : ms;
+}
+
 static void on_health_timer(void *context);
 
 static void on_health(void *context, const struct error *err, int fd)
@@ -178,7 +186,7 @@ static void on_health(void *context, const struct error *err, int fd)
     if (t->health_failures >= HEALTH_FAILURES && t->s->serving != NULL)
         worker_kill(t->s->serving, "health failed three times");
     else
-        t->health_timer = loop_after(t->k->loop, HEALTH_EVERY_MS, on_health_timer, t);
+        t->health_timer = loop_after(t->k->loop, health_every_ms(t), on_health_timer, t);
 }
 
 static void on_health_timer(void *context)
@@ -215,15 +223,15 @@ static void step_13(void *context)
     /* 14 */
     transaction_step(t, 14, "probation");
     const char *profile = k->spec->profile;
-    uint64_t ms = s->module->probation_ms != UINT64_MAX                ? s->module->probation_ms
-                  : profile != NULL && strcmp(profile, "student") == 0 ? PROBATION_STUDENT_MS
-                                                                       : PROBATION_MS;
+    t->probation_ms = s->module->probation_ms != UINT64_MAX                ? s->module->probation_ms
+                      : profile != NULL && strcmp(profile, "student") == 0 ? PROBATION_STUDENT_MS
+                                                                           : PROBATION_MS;
     if (t->r.no_probation) {
         step_15(t);
         return;
     }
-    t->timer = loop_after(k->loop, ms, on_probation_timer, t);
-    t->health_timer = loop_after(k->loop, HEALTH_EVERY_MS, on_health_timer, t);
+    t->timer = loop_after(k->loop, t->probation_ms, on_probation_timer, t);
+    t->health_timer = loop_after(k->loop, health_every_ms(t), on_health_timer, t);
 }
 
 void reload_record(struct service *s)

@@ -231,9 +231,12 @@ void transaction_bad(struct reload *t, const struct error *why)
         transaction_abort(t, "start", why);
         return;
     }
-    if (strcmp(why->code, "module.migrate") == 0)
+    bool died = strcmp(why->code, "worker.died") == 0;
+    /* who died says first where: worker.c */
+    if (strcmp(why->code, "module.migrate") == 0 ||
+        (died && strncmp(why->message, "migrate", strlen("migrate")) == 0))
         snprintf(reason, sizeof reason, "migrate %u->%u", t->from.schema, t->to.schema);
-    else if (strcmp(why->code, "worker.died") == 0)
+    else if (died)
         snprintf(reason, sizeof reason, "%s",
                  t->step == 6   ? "init"
                  : t->step == 7 ? "rehearsal"

@@ -41,7 +41,7 @@ struct reload {
     bool forced;    /* M was killed because it did not drain */
 
     /* probation */
-    uint64_t completed;
+    uint64_t probation_ms, completed;
     uint64_t confirmed_at; /* how many requests were answered when N saved `confirmed` */
     unsigned health_failures;
     bool time_over, untried, confirming;

@@ -240,6 +240,11 @@ static const char *stage_of(const struct worker *w)
     return stage < WIRE_FAILURES ? names[stage] : NULL;
 }
 
+static bool in_stage(const struct worker *w, enum wire_failure stage)
+{
+    return __atomic_load_n(&progress_of(w)->stage, __ATOMIC_ACQUIRE) == stage;
+}
+
 /** What it has said once it cannot take back, so that it is under one of two clocks. */
 static bool has_begun(struct worker *w, uint64_t id)
 {
@@ -262,17 +267,28 @@ bool worker_at_ask(struct worker *w)
     return c->id > a->after && !beside;
 }
 
+/** A load ends with health, whose time is shorter. */
+static uint64_t slice_ms(const struct ask *a)
+{
+    return a->type == WIRE_LOAD ? SERVICE_HEALTH_MS : a->deadline_ms;
+}
+
 static void on_ask_timer(void *context)
 {
     struct ask *a = context;
     struct worker *w = a->worker;
     char why[96];
     a->timer = NULL;
+    bool health = a->type == WIRE_LOAD && in_stage(w, WIRE_FAIL_HEALTH);
+    bool over = (a->health && health) || (a->spent_ms += slice_ms(a)) >= a->deadline_ms;
+    a->health = health;
     /* it is at something before this, which has its own time; or it was, and has just come here */
     bool waits = w->asks != a || !worker_at_ask(w);
-    if (waits || a->waited) {
+    if (waits || a->waited)
+        a->spent_ms = 0;
+    if (waits || a->waited || !over) {
         a->waited = waits;
-        a->timer = loop_after(w->keeper->loop, a->deadline_ms, on_ask_timer, a);
+        a->timer = loop_after(w->keeper->loop, slice_ms(a), on_ask_timer, a);
         return;
     }
     const char *stage = stage_of(w);
@@ -314,7 +330,7 @@ void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t dea
         return;
     }
     a->deadline_ms = deadline_ms;
-    a->timer = loop_after(w->keeper->loop, deadline_ms, on_ask_timer, a);
+    a->timer = loop_after(w->keeper->loop, slice_ms(a), on_ask_timer, a);
     struct ask **at = &w->asks;
     while (*at != NULL)
         at = &(*at)->next;

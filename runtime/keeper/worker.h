@@ -32,8 +32,10 @@ struct ask {
     void *context;
     struct loop_timer *timer;
     uint64_t deadline_ms; /* from when the worker is at it */
+    uint64_t spent_ms;    /* of that */
     uint64_t after;       /* the last request that it was given before; 0: none */
     bool waited;          /* when the timer was last over it was at something before this */
+    bool health;          /* of a load: then it was at health, which comes last */
     const char *what;     /* "init", "save_state", ... */
     int type;
 };

@@ -182,7 +182,7 @@ fails() {
 @test "step 7: load crashes" { fails 7 rehearsal -DFAULT_LOAD=CRASH; }
 @test "step 7: load refuses" { fails 7 load -DFAULT_LOAD=REFUSE; }
 @test "step 7: migrate refuses" { fails 7 "migrate 1->2" -DSCHEMA=2 -DFAULT_MIGRATE=REFUSE; }
-@test "step 7: migrate crashes" { fails 7 rehearsal -DSCHEMA=2 -DFAULT_MIGRATE=CRASH; }
+@test "step 7: migrate crashes" { fails 7 "migrate 1->2" -DSCHEMA=2 -DFAULT_MIGRATE=CRASH; }
 @test "step 7: health refuses" { fails 7 health -DFAULT_HEALTH=REFUSE; }
 
 @test "step 9: a request that does not end aborts; --force-drain gives it to the new version" {

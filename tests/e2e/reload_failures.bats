@@ -314,7 +314,11 @@ TABLE
         BOX=$id terminal
         BOX=$id wait_until 5 alone
     done <<<$'init 6 start\nload 7 rehearse\nmigrate 7 rehearse\nhealth 7 rehearse'
+    [ "$(cloche history --json migrate counter | jq -r '.attempts[-1].reason')" = "migrate 1->2" ]
+    [ "$(took health)" -lt "$(took load)" ] # of the same step: each has its own time
 }
+
+took() { cloche history --json "$1" counter | jq '.attempts[-1].detail.total_us'; }
 
 @test "step 6: its constructor and init leave nobody behind" {
     box
@@ -446,6 +450,16 @@ TABLE
     [ "$(call add)" = 4 ]
     wait_until 10 ended
     rolled_back 4 "health failed three times"
+}
+
+@test "step 14: health fails three times, however short the probation is" {
+    build one
+    build two "-DFAULT_HEALTH=(count > 0 ? REFUSE : 0)"
+    create box --probation 1s --module counter=one.so
+    cloche confirm box counter
+    cloche reload box counter=two.so
+    [ "$(call add)" = 1 ]
+    rolled_back 1 "health failed three times"
 }
 
 @test "step 14: health hangs: it is its own time that is over, and no request's" {
