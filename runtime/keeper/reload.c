@@ -321,13 +321,14 @@ static void on_saved(void *context, const struct error *err, int fd)
         step_11(t);
         return;
     }
-    if (err != NULL) {
+    t->unsaved = err != NULL && !t->hand_over && strcmp(err->code, "module.save") == 0;
+    if (err != NULL && !t->unsaved) {
         transaction_abort(t, "save", err);
         return;
     }
     calls_take_back(s, s->serving, false);
     expect.given = true;
-    if (!service_has_state(&t->from)) {
+    if (t->unsaved || !service_has_state(&t->from)) {
         cleanup_close(&fd);
         step_11(t);
         return;
@@ -423,7 +424,7 @@ void transaction_switch(struct reload *t)
     s->probation = t;
     if (before != NULL) {
         probation_hand_on(before, t);
-    } else if (t->unsealed) {
+    } else if (t->unsealed || t->unsaved) {
         uint64_t requests = s->log_answered;
         calls_drop_log(s);
         transaction_fall_behind(t, requests);

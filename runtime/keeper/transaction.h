@@ -27,6 +27,7 @@ struct reload {
     /* M's arena: its copy is whole only when M has sealed it, or has ended */
     unsigned asked;     /* M: how much of what `waiting` counts is its to answer */
     bool unsealed;      /* the snapshot has such a one */
+    bool unsaved;       /* M cannot save, and N wants nothing of it: there is no snapshot */
     int given;          /* it, while M is parked; -1 */
     bool behind;        /* base is older than where the log begins, */
     uint64_t behind_by; /* by so many requests */

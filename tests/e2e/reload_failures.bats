@@ -375,6 +375,29 @@ took() { cloche history --json "$1" counter | jq '.attempts[-1].detail.total_us'
     after 4 1 ABORTED save
 }
 
+@test "step 10: who cannot save gives way to one that wants nothing of it, and is gone back to" {
+    box "-DFAULT_SAVE=(count > 3 ? REFUSE : 0)"
+    [ "$(call add)" = 4 ]
+    build two "-DFAULT_HANDLE=(count == 2 ? CRASH : 0)"
+    tried two
+    fails 7 rehearse
+    [ "$(jq -r .error.hint <<<"$stderr")" = "cloche logs box counter; without its state: --state empty" ]
+    after 4 1 ABORTED save
+    tried two --state empty
+    expect_status 0
+    [ "$(call add)$(call add)" = 12 ] # the third crashes, and all three are answered by version 1
+    [ "$(call add)" = 7 ]
+    wait_until 10 ended
+    after 7 1 ROLLED_BACK "$(last .reason)"
+    [ "$(last .detail.replayed)" = 2 ]
+    [ "$(last .detail.lost_updates)" = 0 ]
+    build three
+    tried three --state empty
+    expect_status 0
+    confirm box 3
+    after 0 3 GOOD ""
+}
+
 @test "step 11: the load in the pause fails where the rehearsal did not: version 1 is un-paused, the new one is BAD" {
     box
     build two "-DFAULT_LOAD=({ int n; char mark; int fd = open(\"/tmp/rehearsed\", O_RDWR | O_CREAT, 0666); n = (int)read(fd, &mark, 1); write(fd, \"x\", 1); close(fd); n == 1 ? REFUSE : 0; })" -Wno-unused-result
