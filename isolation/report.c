@@ -86,8 +86,8 @@ static void measure(struct sandbox *s)
     r->processes_peak = stats->processes_peak - (stats->processes_peak > 0); /* without init */
     for (size_t i = 0; i < s->pump_count && r->output_errno == 0; i++)
         r->output_errno = s->pumps[i].failed;
-    r->stdout_bytes = s->stdout_pump != NULL ? s->stdout_pump->bytes : 0;
-    r->stderr_bytes = s->stderr_pump != NULL ? s->stderr_pump->bytes : 0;
+    r->stdout_bytes = s->stdout_pump != NULL ? (int64_t)s->stdout_pump->bytes : -1;
+    r->stderr_bytes = s->stderr_pump != NULL ? (int64_t)s->stderr_pump->bytes : -1;
 }
 
 static void enforced(struct sandbox *s)

@@ -54,15 +54,15 @@ const char *means_name(enum means m);
 
 struct report {
     enum verdict verdict;
-    int exit_code;                       /* -1 when ended by a signal or not run */
-    int signal;                          /* 0 when exited */
-    double wall_ms;                      /* from exec to the end of the program */
-    uint64_t end_ns;                     /* CLOCK_MONOTONIC at that end: who ended first? */
-    double cpu_ms, user_ms, system_ms;   /* of the whole tree */
-    uint64_t memory_peak_bytes;          /* of the whole tree; by rusage: of its largest process */
-    uint64_t processes_peak;             /* 0: not known */
-    uint64_t stdout_bytes, stderr_bytes; /* 0 when the program wrote to the caller's fds directly */
-    const char *blocked_syscall;         /* static or NULL */
+    int exit_code;                      /* -1 when ended by a signal or not run */
+    int signal;                         /* 0 when exited */
+    double wall_ms;                     /* from exec to the end of the program */
+    uint64_t end_ns;                    /* CLOCK_MONOTONIC at that end: who ended first? */
+    double cpu_ms, user_ms, system_ms;  /* of the whole tree */
+    uint64_t memory_peak_bytes;         /* of the whole tree; by rusage: of its largest process */
+    uint64_t processes_peak;            /* 0: not known */
+    int64_t stdout_bytes, stderr_bytes; /* -1: not counted, as the program had the caller's fd */
+    const char *blocked_syscall;        /* static or NULL */
     struct {
         enum means memory, processes, cpu;
     } enforced_by;

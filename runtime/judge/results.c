@@ -161,6 +161,11 @@ static void add_name(cJSON *o, const char *name)
     cJSON_AddStringToObject(o, "name", text != NULL ? text : "");
 }
 
+static void add_count(cJSON *o, const char *name, bool known, double count)
+{
+    cJSON_AddItemToObject(o, name, known ? cJSON_CreateNumber(count) : cJSON_CreateNull());
+}
+
 static cJSON *row_to_json(const struct judge_test *t, const struct judge_row *row)
 {
     cJSON *o = cJSON_CreateObject();
@@ -171,18 +176,16 @@ static cJSON *row_to_json(const struct judge_test *t, const struct judge_row *ro
     cJSON_AddNumberToObject(o, "max_points", t->points);
     if (row->skipped)
         return o;
-    cJSON_AddItemToObject(
-        o, "exit_code", p->exit_code >= 0 ? cJSON_CreateNumber(p->exit_code) : cJSON_CreateNull());
-    cJSON_AddItemToObject(o, "signal",
-                          p->signal != 0 ? cJSON_CreateNumber(p->signal) : cJSON_CreateNull());
+    add_count(o, "exit_code", p->exit_code >= 0, p->exit_code);
+    add_count(o, "signal", p->signal != 0, p->signal);
     cJSON_AddNumberToObject(o, "wall_ms", p->wall_ms);
     cJSON_AddNumberToObject(o, "cpu_ms", p->cpu_ms);
     cJSON_AddNumberToObject(o, "user_ms", p->user_ms);
     cJSON_AddNumberToObject(o, "system_ms", p->system_ms);
     cJSON_AddNumberToObject(o, "memory_peak_bytes", (double)p->memory_peak_bytes);
-    cJSON_AddNumberToObject(o, "processes_peak", (double)p->processes_peak);
-    cJSON_AddNumberToObject(o, "stdout_bytes", (double)p->stdout_bytes);
-    cJSON_AddNumberToObject(o, "stderr_bytes", (double)p->stderr_bytes);
+    add_count(o, "processes_peak", p->processes_peak != 0, (double)p->processes_peak);
+    add_count(o, "stdout_bytes", p->stdout_bytes >= 0, (double)p->stdout_bytes);
+    add_count(o, "stderr_bytes", p->stderr_bytes >= 0, (double)p->stderr_bytes);
     cJSON_AddItemToObject(o, "blocked_syscall",
                           p->blocked_syscall != NULL ? cJSON_CreateString(p->blocked_syscall)
                                                      : cJSON_CreateNull());

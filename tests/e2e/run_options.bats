@@ -251,6 +251,8 @@ JSON
     expect_stderr ""
     [ "$(jq -r 'keys_unsorted | join(" ")' report.json)" = "verdict exit_code signal wall_ms cpu_ms user_ms system_ms memory_peak_bytes processes_peak stdout_bytes stderr_bytes blocked_syscall enforced_by measured_by detail" ]
     expect_report '[.verdict, .exit_code, .signal, .blocked_syscall, .detail] | @json' '["runtime_error",3,null,null,"exited with status 3"]'
+    # what is not counted is no number
+    expect_report '[.stdout_bytes, .stderr_bytes] | @json' '[null,null]'
     inside --report - sh -c 'echo out'
     expect_status 0
     expect_output out
