@@ -370,10 +370,15 @@ static void on_confirm_saved(void *context, const struct error *err, int fd)
 {
     struct reload *t = context;
     char why[160];
+    struct error failed = ERROR_INIT;
+    struct state_header h;
+    const struct state_expect own = service_expect_own(t->s, &t->to);
     if (t->rolling) { /* it died over it */
         cleanup_close(&fd);
         return;
     }
+    if (err == NULL && state_check(fd, &own, &h, &failed) < 0)
+        err = &failed;
     if (err == NULL) {
         const struct state_expect expect = service_expect(t->s, t->to.number);
         t->confirmed = fd;

@@ -321,21 +321,20 @@ static void on_saved(void *context, const struct error *err, int fd)
         step_11(t);
         return;
     }
-    t->unsaved = err != NULL && !t->hand_over && strcmp(err->code, "module.save") == 0;
+    expect.given = true;
+    if (err == NULL && service_has_state(&t->from) && state_check(fd, &expect, &h, &why) < 0)
+        err = &why;
+    if (err != NULL)
+        cleanup_close(&fd);
+    t->unsaved = err != NULL && !t->hand_over && s->serving != NULL && !s->serving->lost;
     if (err != NULL && !t->unsaved) {
         transaction_abort(t, "save", err);
         return;
     }
     calls_take_back(s, s->serving, false);
-    expect.given = true;
     if (t->unsaved || !service_has_state(&t->from)) {
         cleanup_close(&fd);
         step_11(t);
-        return;
-    }
-    if (state_check(fd, &expect, &h, &why) < 0) {
-        cleanup_close(&fd);
-        transaction_abort(t, "save", &why);
         return;
     }
     t->snapshot = fd;

@@ -117,7 +117,7 @@ static void on_checkpoint(void *context, const struct error *err, int fd)
     struct service *s = context;
     struct error failed = ERROR_INIT;
     struct state_header h;
-    const struct state_expect expect = service_expect(s, s->active.number);
+    const struct state_expect expect = service_expect_own(s, &s->active);
     uint64_t now = loop_now_ms();
     s->saving = false;
     s->checkpoint_ms = now + (now - s->saving_ms) * CHECKPOINT_SHARE;

@@ -485,6 +485,21 @@ TABLE
     rolled_back 1 "health failed three times"
 }
 
+@test "step 14: who cannot save, or not what it said, is not confirmed" {
+    probation "-DFAULT_SAVE=REFUSE"
+    run --separate-stderr cloche confirm --json box counter
+    expect_error reload.rolled_back
+    rolled_back 3 "save_state: save_state answered 3"
+    build three "-DFAULT_HANDLE=({ char *m = (char *)&cloche_module_v1, *page = (char *)((uintptr_t)m & -4096ul); mprotect(page, 8192, PROT_READ | PROT_WRITE); ((struct cloche_module *)m)->abi.state_schema = 7; 0; })"
+    cloche reload box counter=three.so
+    [ "$(call add)" = 4 ]
+    run --separate-stderr cloche confirm --json box counter
+    expect_error reload.rolled_back
+    wait_until 10 ended
+    after 4 1 ROLLED_BACK 'save_state: state of module "counter": has schema 7, expected 1'
+    status_of 3 BAD
+}
+
 @test "step 14: health hangs: it is its own time that is over, and no request's" {
     probation "-DFAULT_HEALTH=({ static int n; ++n == 2 ? HANG : 0; })"
     # the second is asked a second after the switch; whoever calls then waits behind it
