@@ -260,7 +260,7 @@ void transaction_bad(struct reload *t, const struct error *why)
 void transaction_abort(struct reload *t, const char *reason, const struct error *why)
 {
     struct error err = *why;
-    if (strcmp(why->code, "module.save") == 0)
+    if (strcmp(reason, "save") == 0 && strcmp(why->code, "worker.died") != 0)
         error_hint(&err, "cloche logs %s %s; without its state: --state empty", t->k->id,
                    t->s->name);
     transaction_fail(t, ATTEMPT_ABORTED, reason, &err);

@@ -372,6 +372,7 @@ took() { cloche history --json "$1" counter | jq '.attempts[-1].detail.total_us'
     build two
     tried two
     expect_status 1
+    [ "$(jq -r .error.hint <<<"$stderr")" = "cloche logs box counter; without its state: --state empty" ]
     after 4 1 ABORTED save
 }
 
