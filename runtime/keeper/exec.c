@@ -49,15 +49,6 @@ void exec_abandon(struct job *j)
         exec_signal(j, SIGKILL);
 }
 
-static void on_timeout(void *context)
-{
-    struct job *j = context;
-    j->timer = NULL;
-    j->timed_out = true;
-    journal_event(j->keeper, "killed.timeout", j->name);
-    exec_signal(j, SIGKILL);
-}
-
 static const char *verdict_of(struct job *j, const struct sandbox_child_event *e)
 {
     struct keeper *k = j->keeper;
@@ -76,7 +67,7 @@ static const char *verdict_of(struct job *j, const struct sandbox_child_event *e
     return e->status == 0 ? "ok" : "runtime_error";
 }
 
-static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
+static void tell_end(struct job *j, const struct sandbox_child_event *e)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
     fields_add(&f, "verdict", verdict_of(j, e));
@@ -89,11 +80,32 @@ static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
     fields_add_int(&f, "system_us", (int64_t)e->system_us);
     fields_add_int(&f, "max_rss_bytes", (int64_t)e->max_rss_bytes);
     fields_add(&f, "blocked_syscall", e->blocked_syscall != NULL ? e->blocked_syscall : "");
-    journal_violation(j->keeper, e, j->name);
-    journal_stop(j->keeper, j->span, "exec", j->client, NULL);
     if (j->client != NULL)
         connection_reply(j->client, j->serial, &f);
+}
+
+static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
+{
+    journal_violation(j->keeper, e, j->name);
+    journal_stop(j->keeper, j->span, "exec", j->client, NULL);
+    tell_end(j, e);
     job_free(j);
+}
+
+static void on_timeout(void *context)
+{
+    struct job *j = context;
+    const struct sandbox_child_event killed = {.type = CHILD_EXITED, .status = SIGKILL, .fd = -1};
+    j->timer = NULL;
+    j->timed_out = true;
+    journal_event(j->keeper, "killed.timeout", j->name);
+    exec_signal(j, SIGKILL);
+    if (j->started_ns != 0 || j->client == NULL)
+        return;
+    /* init still builds, who knows for how long: the client need not wait for that */
+    tell_end(j, &killed);
+    j->client->job = NULL;
+    j->client = NULL;
 }
 
 /** The sandbox ended first. */

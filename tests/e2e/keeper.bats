@@ -165,6 +165,21 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
     cloche destroy a
 }
 
+@test "exec: a time limit holds while init is not there to start the command" {
+    cloche create a
+    init=$(info a .init_pid)
+    kill -STOP "$init" # as one whose volume does not answer
+    status=0 # not `run`: it would wait for the streams, which are on their way to init
+    timeout -s KILL 10 cloche exec --timeout 300ms --json a -- touch /tmp/ran 2>result || status=$?
+    kill -CONT "$init"
+    [ "$status" -eq 124 ]
+    [ "$(jq -c '[.verdict, .wall_ms]' result)" = '["time_limit",0]' ]
+    run cloche exec a -- test -e /tmp/ran
+    expect_status 1
+    [ "$(info a .commands)" = 0 ]
+    cloche destroy a
+}
+
 @test "what a command leaves behind dies with it" {
     cloche create a
     cloche exec a -- sh -c 'setsid sh -c "trap : TERM HUP; sleep 1000" & (sleep 1000 &) ; sleep 1000 & true'
