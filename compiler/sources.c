@@ -371,9 +371,9 @@ int sources_toolchain(const struct compile_job *job, struct toolchain **ret, str
         *ret = TAKE_PTR(best);
         return 0;
     }
-    /* say what is wrong with the first one: missing, or of no known kind */
+    /* say what is wrong with the first one: missing, unreadable, or of no known kind */
     const char *path = job->sources[0].path;
-    if (job->sources[0].data == NULL && access(path, F_OK) < 0)
+    if (job->sources[0].data == NULL && access(path, R_OK) < 0)
         return refuse(err, path, errno, "");
     return toolchain_for_file(ret, path, err);
 }

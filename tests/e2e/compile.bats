@@ -241,6 +241,16 @@ EOF
     expect_output "1 entries removed"
 }
 
+@test "a directory that cannot be read is not one without sources" {
+    need_user
+    mkdir closed
+    chmod 0 closed
+    run --separate-stderr compile --json closed -o out
+    chmod 755 closed
+    expect_error compile.source
+    [ "$(jq -r .error.message <<<"$stderr")" = 'cannot compile "closed": Permission denied' ]
+}
+
 @test "bad input: each a clear error, nothing written" {
     mkdir empty headers links devices
     : >empty.c; printf 'int x\0y;\n' >binary.c; : >headers/only.h; echo 'int main(void) { }' >$'new\nline.c'
