@@ -567,8 +567,9 @@ bool reload_worker_lost(struct service *s, struct worker *w)
         roll_back(s->probation, w);
         return true;
     }
-    /* what it is asked for fails in a moment, and says of what it died */
-    if (t != NULL && w == s->serving && t->step < 9 && t->asked == 0)
+    /* while N is built, that goes on: it may well be what helps; later, what it is asked for fails
+     * in a moment, and says of what it died */
+    if (t != NULL && w == s->serving && t->step >= 6 && t->step < 9 && t->asked == 0)
         reload_abort(s, "the serving version died");
     return false;
 }
@@ -611,6 +612,8 @@ void reload_gave_up(struct service *s, const char *why)
 {
     struct reload *t = s->probation;
     struct error err = ERROR_INIT;
+    if (s->reload != NULL && s->reload->step < 6) /* the one before is there already */
+        reload_abort(s, "the serving version gave up");
     if (t == NULL || !t->rolling)
         return;
     t->step = 14;

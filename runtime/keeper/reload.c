@@ -201,6 +201,7 @@ static void on_built(void *context, const struct build_result *r)
     } else if (t->to.status == VERSION_BAD || t->to.status == VERSION_SUSPECT) {
         error_set(&err, "reload.bad_version", 0, "these are the bytes of version %u, which is %s",
                   r->number, version_status_name(t->to.status));
+        error_hint(&err, "cloche history %s %s says why", t->k->id, t->s->name);
         transaction_refuse(t, &err);
     } else { /* unchanged, too, when it was published and never served */
         rehearsal_start(t);

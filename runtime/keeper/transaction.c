@@ -195,13 +195,14 @@ void transaction_fail(struct reload *t, enum attempt_state state, const char *re
     struct error err = *why;
     error_wrap(&err, "step %d (%s) of module \"%s\"", t->step, transaction_step_name(t->step),
                t->s->name);
-    if (t->s->serving != NULL)
+    if (t->s->serving != NULL && !t->s->serving->lost)
         error_append(&err, "version %u still serves", t->s->active.number);
     else if (t->s->active.number != 0)
         error_append(&err, "version %u comes up again", t->s->active.number);
     else
         error_append(&err, "nothing serves");
-    if (t->step == 5)
+    if (strcmp(why->code, "store.full") == 0 || strcmp(why->code, "store.io") == 0 ||
+        strcmp(why->code, "store.unwritable") == 0)
         error_hint(&err, "make room on the disk of CLOCHE_ROOT");
     if (t->step == 3 || t->step >= 6)
         error_hint(&err, "cloche logs %s %s%s", t->k->id, t->s->name, t->step == 3 ? ".build" : "");

@@ -74,6 +74,23 @@ refused() {
 
 at_step() { [ "$(module .attempt.step)" = "$1" ]; }
 
+@test "step 3: what is to replace a version that crashes is built on when it does" {
+    box
+    cp "$CHECKOUT/tests/modules/counter.c" slow.c # it takes a while to compile
+    for i in {1..6000}; do echo "int f$i(int x) { return x * $i + (x >> ($i & 7)); }" >>slow.c; done
+    cloche reload --json box counter=slow.c >out 3>&- &
+    local pid=$!
+    wait_until 5 at_step 3
+    run --separate-stderr call --json crash
+    expect_error call.poison
+    at_step 3
+    wait $pid
+    [ "$(jq -r .active out)" = 2 ]
+    [ "$(call add)" = 4 ]
+    confirm box 2
+    after 4 2 GOOD ""
+}
+
 @test "step 3: --wait waits until the module is free" {
     box
     build two "-DFAULT_INIT=(usleep(300000), 0)"
@@ -273,6 +290,16 @@ TABLE
     [[ $output = *"database or disk is full"* ]]
     [[ $output = *"ACTIVATED: "*"cannot write the probation checkpoint"* ]]
     ! grep -qv '^[0-9]* \(GOOD\|.*No space left on device\|.*disk is full\)\(; version [0-9]* still serves\)\?$' <<<"$output"
+}
+
+@test "step 5: the bytes of a version that is BAD" {
+    box
+    build two "-DFAULT_INIT=REFUSE"
+    tried two
+    tried two
+    fails 5 publish
+    [ "$(jq -r .error.message <<<"$stderr")" = 'step 5 (publish) of module "counter": these are the bytes of version 2, which is BAD; version 1 still serves' ]
+    [ "$(jq -r .error.hint <<<"$stderr")" = "cloche history box counter says why" ]
 }
 
 # --- 6, 7: start and rehearse -----------------------------------------------------------------------------------
