@@ -181,6 +181,8 @@ static int begin(struct keeper *k, struct error *err)
         collect_start(k);
         rc = keeper_start(k, came_up, err);
     }
+    if (rc < 0 && k->restarts > 0)
+        keeper_set_status(k, STATUS_FAILED, err->message);
     if (rc < 0)
         journal_stop(k, k->stop_span, k->restarts == 0 ? "create" : "restart", maker(), err);
     return rc;

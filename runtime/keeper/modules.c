@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/checkpoints.h"
+#include "runtime/keeper/queries.h"
 #include "runtime/keeper/service.h"
 
 #include <cjson/cJSON.h>
@@ -226,7 +227,9 @@ int modules_open(struct keeper *k, struct error *err)
         return -1;
     if (k->modules == NULL && faccessat(k->state_fd, "sandbox.db", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
-    return modules_store(k, err) == NULL ? -1 : read_store(k, err);
+    if (modules_store(k, err) == NULL || read_store(k, err) < 0)
+        return query_store_failed(k->state_fd, k->id, err);
+    return 0;
 }
 
 void modules_close(struct keeper *k)

@@ -135,30 +135,47 @@ static int answer(int socket, cJSON *o)
     return frame_send(socket, FRAME_OK, 1, &f, &file, file >= 0, 0);
 }
 
+int query_store_failed(int state_fd, const char *id, struct error *err)
+{
+    char link[64], dir[400];
+    error_wrap(err, "sandbox \"%s\"", id);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", state_fd);
+    ssize_t n = readlink(link, dir, sizeof dir);
+    if (strcmp(err->code, "store.corrupt") == 0 && n > 0 && (size_t)n < sizeof dir)
+        error_hint(err, "move %.*s/sandbox.db away: its modules are built anew, without a history",
+                   (int)n, dir);
+    return -1;
+}
+
+static cJSON *look_up(struct versions *v, const char *id, const struct frame *f, struct error *err)
+{
+    const char *op = frame_get(f, "op"), *module = frame_get(f, "module");
+    if (module != NULL && check_module(v, module, id, err) < 0)
+        return NULL;
+    if (op != NULL && strcmp(op, "history") == 0)
+        return query_history(v, module, (size_t)frame_get_int(f, "limit", 0, INT32_MAX, 0), err);
+    if (module == NULL)
+        error_set(err, "protocol.fields", 0, "which module?");
+    else if (op != NULL && strcmp(op, "versions") == 0)
+        return query_versions(v, module, 0, frame_get_int(f, "all", 0, 1, 0) == 1, err);
+    else if (op != NULL && strcmp(op, "export") == 0)
+        return export(v, module, f, err) < 0 ? NULL : cJSON_CreateObject();
+    else
+        error_set(err, "protocol.operation", 0, "unknown question \"%s\"", op != NULL ? op : "");
+    return NULL;
+}
+
 static int ask(int socket, int state_fd, const char *id, const struct frame *f, struct error *err)
 {
     _cleanup_versions_ struct versions *v = NULL;
-    const char *op = frame_get(f, "op"), *module = frame_get(f, "module");
-    size_t limit = (size_t)frame_get_int(f, "limit", 0, INT32_MAX, 0);
-    cJSON *o = NULL;
     if (faccessat(state_fd, "sandbox.db", F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
         error_set(err, "module.unknown", 0, "sandbox \"%s\" has no modules", id);
         return error_hint(err, "cloche create ID --module NAME=SOURCE makes one");
     }
-    if (op == NULL || versions_open_readonly(state_fd, &v, err) < 0 ||
-        (module != NULL && check_module(v, module, id, err) < 0))
-        return -1;
-    if (strcmp(op, "history") == 0)
-        o = query_history(v, module, limit, err);
-    else if (module == NULL)
-        error_set(err, "protocol.fields", 0, "which module?");
-    else if (strcmp(op, "versions") == 0)
-        o = query_versions(v, module, 0, frame_get_int(f, "all", 0, 1, 0) == 1, err);
-    else if (strcmp(op, "export") == 0)
-        o = export(v, module, f, err) < 0 ? NULL : cJSON_CreateObject();
-    else
-        error_set(err, "protocol.operation", 0, "unknown question \"%s\"", op);
-    return o == NULL ? -1 : answer(socket, o);
+    cJSON *o = versions_open_readonly(state_fd, &v, err) < 0 ? NULL : look_up(v, id, f, err);
+    if (o == NULL)
+        return strncmp(err->code, "store.", 6) == 0 ? query_store_failed(state_fd, id, err) : -1;
+    return answer(socket, o);
 }
 
 int query_serve(int socket, int state_fd, const char *id)

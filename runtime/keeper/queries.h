@@ -24,4 +24,7 @@ cJSON *query_history(struct versions *v, const char *module, size_t limit, struc
  * was none. */
 int query_serve(int socket, int state_fd, const char *id);
 
+/** What went wrong with the store of @id, with its name and a way out. Returns -1. */
+int query_store_failed(int state_fd, const char *id, struct error *err);
+
 #endif

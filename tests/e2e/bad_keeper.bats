@@ -304,6 +304,33 @@ full_disk() {
     nothing_left
 }
 
+@test "a ruined database of modules: said with the sandbox's name and a way out, kept as the reason" {
+    need_program gcc
+    local db=$CLOCHE_ROOT/sandboxes/a/sandbox.db
+    set_effort
+    printf '%s\n' '#include <cloche/module.h>' \
+        'static int handle(void *s, const struct cloche_request *q, struct cloche_reply *r)' \
+        '{ return cloche_reply_write(r, q->data, q->size); }' \
+        'CLOCHE_MODULE("m", .init = cloche_no_init, .handle = handle);' >m.c
+    cloche create a --profile plugin "${effort[@]}" --module m=m.c
+    cloche create b
+    cloche stop a # the log beside the database is in it then
+    head -c 8192 /dev/urandom >"$db"
+    for command in "restart a" "history a" "versions a m"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr cloche $command
+        expect_status 1
+        expect_stderr "cloche: sandbox \"a\": sandbox.db: file is not a database; fix: move $(realpath "$db") away: its modules are built anew, without a history"
+    done
+    [ "$(info a '[.status, .reason] | @csv')" = '"failed","sandbox ""a"": sandbox.db: file is not a database"' ]
+    cloche exec b -- true
+    rm "$db"
+    cloche restart a
+    [ "$(cloche call a m works)" = works ]
+    cloche destroy a b
+    nothing_left
+}
+
 @test "a database that is none: said with the sandbox's name, and the others stay" {
     cloche create a
     cloche create b
