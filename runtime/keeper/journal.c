@@ -29,6 +29,15 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/** On a full disk there is room where the last one is. */
+static void overwrite_status(const struct keeper *k, const char *text, size_t size)
+{
+    unlinkat(k->state_fd, "record.new", 0);
+    _cleanup_close_ int fd = openat(k->state_fd, "record.json", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || io_write_all(fd, text, size) < 0 || ftruncate(fd, (off_t)size) < 0)
+        fprintf(stderr, "cannot write record.json: %s\n", strerror(errno));
+}
+
 void journal_status(struct keeper *k)
 {
     cJSON *o = cJSON_CreateObject();
@@ -48,9 +57,10 @@ void journal_status(struct keeper *k)
     cJSON_Delete(o);
     _cleanup_close_ int fd =
         openat(k->state_fd, "record.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (text == NULL || fd < 0 || io_write_all(fd, text, strlen(text)) < 0 ||
-        renameat(k->state_fd, "record.new", k->state_fd, "record.json") < 0)
-        fprintf(stderr, "cannot write record.json: %s\n", strerror(errno));
+    size_t size = text != NULL ? strlen(text) : 0;
+    if (size > 0 && (fd < 0 || io_write_all(fd, text, size) < 0 ||
+                     renameat(k->state_fd, "record.new", k->state_fd, "record.json") < 0))
+        overwrite_status(k, text, size);
 }
 
 void journal_read(struct keeper *k)

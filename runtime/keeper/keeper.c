@@ -398,7 +398,8 @@ int keeper_remove(struct keeper *k, struct error *err)
     modules_close(k);
     journal_retire(k);
     /* before the id is free: the door that its next owner makes stays */
-    _cleanup_close_ int run_parent = open_parent(k->run_fd, k->id);
+    errno = ENOENT;
+    _cleanup_close_ int run_parent = k->run_fd < 0 ? -1 : open_parent(k->run_fd, k->id);
     if (run_parent >= 0)
         unlinkat(k->run_fd, "control.sock", 0);
     if ((run_parent < 0 && errno != ENOENT) ||

@@ -44,12 +44,17 @@ static int lock_within(int fd, int ms)
     return rc;
 }
 
-static int open_directories(struct keeper *k, bool wait, struct error *err)
+static int open_below(int top, const char *name)
+{
+    return openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int lock_state(struct keeper *k, bool wait, struct error *err)
 {
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
     if (all < 0)
         return -1;
-    k->state_fd = openat(all, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    k->state_fd = open_below(all, k->id);
     if (k->state_fd < 0)
         return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
                          "there is no sandbox \"%s\"", k->id);
@@ -70,13 +75,24 @@ static int open_directories(struct keeper *k, bool wait, struct error *err)
     /* the same id below another CLOCHE_ROOT is another sandbox */
     snprintf(k->group, sizeof k->group, "sandbox-%s-%llx-%llx", k->id,
              (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
-    mkdirat(k->state_fd, "log", 0700);
-    k->log_fd = openat(k->state_fd, "log", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return 0;
+}
+
+static int make_below(int top, const char *name)
+{
+    return mkdirat(top, name, 0700) < 0 && errno != EEXIST ? -1 : open_below(top, name);
+}
+
+static int make_directories(struct keeper *k, struct error *err)
+{
+    k->log_fd = make_below(k->state_fd, "log");
+    if (k->log_fd < 0)
+        return error_set(err, "keeper.state", errno, "cannot make the directory of logs of \"%s\"",
+                         k->id);
     _cleanup_close_ int runs = state_open_run_dir("sandboxes", err);
-    if (k->log_fd < 0 || runs < 0)
-        return runs < 0 ? -1 : error_set(err, "keeper.state", errno, "cannot open the log");
-    mkdirat(runs, k->id, 0700);
-    k->run_fd = openat(runs, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (runs < 0)
+        return -1;
+    k->run_fd = make_below(runs, k->id);
     if (k->run_fd < 0)
         return error_set(err, "keeper.state", errno, "cannot make the run directory of \"%s\"",
                          k->id);
@@ -89,7 +105,7 @@ static int answer_query(const struct keeper *k, struct error *err)
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
     if (all < 0)
         return -1;
-    _cleanup_close_ int dir = openat(all, k->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int dir = open_below(all, k->id);
     if (dir < 0)
         return error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno,
                          "there is no sandbox \"%s\"", k->id);
@@ -162,7 +178,7 @@ static void came_up(struct keeper *k, const struct error *err)
 
 static int begin(struct keeper *k, struct error *err)
 {
-    if (open_directories(k, false, err) < 0)
+    if (lock_state(k, false, err) < 0 || make_directories(k, err) < 0)
         return -1;
     detach(k);
     if (read_spec(k, err) < 0)
@@ -191,8 +207,10 @@ static int begin(struct keeper *k, struct error *err)
 /** A sandbox whose keeper was killed, or could not start: its tree is dead, the rest goes. */
 static int remove_all(struct keeper *k, struct error *err)
 {
-    if (open_directories(k, true, err) < 0)
+    if (lock_state(k, true, err) < 0)
         return -1;
+    _cleanup_close_ int runs = state_open_run_dir("sandboxes", NULL);
+    k->run_fd = runs < 0 ? -1 : open_below(runs, k->id); /* there may be none, and no room for it */
     uint64_t span = journal_start(k, "destroy", maker(), "without its keeper");
     sandbox_sweep(k->group, err);
     int rc = keeper_remove(k, err);

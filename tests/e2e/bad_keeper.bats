@@ -220,10 +220,25 @@ full_disk() {
     kill -KILL "$(cloche info --json a | jq .keeper_pid)"
     until [ "$(cloche info --json a | jq -r .status)" = "failed(keeper)" ]; do :; done
     cloche restart a
+    cloche stop a
+    [ "$(cloche info --json a | jq -r .status)" = stopped ]
+    cloche restart a
     rm "$1/filler"
     cloche restart a
     [ "$(cloche info --json a | jq .limits.processes)" = 55 ]
     cloche destroy a
+    [ -z "$(ls -A "$1/sandboxes")" ]
+    # no room for the door
+    mkdir "$1/run"
+    mount -t tmpfs -o size=64k,nr_inodes=4,mode=700 none "$1/run"
+    export CLOCHE_RUN=$1/run
+    cloche list
+    : >"$1/run/1"
+    : >"$1/run/2" || :
+    code=0
+    cloche create a 2>error || code=$?
+    [ "$code" -eq 1 ]
+    [ "$(cat error)" = 'cloche: cannot make the run directory of "a": No space left on device' ]
     [ -z "$(ls -A "$1/sandboxes")" ]
 }
 
