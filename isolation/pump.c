@@ -4,6 +4,7 @@
 
 #include "base/io.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -195,11 +196,26 @@ static void receive(struct sandbox *s, struct pump *p)
     }
 }
 
+/** Room in a pipe is room for PIPE_BUF bytes; in a terminal it may be one, and a write of more
+ * would wait for who does not read, while the limits wait for us. */
+static void never_wait(struct pump *p)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", p->to);
+    int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own < 0)
+        return; /* another user's */
+    p->to = own;
+    p->own_to = true;
+}
+
 int pump_open(struct sandbox *s, struct pump *p, struct error *err)
 {
     struct stat st;
     p->pollable =
         p->to >= 0 && fstat(p->to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+    if (p->pollable && !p->own_to && isatty(p->to))
+        never_wait(p);
     if (!p->capture) {
         p->room = p->pollable ? CHUNK_POLL : CHUNK_FILE;
         p->buf = malloc(p->room);

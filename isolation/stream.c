@@ -110,13 +110,12 @@ void streams_close(struct plan *p, const bool *own)
 }
 
 /** The two directions of the program's terminal: the caller's terminal (raw while we run) or plain
- * streams. */
+ * streams. Each has a number of its own: epoll waits for one to be read and another to be written,
+ * be they the same terminal. */
 int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct error *err)
 {
     int in = o->terminal_fd >= 0 ? o->terminal_fd : o->input.kind == STREAM_FD ? o->input.fd : -1;
-    int out = o->terminal_fd >= 0                ? o->terminal_fd
-              : o->output.kind == STREAM_CAPTURE ? -1
-                                                 : o->output.fd;
+    int out = o->output.kind == STREAM_CAPTURE ? -1 : o->output.fd;
     fcntl(s->terminal, F_SETFL, O_NONBLOCK);
     int output = pump_add(s, s->terminal, out, err);
     if (output < 0)
@@ -126,7 +125,6 @@ int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct err
     s->stdout_pump->capture = out < 0;
     s->stdout_pump->max = o->output.max_bytes;
     if (in >= 0) {
-        /* a number of its own: epoll waits for one to be read and for the other to be written */
         _cleanup_close_ int inner = fcntl(s->terminal, F_DUPFD_CLOEXEC, 3);
         if (inner < 0)
             return error_set(err, "sandbox.streams", errno, "cannot share the terminal");

@@ -99,6 +99,37 @@ at_terminal() { run --separate-stderr python3 "$CHECKOUT/tests/e2e/terminal.py" 
     [ "${lines[5000]}" = "line 4999" ]
 }
 
+@test "-t: what is typed while the program writes arrives" {
+    need_program strace
+    export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0
+    # cloche looks first when both are there, something typed and something written
+    at_terminal 'send:first\n' 'expect:got first' 'send:second\n' 'expect:got second' -- \
+        strace -qq -o calls -e trace=epoll_wait,epoll_pwait -e inject=epoll_wait,epoll_pwait:delay_enter=200000:when=1 \
+        "$CLOCHE" run -t sh -c 'echo written; while read -r line; do echo "got $line"; [ "$line" != second ] || exit 0; done'
+    expect_status 0
+    [ "${lines[0]}" = "status 0" ]
+}
+
+@test "-t: limits hold at a terminal that nobody reads" {
+    at_terminal unread -- cloche run -t --timeout 300ms yes
+    expect_status 0
+    [ "${lines[0]}" = "status 124" ]
+    at_terminal unread -- cloche run -t --cpu-time 200ms --best-effort sh -c 'yes & while :; do :; done'
+    expect_status 0
+    [ "${lines[0]}" = "status 124" ]
+    at_terminal unread -- cloche run --output-limit 16m --timeout 300ms yes
+    expect_status 0
+    [ "${lines[0]}" = "status 124" ]
+}
+
+@test "-t: the output goes where stdout goes" {
+    # shellcheck disable=SC2016
+    at_terminal 'send:line\n' -- sh -c 'exec cloche run -t sh -c "read -r x; echo got \$x" >out'
+    expect_status 0
+    [ "${lines[0]}" = "status 0" ]
+    [ "$(cat out)" = $'line\r\ngot line\r' ]
+}
+
 # both_ways SCRIPT: the script's HOW is "run -t", and then "exec -t ID"
 both_ways() {
     local how

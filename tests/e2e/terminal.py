@@ -8,6 +8,7 @@
   resize:RxC     the window changes its size
   kill:SIGNAL    sends it to the command
   wait           waits for the command's end
+  unread         the same, and reads nothing meanwhile
 
 Afterwards the terminal's settings and foreground process group must be what they were before. Prints "status N"
 (128+N for a signal), then everything that came, without carriage returns. Exit status 1 when a step did not happen in
@@ -88,11 +89,14 @@ for step in steps:
         resize(outer, text)
     elif verb == "kill":
         os.kill(pid, getattr(signal, text))
-    elif verb == "wait":
+    elif verb in ("wait", "unread"):
         while not ended():
             if time.monotonic() > deadline:
                 fail("the command does not end")
-            read_some()
+            if verb == "wait":
+                read_some()
+            else:
+                time.sleep(0.02)
     else:
         fail(f"no such step: {step}")
 while not ended():
