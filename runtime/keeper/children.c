@@ -191,7 +191,14 @@ static int read_child(struct tree *t, struct node *s, size_t i, const cJSON *o,
     n->ready_ms = number(o, "ready_ms", READY_MS);
     n->ready = ready_of(text(o, "ready", "none"));
     n->ready_socket = arena_strdup(a, text(o, "ready_socket", ""));
-    return 0;
+    const struct spec *spec = s->keeper->spec;
+    if (n->ready != READY_SOCKET || n->ready_socket[0] == '/' || spec->network != NETWORK_NONE ||
+        !spec->ns_new[NS_NETWORK])
+        return 0;
+    error_set(err, "spec.invalid", 0,
+              "child \"%s\" is ready with %s, which the network \"none\" has not", n->path,
+              n->ready_socket);
+    return error_hint(err, "\"network\": \"loopback\"");
 }
 
 static int read_supervisor(struct tree *t, struct node *s, const struct scope *at, int depth,

@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -249,6 +250,7 @@ int main(int argc, char **argv)
     signal(SIGHUP, SIG_IGN);
     umask(0077);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    srandom((unsigned)getpid()); /* every keeper has a jitter of its own */
 
     char task[KEEPER_TASK_MAX];
     if (!be_told(task, sizeof task, &k.network))

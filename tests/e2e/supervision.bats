@@ -133,6 +133,21 @@ server() { # ADDRESS FAMILY TYPE
     cloche destroy s
 }
 
+@test "sandboxes that fail together do not come back together" {
+    local id
+    jq -n '{ociVersion: "1.1.0", cloche: {max_restarts: 100, children: [{id: "c", kind: "command", args: ["sh", "-c", "exit 7"]}]}}' >spec.json
+    for id in a b c d e f; do cloche create "$id" --spec spec.json; done
+    for id in a b c d e f; do
+        wait_until 10 eval '[ "$(cloche events --json --name child.exit $id | wc -l)" -ge 6 ]'
+    done
+    for id in a b c d e f; do # the time of five restarts: 1500 ms less up to a quarter
+        cloche events --json --name child.exit "$id" | jq -s '(.[5].time - .[0].time) * 1000 | floor'
+    done | sort -n >times
+    cloche destroy a b c d e f
+    cat times
+    [ "$(($(tail -n 1 times) - $(head -n 1 times)))" -ge 20 ]
+}
+
 @test "a socket that nobody listens at: the creation fails and nothing stays; a child that ends takes the question with it" {
     socket_spec /tmp/never.sock 'import time; time.sleep(1000)'
     jq '.cloche.children[0].ready_ms = 100' spec.json >never.json
@@ -143,6 +158,11 @@ server() { # ADDRESS FAMILY TYPE
     run --separate-stderr cloche create --json s --spec spec.json
     expect_status 1
     expect_error supervisor.gave_up
+    socket_spec tcp:8080 ''
+    jq 'del(.cloche.network)' spec.json >none.json
+    run --separate-stderr cloche create s --spec none.json
+    expect_status 1
+    expect_stderr 'cloche: child "server" is ready with tcp:8080, which the network "none" has not; fix: "network": "loopback"'
     [ "$(cloche list --json)" = "[]" ]
     for socket in relative tcp:0 tcp:70000 tcp: "/$(printf 'a%.0s' {1..107})"; do
         socket_spec "$socket" ''
