@@ -15,7 +15,7 @@
  */
 
 struct stats {
-    bool json, watch, history;
+    bool json, watch, history, all; /* all: no id was given, so those that run are meant */
 };
 
 static const struct cli_option stats_options[] = {
@@ -57,6 +57,12 @@ static void print_stats(const cJSON *o, struct last *last)
     putchar('\n');
 }
 
+static bool has_ended(const struct error *err)
+{
+    return client_without_keeper(err) || strcmp(err->code, "sandbox.not_running") == 0 ||
+           strcmp(err->code, "sandbox.unknown") == 0;
+}
+
 /** One round over all; returns how many answered. */
 static size_t round_of_stats(const struct strings *ids, const struct stats *s, struct last *last,
                              int *status)
@@ -69,7 +75,8 @@ static size_t round_of_stats(const struct strings *ids, const struct stats *s, s
         struct error err = ERROR_INIT;
         cJSON *o = sandboxes_ask(ids->items[i], "stats", NULL, &err);
         if (o == NULL) {
-            *status = cli_fail(&err, s->json, sandboxes_status(&err));
+            if (!s->all || !has_ended(&err))
+                *status = cli_fail(&err, s->json, sandboxes_status(&err));
             continue;
         }
         if (s->json) {
@@ -96,7 +103,8 @@ int cli_stats(int argc, char **argv)
     int status = 0;
     if (cli_parse_all(stats_options, &s, argc, argv, a, &ids, &err) < 0)
         return cli_fail(&err, s.json, EXIT_USAGE);
-    if (ids.count == 0 && client_list(a, &ids, &err) < 0)
+    s.all = ids.count == 0;
+    if (s.all && client_list(a, &ids, &err) < 0)
         return cli_fail(&err, s.json, 1);
     for (size_t i = 0; s.history && i < ids.count; i++) {
         err = (struct error)ERROR_INIT;

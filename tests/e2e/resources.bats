@@ -71,6 +71,20 @@ fill() { cloche exec --timeout none "$1" -- python3 -c 'import sys; x = bytearra
     cloche destroy s
 }
 
+@test "stats of all are those of all that run; of one that is stopped, an error" {
+    cloche create r
+    cloche create s
+    cloche stop s
+    run --separate-stderr cloche stats --json
+    expect_status 0
+    expect_stderr ''
+    [ "$(jq -r .id <<<"$output")" = r ]
+    run --separate-stderr cloche stats --json r s
+    expect_status 1
+    expect_error sandbox.stopped
+    cloche destroy r s
+}
+
 @test "stats shows now, peak, limits and lines of the last minute" {
     need_cgroups
     cloche create s --memory 64m --cpus 0.5 --pids-limit 20 -- sleep 1000
