@@ -55,6 +55,39 @@ END
     expect_stderr_line '^connect: Network is unreachable$'
 }
 
+# readme HEADING: the commands of the first block below it, those left out that need a person or the network.
+readme() {
+    awk -v heading="## $1" '$0 == heading { found = 1 } found && /^```/ { if (inside) exit; inside = 1; next } inside' "$CHECKOUT/README.md" |
+        grep '^cloche ' | grep -v -e ' -t ' -e 'npm ci'
+}
+
+@test "README: the lines for a teacher and for a CI job run as they are" {
+    need_cgroups
+    need_program make
+    local line
+    cp examples/student/sum.c .
+    seq 4 >input
+    mkdir -p tests out debian/{bin,dev,etc,proc,tmp} rootfs/{bin,dev,proc,tmp}
+    cp input tests/one.in
+    echo 10 >tests/one.out
+    printf 'test:\n\techo tested\ninstall:\n\techo installed >$(DESTDIR)/installed\n' >Makefile
+    printf '#!/bin/sh\necho done\n' >ci.sh
+    chmod +x ci.sh
+    echo A=1 >ci.env
+    cp /bin/busybox debian/bin/cat
+    cp /bin/busybox rootfs/bin/true
+    echo debian >debian/etc/os-release
+    jq -n '{ociVersion: "1.1.0", root: {path: "rootfs"}, process: {cwd: "/", args: ["/bin/true"], user: {uid: 0, gid: 0}}}' >config.json
+    chmod -R go+rX .
+    while read -r line; do
+        run --separate-stderr bash -o pipefail -c "$line"
+        expect_status 0 || differ line "$line" "to end well"
+    done < <(readme "For a teacher"; readme "For a CI job")
+    [ "$(cat output)" = 10 ]
+    [ "$(jq -r .verdict report.json)" = ok ]
+    [ "$(cat out/installed)" = installed ]
+}
+
 @test "ci: make test of a project, which stays as it is and has no network" {
     need_program make
     run --separate-stderr examples/ci/run
