@@ -175,7 +175,13 @@ $(BUILD)/libcloche.so: $(LIB_OBJ) runtime/cloche.map
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcloche.so.0 -Wl,--version-script=runtime/cloche.map -o $@ $(LIB_OBJ) \
 	    $(patsubst -l:lib%.a,-l%,$(LIBS))
 	$(Q)ln -sf libcloche.so $(BUILD)/libcloche.so.0
-$(BUILD)/cloche.pc: Makefile
+# what says where it will be installed is made anew when that is another place
+$(BUILD)/prefix: always
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
+$(foreach d,obj pic start,$(BUILD)/$(d)/runtime/launch.o): $(BUILD)/prefix
+
+$(BUILD)/cloche.pc: Makefile $(BUILD)/prefix
 	@mkdir -p $(@D)
 	$(Q)printf '%s\n' 'Name: cloche' 'Description: sandboxes for untrusted native code' 'Version: $(VERSION)' \
 	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lcloche' 'Libs.private: $(patsubst -l:lib%.a,-l%,$(LIBS))' > $@
@@ -276,7 +282,7 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
-.PHONY: all test test-bins unit-bins quickstart bench vmtest asan soak check check-format format check-layers \
+.PHONY: all always test test-bins unit-bins quickstart bench vmtest asan soak check check-format format check-layers \
         check-cppcheck check-compilers check-tidy install clean help
 .SECONDARY:
 

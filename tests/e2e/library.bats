@@ -104,3 +104,13 @@ keeps() {
     # each takes the 5 s of grace
     jq -en "$took >= 4.5 and $took < 15 * $CLOCHE_TEST_SCALE" || { echo "$took s"; false; }
 }
+
+@test "make install PREFIX: what was built for another place is built for this one" {
+    need_program make
+    need_program gcc
+    for prefix in /one /two; do
+        env -u MAKEFLAGS make -s -C "$CHECKOUT" "BUILD=$WORK/build" "PREFIX=$prefix" "$WORK/build/cloche.pc" "$WORK/build/obj/runtime/launch.o"
+        [ "$(grep -o '/[a-z]*/include' build/cloche.pc)" = "$prefix/include" ]
+        grep -q "$prefix/bin" build/obj/runtime/launch.o
+    done
+}
