@@ -75,12 +75,17 @@ int main(int argc, char **argv)
     }
     fclose(f);
     int warm_up = rounds / 10 < 3 ? 3 : rounds / 10;
+    int order[MAX_COMMANDS];
+    for (int j = 0; j < count; j++)
+        order[j] = j;
+    srandom(1); /* the same orders each time */
     for (int i = -warm_up; i < rounds; i++) {
-        int step = i % 2 == 0 ? 1 : count - 1;
         for (int k = 0; k < count; k++) {
-            /* who comes after whom changes: what the kernel clears up behind one is paid by the
-             * next */
-            int j = (k * step + i + warm_up) % count;
+            /* anybody may come after anybody: what the kernel clears up behind one is paid by the
+             * next, and a large one leaves nothing of the next in the processor's caches */
+            int other = k + (int)(random() % (count - k)), j = order[other];
+            order[other] = order[k];
+            order[k] = j;
             if (pause_ms > 0) {
                 struct timespec t = {pause_ms / 1000, (long)(pause_ms % 1000) * 1000000L};
                 nanosleep(&t, NULL);
