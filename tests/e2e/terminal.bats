@@ -143,8 +143,9 @@ both_ways() {
 }
 
 @test "-t: much input and much output pass each other, from a pipe and from a file" {
+    # what the program writes is counted: of the echo the kernel drops what is not taken in time
     # shellcheck disable=SC2016
-    both_ways 'yes | head -50000 | cloche $HOW cat | wc -l' 100000
+    both_ways 'yes | head -50000 | cloche $HOW sed s/y/z/ | tr -dc z | wc -c' 50000
     seq 50000 >numbers
     # shellcheck disable=SC2016
     both_ways 'cloche $HOW sh -c "stty -echo; sleep 0.2; wc -c" <numbers | tail -c 8' $'288894\r'
