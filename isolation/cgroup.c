@@ -73,6 +73,11 @@ int cgroup_write(const struct cgroup_dir *d, const char *file, const char *text,
         error_hint(err, "this kernel has no such file: leave the limit out, or pass --best-effort");
     else if (errnum == EINVAL || errnum == ERANGE)
         error_hint(err, "the kernel refuses this value; see what the parent group allows");
+    else if (errnum == ENODEV || errnum == ENXIO)
+        error_hint(err, "name a disk as a whole: lsblk shows the numbers");
+    else if (errnum == EOPNOTSUPP)
+        error_hint(err, "this device's I/O scheduler knows no weights: bfq does (see "
+                        "/sys/block/*/queue/scheduler), or leave the limit out");
     else if (errnum == EBUSY)
         error_hint(err, "more is in use than the new limit allows");
     return error_path(err, path);

@@ -275,8 +275,10 @@ static int write_time_offsets(struct sandbox *s, struct error *err)
         char text[64];
         snprintf(text, sizeof text, "%s %lld %u\n", clocks[i], (long long)spec->time_offset_secs[i],
                  spec->time_offset_nanosecs[i]);
-        if (write_proc(s->pid, "timens_offsets", text) < 0)
-            return error_set(err, "sandbox.time", errno, "cannot set the %s offset", clocks[i]);
+        if (write_proc(s->pid, "timens_offsets", text) < 0) {
+            error_set(err, "sandbox.time", errno, "cannot set the %s offset", clocks[i]);
+            return error_hint(err, "the clock inside must be above 0 and below 146 years");
+        }
     }
     return send_message(s, MESSAGE_GO, 0, err);
 }

@@ -191,6 +191,10 @@ seen_later() {
     now=$(cut -d. -f1 /proc/uptime)
     [ "$output" -ge $((now + 1000000 - 60)) ]
     [ "$output" -le $((now + 1000000 + 60)) ]
+    spec '.linux.namespaces += [{type: "time"}] | .linux.timeOffsets = {monotonic: {secs: -100000000000, nanosecs: 0}}' true
+    inside
+    expect_status 125
+    expect_stderr_line '^cloche: cannot set the monotonic offset: .*; fix: the clock inside must be above 0 and below 146 years$'
 }
 
 @test "linux.uidMappings and gidMappings" {
@@ -210,6 +214,14 @@ seen_later() {
     inside --report report.json
     expect_status 137
     expect_report .verdict memory_limit
+}
+
+@test "linux.resources.blockIO: a device that is not there" {
+    need_root
+    spec '.linux.resources = {blockIO: {throttleReadBpsDevice: [{major: 99, minor: 0, rate: 1048576}]}}' true
+    inside
+    expect_status 125
+    expect_stderr_line '^cloche: cannot set /sys/fs/cgroup/.* to ".*": No such device; fix: name a disk as a whole: lsblk shows the numbers$'
 }
 
 @test "linux.seccomp: an OCI filter" {
