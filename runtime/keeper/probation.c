@@ -362,7 +362,8 @@ static void on_confirm_kept(void *context, const struct error *err)
     cleanup_close(&t->confirmed);
     t->confirmed = -1;
     transaction_tell_confirmer(t, &r);
-    t->confirming = false;
+    t->confirming = t->time_over = false; /* no request begins it anew */
+    transaction_cancel(t, &t->timer);
     t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
 }
 

@@ -528,6 +528,38 @@ TABLE
     status_of 3 BAD
 }
 
+@test "step 15: a disk without room for its state: it is tried again later, and not with each request" {
+    need_root
+    # in a mount namespace of the keeper's and its clients' own
+    run unshare --mount --propagation private "$BASH" -c '
+        set -eu
+        bats_require_minimum_version() { :; }
+        source "$CHECKOUT/tests/e2e/helper.bash"
+        source "$CHECKOUT/tests/e2e/counter.bash"
+        mkdir -p include/cloche; cp "$CHECKOUT/versions/module.h" include/cloche/; effort=()
+        failed() { [ "$(grep -c checkpoint.failed "$CLOCHE_ROOT/sandboxes/box/events.jsonl")" = "$1" ]; }
+        build one
+        build two
+        create box --probation 100ms --module counter=one.so
+        cloche confirm box counter
+        cloche reload box counter=two.so >/dev/null
+        wait_until 5 [ -e "$CLOCHE_ROOT/sandboxes/box/state/counter/left-1" ] # the last that the switch writes
+        mount -t tmpfs -o nr_inodes=1 none "$CLOCHE_ROOT/sandboxes/box/state"
+        call add >/dev/null
+        wait_until 10 failed 1
+        for i in 1 2 3 4 5 6 7 8 9 10; do call add >/dev/null; done
+        ! cloche confirm box counter
+        failed 2
+        umount "$CLOCHE_ROOT/sandboxes/box/state"
+        cloche confirm box counter
+        echo "$(call add) by $(call version): $(last .state)"
+        cloche destroy --force box >/dev/null
+        '
+    echo "$output"
+    expect_status 0
+    [ "${lines[-1]}" = "12 by 2: GOOD" ]
+}
+
 @test "step 14: health hangs: it is its own time that is over, and no request's" {
     probation "-DFAULT_HEALTH=({ static int n; ++n == 2 ? HANG : 0; })"
     # the second is asked a second after the switch; whoever calls then waits behind it
