@@ -1,6 +1,7 @@
 #define BASE_ERROR_DEFINES
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@ int error_set(struct error *err, const char *code, int errnum, const char *fmt, 
     va_end(ap);
     if (errnum != 0 && n >= 0 && (size_t)n < sizeof err->message)
         snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", strerror(errnum));
+    if (errnum == EMFILE) /* wherever it was met, and whatever that place says */
+        snprintf(err->hint, sizeof err->hint, "allow this process more open files: ulimit -n 256");
     return -1;
 }
 

@@ -134,8 +134,10 @@ int step_error(const struct plan *p, const struct message *failed, struct error 
     error_set(err, steps[step].code, failed->errnum, "%s", what);
     const char *fix = steps[step].fix;
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
-        if ((int)reasons[i].step == step && reasons[i].errnum == failed->errnum)
+        if ((int)reasons[i].step == step && reasons[i].errnum == failed->errnum) {
             fix = reasons[i].fix;
+            err->hint[0] = '\0';
+        }
     }
     if (fix[0] != '\0')
         error_hint(err, "%s", fix);

@@ -269,6 +269,16 @@ in_view() {
     expect_stderr 'cloche: cannot make the namespaces of the sandbox: Operation not permitted; fix: user namespaces may be switched off here, and a chroot has none: cloche doctor names the setting'
 }
 
+@test "too few open files: the fix, wherever they end" {
+    local n
+    for n in 8 20; do
+        run --separate-stderr bash -c "ulimit -n $n; \"\$CLOCHE\" run sh -c 'echo ran'"
+        expect_status 125
+        expect_output ""
+        expect_stderr_line '^cloche: .*; fix: allow this process more open files: ulimit -n 256$'
+    done
+}
+
 @test "state directories that cannot be made or are not ours" {
     need_root
     chmod 777 "$CLOCHE_RUN"
