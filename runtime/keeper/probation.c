@@ -320,17 +320,38 @@ static void begin_log(struct service *s, const struct service_version *v, int sn
     s->log_applied = 0;
 }
 
+/** The disk's fault, not the version's: again. */
+static void confirm_later(struct reload *t, const struct error *err)
+{
+    const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, err);
+    journal_event(t->k, "checkpoint.failed", err->message);
+    cleanup_close(&t->confirmed);
+    t->confirmed = -1;
+    transaction_tell_confirmer(t, &r);
+    t->confirming = t->time_over = false; /* no request begins it anew */
+    transaction_cancel(t, &t->timer);
+    t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
+}
+
 static void confirm(struct reload *t, int snapshot)
 {
     const uint64_t answered = snapshot >= 0 ? t->s->answered - t->confirmed_at : 0;
-    if (t->s->replay_worker != NULL && t->s->replay_worker == t->parked)
-        calls_replay_forget(t->s);
     struct service *s = t->s;
     struct keeper *k = t->k;
     const struct service_version to = t->to;
     struct worker *parked = t->parked;
-    t->parked = NULL;
+    struct error err = ERROR_INIT;
     transaction_step(t, 15, "confirm");
+    /* before its state takes the place of M's */
+    if (transaction_record(t, ATTEMPT_GOOD, NULL, VERSION_GOOD, NULL, &err) < 0) {
+        transaction_step(t, 14, "probation");
+        cleanup_close(&snapshot);
+        confirm_later(t, &err);
+        return;
+    }
+    if (s->replay_worker != NULL && s->replay_worker == parked)
+        calls_replay_forget(s);
+    t->parked = NULL;
     s->fell_back = s->fell_back && strcmp(t->r.cause, "automatic") == 0;
     transaction_end(t, ATTEMPT_GOOD, NULL, VERSION_GOOD, NULL);
     fault_point(16, 0);
@@ -356,15 +377,7 @@ static void on_confirm_kept(void *context, const struct error *err)
         calls_dispatch(s); /* what a full log held back: no packet need come that would do it */
         return;
     }
-    /* the disk's fault, not the version's: later, again */
-    const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, err);
-    journal_event(t->k, "checkpoint.failed", err->message);
-    cleanup_close(&t->confirmed);
-    t->confirmed = -1;
-    transaction_tell_confirmer(t, &r);
-    t->confirming = t->time_over = false; /* no request begins it anew */
-    transaction_cancel(t, &t->timer);
-    t->timer = loop_after(t->k->loop, PROBATION_MS, on_probation_timer, t);
+    confirm_later(t, err);
 }
 
 static void on_confirm_saved(void *context, const struct error *err, int fd)

@@ -139,17 +139,24 @@ void transaction_tell_confirmer(struct reload *t, const struct reload_result *r)
         w.ended(w.context, r);
 }
 
+int transaction_record(struct reload *t, enum attempt_state state, const char *reason,
+                       enum version_status verdict, const struct error *why, struct error *err)
+{
+    cJSON *o = detail_of(t, why);
+    _cleanup_free_ char *detail = cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    const struct attempt_end end = {
+        .state = state, .reason = reason, .detail = detail, .verdict = verdict};
+    t->recorded = history_end(t->k->versions, t->attempt, &end, err) == 0;
+    return t->recorded ? 0 : -1;
+}
+
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,
                      enum version_status verdict, const struct error *err)
 {
     struct service *s = t->s;
     struct error failed = ERROR_INIT;
-    cJSON *o = detail_of(t, err);
-    _cleanup_free_ char *detail = cJSON_PrintUnformatted(o);
-    cJSON_Delete(o);
-    const struct attempt_end end = {
-        .state = state, .reason = reason, .detail = detail, .verdict = verdict};
-    if (t->attempt != 0 && history_end(t->k->versions, t->attempt, &end, &failed) < 0)
+    if (!t->recorded && transaction_record(t, state, reason, verdict, err, &failed) < 0)
         journal_event(t->k, "history.failed", failed.message);
     transaction_release(t);
     if (!t->owed)

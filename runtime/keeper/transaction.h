@@ -37,7 +37,8 @@ struct reload {
     uint64_t began_ns, paused_ns, pause_us;
     struct loop_timer *timer, *drain_timer, *health_timer;
     bool owed;      /* M has not answered yet, and the transaction waits no longer */
-    bool ended;     /* its row is written; freed when M has answered */
+    bool recorded;  /* its terminal row is written */
+    bool ended;     /* it is over; freed when M has answered */
     bool took_over; /* M was down: nobody else brings it up meanwhile */
     bool forced;    /* M was killed because it did not drain */
 
@@ -61,6 +62,9 @@ struct reload {
 /** Steps that the history and clients see. */
 void transaction_step(struct reload *t, int step, const char *text);
 const char *transaction_step_name(int step);
+/** The terminal row, when it has to be there before anything that follows from it. */
+int transaction_record(struct reload *t, enum attempt_state state, const char *reason,
+                       enum version_status verdict, const struct error *why, struct error *err);
 /** The terminal row and the end of the watch; frees @t unless M still owes an answer. @verdict: of
  * the version tried, VERSION_PUBLISHED: none. */
 void transaction_end(struct reload *t, enum attempt_state state, const char *reason,

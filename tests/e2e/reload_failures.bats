@@ -528,6 +528,25 @@ TABLE
     status_of 3 BAD
 }
 
+@test "step 15: whose row GOOD cannot be written stays on probation" {
+    probation
+    coproc LOCK { python3 -c 'if True:
+        import sqlite3, sys
+        db = sqlite3.connect(sys.argv[1], isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        print("held", flush=True)
+        sys.stdin.read()' "$CLOCHE_ROOT/sandboxes/box/sandbox.db" 3>&-; }
+    read -r _ <&"${LOCK[0]}"
+    run --separate-stderr cloche confirm --json box counter
+    eval "exec ${LOCK[1]}>&-"
+    wait "$LOCK_PID"
+    expect_error store.busy
+    status_of 2 PUBLISHED
+    [ "$(call add)" = 4 ]
+    confirm box 2
+    after 4 2 GOOD ""
+}
+
 @test "step 15: a disk without room for its state: it is tried again later, and not with each request" {
     need_root
     # in a mount namespace of the keeper's and its clients' own
