@@ -16,6 +16,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -27,6 +28,14 @@
  * sandboxes' would be in one, which every change of ids goes through */
 #define BLOCK_EVERY 65537U
 #define LOCK_FILES  64U
+
+#define INITIAL_USERNS 0xEFFFFFFDU /* linux/proc_ns.h: PROC_USER_INIT_INO */
+
+bool idmap_all_ids(void)
+{
+    struct stat userns;
+    return stat("/proc/self/ns/user", &userns) < 0 || userns.st_ino == INITIAL_USERNS;
+}
 
 bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
                        uint64_t *ret_first, uint64_t *ret_size)

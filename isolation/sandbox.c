@@ -27,7 +27,7 @@ static int find_privileges(struct plan *p, struct error *err)
     cap_get_flag(own, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
     cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
     cap_free(own);
-    p->privileged = admin == CAP_SET && setuid_cap == CAP_SET;
+    p->privileged = admin == CAP_SET && setuid_cap == CAP_SET && idmap_all_ids();
     return 0;
 }
 

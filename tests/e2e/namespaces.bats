@@ -254,3 +254,16 @@ linux.maskedPaths: nothing is mounted in a mount namespace joined by path: leave
     expect_stderr "cloche: cannot join pid namespace \"/proc/$holder/ns/pid\": each command of a long-lived sandbox gets a PID namespace of its own; fix: leave the path out, or use cloche run"
     [ ! -e "$CLOCHE_ROOT/sandboxes/box" ]
 }
+
+@test "root of a container's user namespace is an ordinary user" {
+    mkdir volume
+    for mount in "" --mount; do
+        run --separate-stderr unshare --user --map-root-user $mount -- "$CLOCHE" run --best-effort -v "$WORK/volume:/v" \
+            sh -c 'id -u; cat /proc/self/uid_map; touch /v/made'
+        expect_status 0
+        [ "$(tr -s ' ' <<<"$output")" = $'1000\n 1000 0 1' ]
+        [ "$(stat -c %u volume/made)" = "$(id -u)" ]
+    done
+    run --separate-stderr unshare --user --map-root-user -- "$CLOCHE" doctor
+    [[ $output != *"blocks from"* ]]
+}
