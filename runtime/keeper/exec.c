@@ -95,14 +95,17 @@ static void on_exit_of(struct job *j, const struct sandbox_child_event *e)
 static void on_timeout(void *context)
 {
     struct job *j = context;
-    const struct sandbox_child_event killed = {.type = CHILD_EXITED, .status = SIGKILL, .fd = -1};
+    const struct keeper *k = j->keeper;
     j->timer = NULL;
     j->timed_out = true;
     journal_event(j->keeper, "killed.timeout", j->name);
     exec_signal(j, SIGKILL);
-    if (j->started_ns != 0 || j->client == NULL)
+    if ((j->started_ns != 0 && k->status != STATUS_PAUSED) || j->client == NULL)
         return;
-    /* init still builds, who knows for how long: the client need not wait for that */
+    /* init still builds, or nothing inside moves, who knows for how long: the client need not wait
+     * for that */
+    const struct sandbox_child_event killed = {
+        .type = CHILD_EXITED, .status = SIGKILL, .time_ns = loop_now_ms() * 1000000, .fd = -1};
     tell_end(j, &killed);
     j->client->job = NULL;
     j->client = NULL;

@@ -180,6 +180,23 @@ keepers() { pgrep -x -a cloche-keeper | grep -c "^[0-9]* cloche-keeper $1\$"; }
     cloche destroy a
 }
 
+@test "exec: a time limit holds while the sandbox is paused" {
+    need_cgroups
+    cloche create a
+    cloche exec --timeout 300ms --json a -- sleep 1000 2>result 3>&- &
+    client=$!
+    wait_until 5 eval '[ "$(info a .commands)" = 1 ]'
+    cloche pause a
+    status=0
+    wait "$client" || status=$?
+    [ "$status" -eq 124 ]
+    [ "$(jq -r .verdict result)" = time_limit ]
+    status_is a paused
+    cloche resume a
+    wait_until 5 eval '[ "$(info a .commands)" = 0 ]'
+    cloche destroy a
+}
+
 @test "what a command leaves behind dies with it" {
     cloche create a
     cloche exec a -- sh -c 'setsid sh -c "trap : TERM HUP; sleep 1000" & (sleep 1000 &) ; sleep 1000 & true'
