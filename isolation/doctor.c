@@ -361,7 +361,7 @@ static void judge_ids(struct list *l)
 {
     static const char *const files[] = {"/etc/subuid", "/etc/subgid"};
     static const char *const helpers[] = {"newuidmap", "newgidmap"};
-    bool root = geteuid() == 0 && idmap_all_ids();
+    bool root = geteuid() == 0 && idmap_all_ids(NULL) != 0;
     char number[16];
     snprintf(number, sizeof number, "%u", (unsigned)geteuid());
     const struct passwd *pw = root ? NULL : getpwuid(geteuid());

@@ -29,14 +29,6 @@
 #define BLOCK_EVERY 65537U
 #define LOCK_FILES  64U
 
-#define INITIAL_USERNS 0xEFFFFFFDU /* linux/proc_ns.h: PROC_USER_INIT_INO */
-
-bool idmap_all_ids(void)
-{
-    struct stat userns;
-    return stat("/proc/self/ns/user", &userns) < 0 || userns.st_ino == INITIAL_USERNS;
-}
-
 bool idmap_subid_range(const char *file, const char *owner, const char *owner_number, uint64_t need,
                        uint64_t *ret_first, uint64_t *ret_size)
 {
@@ -317,6 +309,19 @@ int proc_check(struct error *err)
         return 0;
     }
     return error_hint(err, "mount -t proc proc /proc");
+}
+
+#define INITIAL_USERNS 0xEFFFFFFDU /* linux/proc_ns.h: PROC_USER_INIT_INO */
+
+int idmap_all_ids(struct error *err)
+{
+    struct stat userns;
+    if (stat("/proc/self/ns/user", &userns) == 0)
+        return userns.st_ino == INITIAL_USERNS;
+    int saved = errno;
+    if (proc_check(err) < 0)
+        return error_wrap(err, "cannot write the id map of the sandbox");
+    return error_set(err, "ids.map", saved, "cannot find one's own user namespace");
 }
 
 static int write_map(pid_t pid, const char *file, const struct spec_id_map *map, size_t count,

@@ -303,9 +303,9 @@ int device_make(int dev_fd);
 /** device.c, parent: open and verify the nodes. */
 int device_plan(struct plan *p, struct error *err);
 
-/** idmap.c, parent. False for root of a container's user namespace: it may neither clone host
- * mounts nor map what is not the container's, and is an ordinary user with number 0. */
-bool idmap_all_ids(void);
+/** idmap.c, parent. 1, or 0 for root of a container's user namespace: it may neither clone host
+ * mounts nor map what is not the container's, and is an ordinary user with number 0. Or -1. */
+int idmap_all_ids(struct error *err);
 int idmap_choose(struct idmap *m, const struct spec *spec, int joined, bool privileged,
                  struct arena *a, struct error *err);
 int idmap_write(const struct idmap *m, pid_t pid, struct error *err);

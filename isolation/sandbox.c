@@ -27,8 +27,9 @@ static int find_privileges(struct plan *p, struct error *err)
     cap_get_flag(own, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
     cap_get_flag(own, CAP_SETUID, CAP_EFFECTIVE, &setuid_cap);
     cap_free(own);
-    p->privileged = admin == CAP_SET && setuid_cap == CAP_SET && idmap_all_ids();
-    return 0;
+    int all = admin == CAP_SET && setuid_cap == CAP_SET ? idmap_all_ids(err) : 0;
+    p->privileged = all > 0;
+    return all < 0 ? -1 : 0;
 }
 
 static const char *path_of(const struct spec *spec)
