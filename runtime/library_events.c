@@ -41,9 +41,14 @@ struct following {
     struct cloche *handle;
 };
 
+/** Small, because there may be as many as lines in a file; what the application gets is made when
+ * it asks. */
 struct queued {
-    struct cloche_event event; /* first: an event is cast to it */
     struct queued *next;
+    struct cloche_event *event; /* of what was begun; NULL: the rest */
+    enum cloche_event_kind kind;
+    char id[72];
+    size_t size;
     char json[];
 };
 
@@ -113,6 +118,7 @@ void cloche_close(struct cloche *c)
     while (c->first != NULL) {
         struct queued *q = c->first;
         c->first = q->next;
+        free(q->event);
         free(q);
     }
     cleanup_close(&c->inotify);
@@ -130,18 +136,34 @@ int cloche_event_fd(const struct cloche *c)
 /* --- the queue -----------------------------------------------------------------------------------
  */
 
-static struct cloche_event *add_event(struct cloche *c, enum cloche_event_kind kind, const char *id,
-                                      const char *json, size_t json_size)
+static void *allocate(size_t size)
 {
-    struct queued *q = calloc(1, sizeof *q + json_size + 1);
-    if (q == NULL)
+    void *p = calloc(1, size);
+    if (p == NULL)
         abort(); /* as an arena does: an outcome that nobody hears of is waited for for ever */
-    q->event.kind = kind;
-    snprintf(q->event.id, sizeof q->event.id, "%s", id);
-    if (json != NULL) {
-        memcpy(q->json, json, json_size);
-        q->event.json = q->json;
-    }
+    return p;
+}
+
+static struct cloche_event *new_event(enum cloche_event_kind kind, const char *id, const char *json,
+                                      size_t size)
+{
+    struct cloche_event *e = allocate(sizeof *e + size + 1);
+    char *copy = (char *)(e + 1);
+    e->kind = kind;
+    snprintf(e->id, sizeof e->id, "%s", id);
+    memcpy(copy, json, size);
+    e->json = size > 0 ? copy : NULL;
+    return e;
+}
+
+static struct queued *add_event(struct cloche *c, enum cloche_event_kind kind, const char *id,
+                                const char *json, size_t size)
+{
+    struct queued *q = allocate(sizeof *q + size);
+    q->kind = kind;
+    snprintf(q->id, sizeof q->id, "%s", id);
+    q->size = size;
+    memcpy(q->json, json, size);
     if (c->first == NULL) {
         c->first = q;
         eventfd_write(c->waiting, 1);
@@ -149,7 +171,20 @@ static struct cloche_event *add_event(struct cloche *c, enum cloche_event_kind k
         c->last->next = q;
     }
     c->last = q;
-    return &q->event;
+    return q;
+}
+
+static struct cloche_event *take_event(struct cloche *c)
+{
+    struct queued *q = c->first;
+    eventfd_t count;
+    c->first = q->next;
+    if (c->first == NULL)
+        eventfd_read(c->waiting, &count);
+    struct cloche_event *e =
+        q->event != NULL ? q->event : new_event(q->kind, q->id, q->json, q->size);
+    free(q);
+    return e;
 }
 
 void cloche_event_free(struct cloche_event *event)
@@ -163,7 +198,8 @@ void cloche_event_free(struct cloche_event *event)
 static void finish(struct cloche *c, struct operation *o, const struct cloche_error *failure,
                    const struct frame *f)
 {
-    struct cloche_event *e = add_event(c, CLOCHE_EVENT_DONE, o->id, NULL, 0);
+    struct cloche_event *e = new_event(CLOCHE_EVENT_DONE, o->id, "", 0);
+    add_event(c, CLOCHE_EVENT_DONE, o->id, "", 0)->event = e;
     e->number = o->number;
     if (failure != NULL)
         e->error = *failure;
@@ -477,7 +513,7 @@ static void on_change(struct cloche *c, int wd, uint32_t mask)
             add_event(c, CLOCHE_EVENT_JSON, f->id, lost, sizeof lost - 1);
         if ((mask & (IN_MOVE_SELF | IN_DELETE_SELF)) == 0)
             continue;
-        add_event(c, CLOCHE_EVENT_GONE, f->id, NULL, 0);
+        add_event(c, CLOCHE_EVENT_GONE, f->id, "", 0);
         inotify_rm_watch(c->inotify, f->watch);
         end_following(c, f);
     }
@@ -516,20 +552,15 @@ static void read_ready(struct cloche *c)
 int cloche_next_event(struct cloche *c, struct cloche_event **ret, struct cloche_error *err)
 {
     struct error e = ERROR_INIT;
-    eventfd_t count;
     if (need_handle(c, &e) < 0)
         return library_give(-1, &e, err);
     pthread_mutex_lock(&c->lock);
     if (c->first == NULL)
         read_ready(c);
-    struct queued *q = c->first;
-    if (q != NULL) {
-        c->first = q->next;
-        if (c->first == NULL)
-            eventfd_read(c->waiting, &count);
-        *ret = &q->event;
-    }
+    bool found = c->first != NULL;
+    if (found)
+        *ret = take_event(c);
     pthread_mutex_unlock(&c->lock);
     library_give(0, &e, err);
-    return q != NULL;
+    return found;
 }

@@ -43,6 +43,7 @@ keeps() {
 @test "deadlines: nobody waits longer, nothing half-made stays" { keeps deadline; }
 @test "operations that were begun end with an event" { keeps operations; }
 @test "followed sandboxes: what happens in them comes as events" { keeps follow; }
+@test "of many events at once only their text is kept" { keeps flood; }
 @test "batches: a result each" { keeps batch; }
 @test "files, logs, limits" { keeps files; }
 @test "one command after the other with the fewest processes" {

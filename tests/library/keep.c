@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -378,6 +379,36 @@ static void test_follow(void)
     cloche_close(c);
 }
 
+/** Many events at a time take memory as their text does. */
+static void test_flood(void)
+{
+    enum { EVENTS = 60000 };
+    struct cloche *c = open_handle(0);
+    struct cloche_event *e;
+    struct rusage before, after;
+    char path[4096];
+    long count = 0;
+    must(cloche_create(c, "a", NULL, &err), &err);
+    must(cloche_follow(c, "a", &err), &err);
+    snprintf(path, sizeof path, "%s/sandboxes/a/events.jsonl", getenv("CLOCHE_ROOT"));
+    FILE *f = fopen(path, "ae");
+    CHECK(f != NULL);
+    for (int i = 0; i < EVENTS; i++)
+        fprintf(f, "{\"event\":\"made.up\",\"number\":%d}\n", i);
+    CHECK(fclose(f) == 0);
+    getrusage(RUSAGE_SELF, &before);
+    while (count < EVENTS) {
+        e = next(c);
+        CHECK(e->kind == CLOCHE_EVENT_JSON);
+        count += strstr(e->json, "made.up") != NULL;
+        cloche_event_free(e);
+    }
+    getrusage(RUSAGE_SELF, &after);
+    CHECK(after.ru_maxrss - before.ru_maxrss < 160L * 1024);
+    must(cloche_destroy(c, "a", 0, &err), &err);
+    cloche_close(c);
+}
+
 /* --- batches, files, limits ----------------------------------------------------------------------
  */
 
@@ -501,7 +532,8 @@ int main(int argc, char **argv)
     } cases[] = {{"threads", test_threads},   {"one-winner", test_one_winner},
                  {"deadline", test_deadline}, {"operations", test_operations},
                  {"follow", test_follow},     {"batch", test_batch},
-                 {"files", test_files},       {"limit", test_limit}};
+                 {"files", test_files},       {"limit", test_limit},
+                 {"flood", test_flood}};
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name) != 0)
