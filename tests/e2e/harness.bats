@@ -71,10 +71,11 @@ need_private() {
     need_root
     group=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)$(sed -n 's/^0:://p' /proc/self/cgroup)/cloche.slice
     echo 4194305 >>"$BATS_TEST_TMPDIR/pids"
-    mkdir -p "$group/run-4194305-1" "$group/run-4194306-1"
-    # locked as by who made them: a neighbour's run sweeps those of the dead
-    exec {first}<"$group/run-4194305-1" {second}<"$group/run-4194306-1"
-    flock -n "$first" && flock -n "$second"
+    # locked as by who made them: a neighbour's run sweeps those of the dead, maybe before it is locked
+    until mkdir -p "$group/run-4194305-1" && exec {first}<"$group/run-4194305-1" &&
+        flock -n "$first" && [ -d "$group/run-4194305-1" ]; do :; done
+    until mkdir -p "$group/run-4194306-1" && exec {second}<"$group/run-4194306-1" &&
+        flock -n "$second" && [ -d "$group/run-4194306-1" ]; do :; done
     CLOCHE_TEST_GRACE=0 run "$CLOCHE_BUILD_DIR/tests/guard" end "$BATS_TEST_TMPDIR"
     exec {first}<&- {second}<&-
     rmdir "$group/run-4194305-1" "$group/run-4194306-1"
