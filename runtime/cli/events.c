@@ -57,7 +57,7 @@ static int set_since(void *context, const char *text, struct error *err)
 }
 
 static const struct cli_option options[] = {
-    {'f', "follow", NULL, "go on as it grows, until the sandbox is destroyed", set_follow},
+    {'f', "follow", NULL, "go on as it grows; of one sandbox until it is destroyed", set_follow},
     {0, "name", "PATTERN", "only these, such as 'exec.*' or security.violation", set_name},
     {0, "since", "TIME", "not older than this, such as 10m", set_since},
     {0, "json", NULL, "as JSON, a line each; errors as JSON", set_json},
@@ -158,12 +158,15 @@ int cli_events(int argc, char **argv)
     _cleanup_arena_ struct arena *a = arena_new();
     if (cli_parse_all(options, &e, argc, argv, a, &ids, &err) < 0)
         return cli_fail(&err, e.json, EXIT_USAGE);
-    if (e.follow && ids.count != 1) {
-        error_set(&err, "usage.no_id", 0, "-f follows one sandbox");
-        error_hint(&err, "cloche events -f ID");
+    if (e.follow && ids.count > 1) {
+        error_set(&err, "usage.no_id", 0, "-f follows one sandbox, or all");
+        error_hint(&err, "cloche events -f [ID]");
         return cli_fail(&err, e.json, EXIT_USAGE);
     }
-    if (ids.count == 0 && (show_audit(&e, NULL, &err) < 0 || client_list(a, &ids, &err) < 0))
+    if (ids.count == 0 && show_audit(&e, NULL, &err) < 0)
+        return cli_fail(&err, e.json, 1);
+    if (ids.count == 0 && (e.follow ? sandboxes_follow_all("events.jsonl", show, &e, &err)
+                                    : client_list(a, &ids, &err)) < 0)
         return cli_fail(&err, e.json, 1);
     int status = 0;
     for (size_t i = 0; i < ids.count; i++) {

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/state.h"
 #include "runtime/cli/sandboxes.h"
 #include "runtime/client.h"
 #include "runtime/tail.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -62,23 +64,134 @@ static int follow(struct tail *t, struct error *err)
     }
 }
 
+/** What was in the file before it was started anew. */
+static void show_before(const struct tail *t)
+{
+    char before[NAME_MAX];
+    snprintf(before, sizeof before, "%s.1", t->file);
+    struct tail old = *t;
+    old.file = before;
+    tail_read(&old);
+    cleanup_close(&old.fd);
+}
+
 int sandboxes_show_file(int dir, const char *file, bool go_on, tail_fn *show, void *context,
                         struct error *err)
 {
     struct tail t = {.dir = dir, .fd = -1, .file = file, .call = show, .context = context};
-    char before[NAME_MAX];
     int rc = 0;
-    snprintf(before, sizeof before, "%s.1", file);
-    struct tail old = t;
-    old.file = before;
-    tail_read(&old);
-    cleanup_close(&old.fd);
+    show_before(&t);
     if (go_on)
         rc = follow(&t, err);
     else
         tail_read(&t);
     cleanup_close(&t.fd);
     return rc;
+}
+
+/* --- of all sandboxes ----------------------------------------------------------------------------
+ */
+
+struct followed {
+    struct followed *next;
+    int watch;
+    struct tail tail;
+};
+
+struct crowd {
+    int events; /* inotify */
+    const char *file;
+    tail_fn *show;
+    void *context;
+    struct followed *list;
+};
+
+static int watch(int events, int dir, uint32_t mask)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
+    return dir < 0 ? -1 : inotify_add_watch(events, path, mask);
+}
+
+static void follow_one(struct crowd *c, const char *id)
+{
+    _cleanup_close_ int dir = spec_valid_id(id) ? client_open_state(id, ".", NULL) : -1;
+    int wd = watch(c->events, dir, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF);
+    for (const struct followed *f = c->list; f != NULL; f = f->next) {
+        if (f->watch == wd) /* it was made while all were listed */
+            return;
+    }
+    struct followed *f = wd < 0 ? NULL : calloc(1, sizeof *f);
+    if (f == NULL)
+        return;
+    *f = (struct followed){.next = c->list, .watch = wd};
+    f->tail = (struct tail){
+        .dir = TAKE_FD(dir), .fd = -1, .file = c->file, .call = c->show, .context = c->context};
+    c->list = f;
+    show_before(&f->tail);
+    flush(&f->tail);
+}
+
+/** @wd -1: some changes were lost, it may be any. */
+static void on_change(struct crowd *c, int wd, bool gone)
+{
+    for (struct followed **at = &c->list; *at != NULL;) {
+        struct followed *f = *at;
+        if (f->watch == wd || wd == -1)
+            flush(&f->tail);
+        if (f->watch != wd || !gone) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        inotify_rm_watch(c->events, wd);
+        cleanup_close(&f->tail.fd);
+        cleanup_close(&f->tail.dir);
+        free(f);
+    }
+}
+static int follow_listed(struct crowd *c, struct error *err)
+{
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct strings ids = {0};
+    if (client_list(a, &ids, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ids.count; i++)
+        follow_one(c, ids.items[i]);
+    return 0;
+}
+
+static void read_changes(struct crowd *c, int top, const char *buf, ssize_t size)
+{
+    for (ssize_t at = 0; at < size;) {
+        const struct inotify_event *e = (const void *)(buf + at);
+        if (e->wd == -1)
+            follow_listed(c, NULL);
+        if (e->wd == top)
+            follow_one(c, e->name);
+        else
+            on_change(c, e->wd, (e->mask & (IN_MOVE_SELF | IN_IGNORED)) != 0);
+        at += (ssize_t)(sizeof *e + e->len);
+    }
+}
+
+int sandboxes_follow_all(const char *file, tail_fn *show, void *context, struct error *err)
+{
+    char buf[8192] __attribute__((aligned(8)));
+    struct crowd c = {.file = file, .show = show, .context = context};
+    _cleanup_close_ int events = inotify_init1(IN_CLOEXEC), all = state_open_dir("sandboxes", err);
+    c.events = events;
+    if (all < 0)
+        return -1;
+    int top = watch(events, all, IN_MOVED_TO); /* first, so that none is missed */
+    if (follow_listed(&c, err) < 0)
+        return -1;
+    for (ssize_t n = 0; top >= 0 && (n >= 0 || errno == EINTR);) {
+        n = read(events, buf, sizeof buf);
+        read_changes(&c, top, buf, n);
+    }
+    error_set(err, "logs.watch", errno, "cannot watch for what is to come");
+    return error_hint(err, "raise fs.inotify.max_user_watches, or leave -f out");
 }
 
 /* --- logs ----------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ const char *sandboxes_time(char *buf, size_t size, double ms);
 int sandboxes_show_file(int dir, const char *file, bool go_on, tail_fn *show, void *context,
                         struct error *err);
 
+/** Of every sandbox, of those that are made later, too; ends with an error. */
+int sandboxes_follow_all(const char *file, tail_fn *show, void *context, struct error *err);
+
 /** One mark a value, the newest at the right; @full is the highest mark, 0: the highest value. */
 void sandboxes_sparkline(const cJSON *values, size_t width, double full);
 /** stats --history */

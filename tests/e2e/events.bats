@@ -133,6 +133,27 @@ info() { cloche info --json "$1" | jq -r "$2"; }
     wait "$follower"
 }
 
+@test "events -f of all: those there are, and those that come and go meanwhile" {
+    cloche create a
+    cloche events -f --json --name '*.start' >out 3>&- &
+    follower=$!
+    seen() { [ "$(jq -r '.sandbox + " " + .event' out | xargs)" = "$*" ]; }
+    wait_until 5 seen a create.start
+    cloche create b
+    wait_until 5 seen a create.start b create.start
+    cloche destroy a
+    wait_until 5 seen a create.start b create.start a destroy.start
+    cloche exec b -- true
+    wait_until 5 seen a create.start b create.start a destroy.start b exec.start
+    cloche create a
+    wait_until 5 seen a create.start b create.start a destroy.start b exec.start a create.start
+    kill "$follower"
+    wait "$follower" || :
+    run --separate-stderr cloche events -f a b
+    expect_status 2
+    cloche destroy a b
+}
+
 @test "probes are where the events are" {
     need_program readelf
     [ -e /usr/include/sys/sdt.h ] || [ -e "/usr/include/$(gcc -print-multiarch)/sys/sdt.h" ] || skip "no sys/sdt.h on this machine"
