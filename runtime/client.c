@@ -38,8 +38,10 @@ int client_open_sandbox(const char *id, struct error *err)
     int fd = client_open_below(all, id);
     if (fd >= 0)
         return fd;
-    error_set(err, "sandbox.unknown", errno == ENOENT ? 0 : errno, "there is no sandbox \"%s\"",
-              id);
+    if (errno != ENOENT)
+        return error_set(err, "sandbox.state", errno, "cannot open the state of sandbox \"%s\"",
+                         id);
+    error_set(err, "sandbox.unknown", 0, "there is no sandbox \"%s\"", id);
     return error_hint(err, "cloche list shows those there are");
 }
 

@@ -346,6 +346,17 @@ full_disk() {
     nothing_left
 }
 
+@test "a state directory that may not be read is no sandbox that is not there" {
+    need_user
+    cloche create a
+    chmod 000 "$CLOCHE_ROOT/sandboxes/a"
+    run --separate-stderr cloche logs a
+    expect_status 1
+    expect_stderr 'cloche: cannot open the state of sandbox "a": Permission denied'
+    chmod 700 "$CLOCHE_ROOT/sandboxes/a"
+    cloche destroy a
+}
+
 @test "a database that is none: said with the sandbox's name, and the others stay" {
     cloche create a
     cloche create b
