@@ -450,13 +450,19 @@ void cgroup_sweep_dead(const struct cgroup *g)
     struct stat first, other;
     if (g->dir_count == 0 || g->renewed || is_long_and_not_our_turn(g->dirs[0].slice_fd))
         return;
-    int gone = cgroup_sweep_slice(&g->dirs[0]);
+    if (cgroup_sweep_slice(&g->dirs[0], false) > 0) {
+        /* they may stand where this one does not; v2, where all do, goes last: whoever dies at this
+         * leaves the rest to be found */
+        cgroup_sweep(NULL, NULL);
+        for (int i = g->dir_count; i-- > 0;)
+            cgroup_sweep_slice(&g->dirs[i], true);
+        return;
+    }
     if (fstat(g->dirs[0].slice_fd, &first) < 0)
         return;
     for (int i = 1; i < g->dir_count; i++) {
-        if (fstat(g->dirs[i].slice_fd, &other) == 0 &&
-            (gone > 0 || other.st_nlink != first.st_nlink))
-            cgroup_sweep_slice(&g->dirs[i]);
+        if (fstat(g->dirs[i].slice_fd, &other) == 0 && other.st_nlink != first.st_nlink)
+            cgroup_sweep_slice(&g->dirs[i], true);
     }
 }
 

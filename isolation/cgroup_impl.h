@@ -230,7 +230,8 @@ int cgroup_remove_dirs(const struct cgroup_dir *dirs, int count, const char *nam
 bool cgroup_wait_frozen(const struct cgroup_dir *d);
 
 /** Remove groups of dead runs from one hierarchy's slice. Each hierarchy is swept for itself: two
- * callers may share the v2 slice and stand in different v1 groups. Returns how many. */
-int cgroup_sweep_slice(const struct cgroup_dir *slice);
+ * callers may share the v2 slice and stand in different v1 groups. Returns how many; or, without
+ * @remove, how many there are. */
+int cgroup_sweep_slice(const struct cgroup_dir *slice, bool remove);
 
 #endif

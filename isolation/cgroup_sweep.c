@@ -206,7 +206,7 @@ static bool owner_is_gone(int slice_fd, const char *name)
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-int cgroup_sweep_slice(const struct cgroup_dir *slice)
+int cgroup_sweep_slice(const struct cgroup_dir *slice, bool remove)
 {
     struct dirent64_raw {
         uint64_t ino;
@@ -216,7 +216,7 @@ int cgroup_sweep_slice(const struct cgroup_dir *slice)
         char name[];
     };
     _Alignas(8) char buf[32768];
-    int removed = 0;
+    int dead = 0;
     pid_t alive = getpid();
     long n;
     if (lseek(slice->slice_fd, 0, SEEK_SET) < 0)
@@ -234,11 +234,11 @@ int cgroup_sweep_slice(const struct cgroup_dir *slice)
             }
             if (!owner_is_gone(slice->slice_fd, e->name))
                 continue;
-            if (cgroup_remove_dirs(slice, 1, e->name, true, NULL) == 0)
-                removed++;
+            if (!remove || cgroup_remove_dirs(slice, 1, e->name, true, NULL) == 0)
+                dead++;
         }
     }
-    return removed;
+    return dead;
 }
 
 /** A group that is just being made has no lock yet. */
@@ -286,7 +286,7 @@ int cgroup_sweep(const char *id, struct error *err)
     struct cgroup_dir all[CGROUP_DIRS_MAX];
     int count = open_all_slices(&l, all, CGROUP_DIRS_MAX), removed = 0, result = 0;
     for (int i = 0; i < count; i++)
-        removed += cgroup_sweep_slice(&all[i]);
+        removed += cgroup_sweep_slice(&all[i], true);
     for (int i = 0; id != NULL && i < count; i++) {
         if (faccessat(all[i].slice_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
