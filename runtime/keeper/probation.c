@@ -1,15 +1,7 @@
-/* Steps 13 to 15 of a reload, and the way back: N serves, M is parked alive, and what is answered
- * is kept for replay.
+/* Steps 13 to 15 of a reload: N serves, M is parked alive, and what is answered is kept for replay.
  *
  *   N is fine             step 15: N saves (durable), row GOOD, M is stopped
- *   N dies or is unfit    M is un-parked, answers the log again when it is DETERMINISTIC, then gets
- *                         what N had in hand, the request that N died of alone
- *     M answers that one  ROLLED_BACK, N is BAD
- *     M dies of it, too   it is poison: answered with an error and kept; N is SUSPECT; M is brought
- *                         up again from S and the log
- *
- * The row of a rollback is written when N is reaped with all that it forked, and what became of
- * that request is known. */
+ *   N dies or is unfit    the way back: rollback.c */
 #include "base/cleanup.h"
 #include "runtime/keeper/checkpoints.h"
 #include "runtime/keeper/fault.h"
@@ -27,7 +19,6 @@
 
 static void step_13(void *context);
 static void step_15(struct reload *t);
-static void settle(struct reload *t);
 
 /** What M leaves: to start from, and for who wants to come back to exactly that. */
 static void keep_left(const struct reload *t)
@@ -37,11 +28,6 @@ static void keep_left(const struct reload *t)
         return;
     checkpoint(t->k, CHECKPOINT_GOOD, t->s->base, &expect, NULL, NULL);
     checkpoint(t->k, CHECKPOINT_KEEP, t->s->base, &expect, NULL, NULL);
-}
-
-static bool ending(const struct keeper *k)
-{
-    return k->tree == NULL || k->tree->abandoned;
 }
 
 static void on_parked_gone(struct worker *w)
@@ -74,8 +60,7 @@ void transaction_fall_behind(struct reload *t, uint64_t requests)
     t->behind_by += requests;
 }
 
-/** The base is all there is, and there is a gap behind it. */
-static void give_up_log(struct reload *t)
+void probation_give_up_log(struct reload *t)
 {
     struct service *s = t->s;
     uint64_t lost = s->log_answered + t->behind_by;
@@ -107,7 +92,7 @@ static void on_sealed(void *context, const struct error *err, int fd)
         t->behind = false;
         t->behind_by = 0;
         keep_left(t);
-        settle(t);
+        rollback_settle(t);
         return;
     }
     cleanup_close(&t->given); /* and the gap remains: M is the only way back */
@@ -115,8 +100,8 @@ static void on_sealed(void *context, const struct error *err, int fd)
     if (err == NULL && m != NULL)
         worker_kill(m, why.message);
     if (t->back)
-        give_up_log(t);
-    settle(t);
+        probation_give_up_log(t);
+    rollback_settle(t);
 }
 
 void probation_begin(struct reload *t)
@@ -197,7 +182,7 @@ static void on_health_timer(void *context)
         worker_ask(t->s->serving, WIRE_HEALTH, 0, -1, SERVICE_HEALTH_MS, on_health, t);
 }
 
-static void record(struct reload *t)
+void probation_record(struct reload *t)
 {
     struct keeper *k = t->k;
     struct error err = ERROR_INIT;
@@ -217,7 +202,7 @@ static void step_13(void *context)
     t->timer = NULL;
     transaction_drop(&t->rehearsal);
     transaction_drop(&t->migrator);
-    record(t);
+    probation_record(t);
     if (!t->behind)
         keep_left(t);
     /* 14 */
@@ -443,163 +428,8 @@ int reload_confirm(struct keeper *k, const char *module, const struct reload_wat
     return 0;
 }
 
-/* --- the way back --------------------------------------------------------------------------------
+/* --- asked and told by others -------------------------------------------------------------------
  */
-
-static void back(struct reload *t)
-{
-    t->back = true;
-    if (t->given < 0) /* else when that is known */
-        give_up_log(t);
-    t->replayed = t->s->replayed;
-    t->differs = t->s->replay_differs;
-    settle(t);
-}
-
-static void on_replayed(void *context, bool ok)
-{
-    struct reload *t = context;
-    struct service *s = t->s;
-    struct worker *m = s->starting;
-    s->starting = NULL;
-    if (!ok || m == NULL || m->lost) { /* it died over the replay: from S, by its supervisor */
-        if (m != NULL)
-            worker_drop(m, CLOCHE_STOP_REJECTED);
-        give_up_log(t);
-        if (s->node != NULL)
-            node_is_down(s->node, END_ABNORMAL, "died while it replayed");
-        return;
-    }
-    service_serve(s, m, &t->from);
-    back(t);
-}
-
-static void on_unparked_lost(struct worker *w)
-{
-    calls_replay_lost(w->service, w);
-}
-
-static void roll_back(struct reload *t, struct worker *w)
-{
-    struct service *s = t->s;
-    t->rolling = true;
-    t->losing = w;
-    w->owner = t;
-    transaction_cancel(t, &t->timer);
-    transaction_cancel(t, &t->health_timer);
-    s->serving = NULL;
-    const struct call *suspect = calls_take_back(s, w, true);
-    t->redispatched = suspect != NULL ? suspect->id : 0;
-    if (s->reload != NULL)
-        reload_abort(s, "the serving version failed its probation");
-    s->paused = false;
-    s->active = t->from;
-    s->module->active = t->from.number;
-    s->replayed = s->replay_differs = 0;
-    struct worker *m = t->parked;
-    if (m == NULL || m->lost)
-        give_up_log(t);
-    bool complete = s->logging && !s->log_incomplete;
-    if (service_has_state(&t->from) && !complete)
-        t->lost_updates = s->log_answered;
-
-    t->parked = NULL;
-    if (m != NULL && !m->lost) {
-        m->on_lost = on_unparked_lost;
-        m->on_gone = service_serving_gone;
-        m->owner = NULL;
-        worker_hold(m, false);
-        s->starting = m;
-        if (s->replay_worker == m)
-            calls_replay_rest(s, on_replayed, t);
-        else if (complete && s->log.count > s->log_applied)
-            calls_replay(s, m, s->log_applied, on_replayed, t);
-        else
-            on_replayed(t, true);
-        return;
-    }
-    if (t->from.number == 0) { /* it was the first of all: nothing serves */
-        struct error err = ERROR_INIT;
-        s->module->start_version = 0;
-        error_set(&err, "module.none", 0,
-                  "version %u of module \"%s\" failed, and there is no other", t->to.number,
-                  s->name);
-        error_hint(&err, "cloche history %s %s says why", s->keeper->id, s->name);
-        calls_refuse(s, &err);
-        t->redispatched = 0;
-        t->back = true;
-        return; /* settled when N is reaped */
-    }
-    if (s->node != NULL)
-        node_is_down(s->node, END_ABNORMAL, "the parked version is gone, too");
-}
-
-/** Is all known that the row says? */
-static void settle(struct reload *t)
-{
-    struct error err = ERROR_INIT;
-    struct service *s = t->s;
-    if (!t->back || !t->rolling || t->given >= 0 || t->losing != NULL || t->redispatched != 0)
-        return;
-    record(t);
-    t->step = 14;
-    error_set(&err, "reload.rolled_back", 0, "step 14 (probation) of module \"%s\": version %u: %s",
-              s->name, t->to.number, t->why);
-    if (s->active.number != 0)
-        error_append(&err, "version %u serves", s->active.number);
-    else
-        error_append(&err, "nothing serves");
-    if (t->poisoned)
-        error_append(&err, "the request was poison for both");
-    error_hint(&err, "cloche logs %s %s", t->k->id, s->name);
-    if (s->active.number != 0 &&
-        store_set_current(t->k->versions, s->name, s->active.number, NULL) < 0)
-        journal_event(t->k, "reload.unrecorded", "the link of what serves");
-    transaction_end(t, ATTEMPT_ROLLED_BACK, t->poisoned ? "poison" : t->why,
-                    t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
-}
-
-static void on_answered(void *context)
-{
-    struct reload *t = context;
-    t->timer = NULL;
-    settle(t);
-}
-
-bool reload_worker_lost(struct service *s, struct worker *w)
-{
-    struct reload *t = s->reload;
-    if (ending(s->keeper))
-        return false;
-    if (t != NULL && t->forced && w == s->serving) {
-        s->serving = NULL;
-        w->on_gone = NULL;
-        calls_take_back(s, w, true);
-        return true;
-    }
-    if (s->probation != NULL && !s->probation->rolling && w == s->serving) {
-        roll_back(s->probation, w);
-        return true;
-    }
-    /* while N is built, that goes on: it may well be what helps; later, what it is asked for fails
-     * in a moment, and says of what it died */
-    if (t != NULL && w == s->serving && t->step >= 6 && t->step < 9 && t->asked == 0)
-        reload_abort(s, "the serving version died");
-    return false;
-}
-
-bool reload_worker_gone(struct service *s, struct worker *w)
-{
-    struct reload *t = s->probation;
-    if (ending(s->keeper))
-        return true;
-    if (t == NULL || t->losing != w)
-        return false;
-    snprintf(t->why, sizeof t->why, "%.239s", w->why);
-    t->losing = NULL;
-    settle(t);
-    return true;
-}
 
 uint32_t reload_fallback(const struct service *s)
 {
@@ -616,53 +446,16 @@ bool reload_on_probation(const struct service *s)
     return s->probation != NULL && !s->probation->rolling;
 }
 
-void reload_came_up(struct service *s)
-{
-    if (s->probation != NULL && s->probation->rolling && !s->probation->back)
-        back(s->probation);
-}
-
-void reload_gave_up(struct service *s, const char *why)
-{
-    struct reload *t = s->probation;
-    struct error err = ERROR_INIT;
-    if (s->reload != NULL && s->reload->step < 6) /* the one before is there already */
-        reload_abort(s, "the serving version gave up");
-    if (t == NULL || !t->rolling)
-        return;
-    t->step = 14;
-    error_set(&err, "reload.rolled_back", 0,
-              "step 14 (probation) of module \"%s\": version %u: %s; version %u does not come up "
-              "again: %s",
-              s->name, t->to.number, t->why[0] != '\0' ? t->why : "it died", t->from.number, why);
-    transaction_end(t, ATTEMPT_ROLLED_BACK, t->poisoned ? "poison" : t->why,
-                    t->poisoned ? VERSION_SUSPECT : VERSION_BAD, &err);
-}
-
 void reload_answered(struct service *s, const struct call *c)
 {
     struct reload *t = s->probation;
-    if (t == NULL)
-        return;
-    if (!t->rolling) {
+    if (t != NULL && t->rolling) {
+        rollback_answered(t, c);
+    } else if (t != NULL) {
         t->completed++;
         if (t->time_over && !t->confirming)
             step_15(t);
-    } else if (c->id == t->redispatched) {
-        t->redispatched = 0;
-        if (t->timer == NULL) /* the client first, then the row */
-            t->timer = loop_after(t->k->loop, 0, on_answered, t);
     }
-}
-
-void reload_poisoned(struct service *s)
-{
-    struct reload *t = s->probation;
-    if (t == NULL || !t->rolling)
-        return;
-    t->poisoned = true;
-    t->redispatched = 0;
-    settle(t);
 }
 
 void reload_stop(struct service *s)
@@ -679,7 +472,7 @@ void reload_stop(struct service *s)
     /* it did not fail: who ends the sandbox takes it as it is, and service_stop saves its state */
     struct worker *parked = t->parked;
     t->parked = NULL;
-    record(t);
+    probation_record(t);
     transaction_end(t, ATTEMPT_GOOD, "stopped during probation", VERSION_GOOD, NULL);
     s->active.status = VERSION_GOOD;
     if (parked != NULL)
@@ -694,7 +487,7 @@ void reload_detach(struct service *s)
     if (t == NULL)
         return;
     t->parked = t->losing = NULL;
-    give_up_log(t);
+    probation_give_up_log(t);
     s->active = t->from;
     transaction_end(t, ATTEMPT_ROLLED_BACK, "sandbox ended", VERSION_PUBLISHED, NULL);
 }

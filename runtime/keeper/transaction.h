@@ -1,5 +1,5 @@
 /** The inside of a reload, shared by reload.c (steps 1 to 12), rehearsal.c (6, 7), probation.c (13
- * to 15, rollback), group.c (several as one) and transaction.c (how it ends). Private to them. */
+ * to 15), rollback.c, group.c (several as one) and transaction.c (how it ends). Private to them. */
 #ifndef CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 #define CLOCHE_RUNTIME_KEEPER_TRANSACTION_H
 
@@ -125,7 +125,16 @@ void transaction_fall_behind(struct reload *t, uint64_t requests);
 
 /** Step 13: N serves. */
 void probation_begin(struct reload *t);
+/** Rows and link of step 13, once. */
+void probation_record(struct reload *t);
+/** The base is all there is, and there is a gap behind it. */
+void probation_give_up_log(struct reload *t);
 /** N serves and something newer is about to: what @t kept for its rollback is @newer's now. */
 void probation_hand_on(struct reload *t, struct reload *newer);
+
+/** Is all known that the row of a rollback says? Then it is written. */
+void rollback_settle(struct reload *t);
+/** A request was answered while M has its turn. */
+void rollback_answered(struct reload *t, const struct call *c);
 
 #endif
