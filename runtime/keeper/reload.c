@@ -1,5 +1,5 @@
-/* The transaction; its table is in reload.h. Steps 13 to 15 and the way back are in probation.c,
- * how it ends when a step fails in transaction.c.
+/* The transaction; its table is in reload.h. Steps 6 and 7 are in rehearsal.c, 13
+ * to 15 in probation.c, the way back in rollback.c, how it ends when a step fails in transaction.c.
  *
  * Each step is a function that asks something of a worker, the disk or a builder, and names the
  * function that goes on from the answer. */
@@ -445,6 +445,8 @@ void transaction_switch(struct reload *t)
         journal_event(t->k, "child.failed", err.message);
     if (s->node != NULL && s->node->state == NODE_STARTING)
         node_is_up(s->node);
+    else if (s->node != NULL && s->node->state == NODE_DOWN)
+        node_mended(s->node);
     t->pause_us = (transaction_now_ns() - t->paused_ns) / 1000;
     probation_begin(t);
     affinity_part(t->k);

@@ -277,8 +277,7 @@ static bool refused(const struct service *m, struct error *err)
                   status_name(k->status));
         error_hint(err, "cloche restart %s", k->id);
     } else if (m->gave_up) {
-        error_set(err, "module.failed", 0, "module \"%s\" has failed: %.200s", m->name,
-                  m->node != NULL ? m->node->last : "");
+        error_set(err, "module.failed", 0, "module \"%s\" has failed: %s", m->name, m->why);
         error_hint(err, "cloche logs %s %s", k->id, m->name);
     } else if (m->active.number == 0 && m->reload == NULL) {
         error_set(err, "module.none", 0, "module \"%s\" has no version that serves", m->name);

@@ -39,6 +39,10 @@ static void tell_parent(struct node *n)
         step(n->parent);
         return;
     }
+    if (t->mended && n->state == NODE_RUNNING) {
+        t->mended = false;
+        keeper_set_alive(n->keeper, STATUS_RUNNING, NULL);
+    }
     if (t->ready == NULL || (n->state != NODE_RUNNING && !n->gave_up))
         return;
     void (*ready)(struct keeper *, const struct error *) = t->ready;
@@ -72,6 +76,7 @@ static void ended(struct node *n, enum supervise_end how, uint64_t ran_ms)
     }
     if (d.action == SUPERVISE_GIVE_UP) {
         s->closing = s->gave_up = true;
+        t->culprit = n;
         /* of a sandbox that does not come up at first nothing stays, its logs neither */
         bool first = n->keeper->restarts == 0 && t->ready != NULL;
         char said[160];
@@ -406,6 +411,16 @@ static void step(struct node *s)
         s->started_ms = loop_now_ms();
         tell_parent(s);
     }
+}
+
+void node_mended(struct node *n)
+{
+    struct tree *t = n->keeper->tree;
+    struct node *root = &t->root;
+    if (n->parent != root || t->culprit != n || root->state != NODE_DOWN || t->abandoned)
+        return;
+    t->mended = true;
+    start_node(root);
 }
 
 void tree_start(struct tree *t, void (*ready)(struct keeper *k, const struct error *err))

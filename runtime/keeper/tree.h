@@ -62,7 +62,9 @@ struct tree {
     void (*ready)(struct keeper *k, const struct error *err); /* called once */
     bool started, abandoned;
     size_t added;         /* services that the spec does not list */
-    struct error failure; /* of the child that made the root give up */
+    struct error failure; /* of the child that made the root give up: */
+    struct node *culprit;
+    bool mended; /* and now serves again: the root comes up anew */
 };
 
 /** children.c: the tree that the spec describes; NULL with @err. */
@@ -89,6 +91,9 @@ int probe_start(struct node *n, struct error *err);
 void probe_stop(struct node *n);
 void node_is_up(struct node *n);
 void node_never_up(struct node *n);
+/** A service serves that its supervisor has given up: if all were stopped for it, all start again.
+ */
+void node_mended(struct node *n);
 
 /** log.c: a fd to write to; what is written ends up in log/<name>.log. -1 with @err. */
 int log_open(struct keeper *k, const char *path, struct error *err);

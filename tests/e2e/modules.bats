@@ -335,6 +335,31 @@ in_hand() { [ "$(cloche info --json box | jq -r '.children[0].module.in_hand')" 
     [ "$(cloche history --json box counter | jq -r '.attempts[-1] | .kind + .cause + (.to | tostring)')" = rollbackautomatic1 ]
 }
 
+@test "a sandbox that has failed for a module is mended by a reload of it" {
+    build bad "-DFAULT_HANDLE=CRASH"
+    build good
+    cloche create box --profile plugin "${effort[@]}" --module counter=bad.so --module echo="$CHECKOUT/tests/modules/echo.c"
+    cloche confirm box counter
+    cloche confirm box echo
+    for _ in 1 2; do
+        run --separate-stderr cloche call --json box counter add
+        expect_status 1
+    done
+    wait_until 5 is failed
+    run --separate-stderr cloche call --json box echo hi
+    expect_error module.failed
+    cloche reload box counter=good.so
+    wait_until 5 is running
+    [ "$(cloche info --json box | jq -c '[.children[].state]')" = '["running","running"]' ]
+    [ "$(cloche call box echo hi)" = hi ]
+    [ "$(call add)" = 1 ]
+    cloche confirm box counter
+    run --separate-stderr cloche call --json box counter crash
+    [ "$(call add)" = 2 ] # it is supervised again
+}
+
+is() { [ "$(cloche info --json box | jq -r .status)" = "$1" ]; }
+
 @test "the state outlives a restart, and a keeper that is killed" {
     box
     cloche restart box
