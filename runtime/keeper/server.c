@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #define CONNECTION_MAX 128
+#define OWN_FDS        32 /* of the keeper, and what a client sends along */
 
 static void connection_close(struct connection *c)
 {
@@ -127,12 +129,22 @@ static bool make_room(struct keeper *k)
     return true;
 }
 
+/** As many places as there may be files: a client at work takes two. */
+static unsigned places(void)
+{
+    struct rlimit r;
+    rlim_t files = getrlimit(RLIMIT_NOFILE, &r) == 0 ? r.rlim_cur : RLIM_INFINITY;
+    if (files >= OWN_FDS + 2 * CONNECTION_MAX)
+        return CONNECTION_MAX;
+    return files > OWN_FDS + 2 ? (unsigned)(files - OWN_FDS) / 2 : 1;
+}
+
 static bool has_room(struct keeper *k)
 {
     unsigned count = 0;
     for (const struct connection *c = k->connections; c != NULL; c = c->next)
         count++;
-    return count < CONNECTION_MAX || make_room(k);
+    return count < places() || make_room(k);
 }
 
 static void on_listener(void *context, int fd, uint32_t events)

@@ -65,8 +65,8 @@ kill_keeper() {
     cloche destroy a
     # and no more when it is the files that are short
     (ulimit -n 60 && cloche create a)
-    run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a hold 100 cloche info a
-    expect_status 0
+    run --separate-stderr "$CHECKOUT/tests/e2e/client.py" a hold 100 cloche exec a -- echo works
+    expect_output works
     cloche destroy a
     nothing_left
 }
