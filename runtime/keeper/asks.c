@@ -74,8 +74,9 @@ static void on_ask_timer(void *context)
     bool health = a->type == WIRE_LOAD && in_stage(w, WIRE_FAIL_HEALTH);
     bool over = (a->health && health) || (a->spent_ms += slice_ms(a)) >= a->deadline_ms;
     a->health = health;
-    /* it is at something before this, which has its own time; or it was, and has just come here */
-    bool waits = w->asks != a || !worker_at_ask(w);
+    /* it is at something before this, which has its own time, or frozen; or it was, and has just
+     * come here */
+    bool waits = w->asks != a || !worker_at_ask(w) || w->keeper->status == STATUS_PAUSED;
     if (waits || a->waited)
         a->spent_ms = 0;
     if (waits || a->waited || !over) {

@@ -73,7 +73,9 @@ static void on_watchdog(void *context)
     uint64_t timeout = w->replaying ? SERVICE_CALL_MS : c != NULL ? c->timeout_ms : 0;
     if (c == NULL && !w->replaying)
         return;
-    if (worker_at_ask(w)) /* which has a time of its own */
+    bool frozen = w->keeper->status == STATUS_PAUSED && w->service != NULL;
+    /* which has a time of its own; or a verdict would be about the pause */
+    if (worker_at_ask(w) || (frozen && reload_on_probation(w->service)))
         w->progress_ms = loop_now_ms();
     if (loop_now_ms() - w->progress_ms < timeout)
         arm(w);

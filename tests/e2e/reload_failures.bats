@@ -347,6 +347,26 @@ TABLE
 
 took() { cloche history --json "$1" counter | jq '.attempts[-1].detail.total_us'; }
 
+@test "steps 6 and 14: that the sandbox was paused is no fault of the new version" {
+    box
+    build two "-DFAULT_INIT=(usleep(300000), 0)"
+    cloche reload box counter=two.so >/dev/null 3>&- &
+    local pid=$!
+    wait_until 5 at_step 6
+    cloche pause box
+    run timeout 4 cloche call box counter add # longer than init may take; its client does not wait
+    expect_status 124
+    cloche resume box
+    wait $pid
+    cloche pause box
+    run timeout 4 cloche call box counter add # and health
+    expect_status 124
+    cloche resume box
+    [ "$(call add)" = 6 ]
+    confirm box 2
+    after 6 2 GOOD ""
+}
+
 @test "step 6: its constructor and init leave nobody behind" {
     box
     local where
