@@ -80,6 +80,10 @@ int sandboxes_show_file(int dir, const char *file, bool go_on, tail_fn *show, vo
 {
     struct tail t = {.dir = dir, .fd = -1, .file = file, .call = show, .context = context};
     int rc = 0;
+    if (faccessat(dir, file, R_OK, AT_EACCESS) < 0 && errno != ENOENT) {
+        error_set(err, "logs.unreadable", errno, "cannot read %s of the sandbox", file);
+        return error_hint(err, "chmod u+r that file in its state directory");
+    }
     show_before(&t);
     if (go_on)
         rc = follow(&t, err);

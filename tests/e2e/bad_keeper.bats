@@ -357,14 +357,13 @@ full_disk() {
     cloche destroy a
 }
 
-@test "a database that is none: said with the sandbox's name, and the others stay" {
+@test "a database that is none, of a sandbox without modules: nobody needs it" {
     cloche create a
     cloche create b
     kill_keeper a
     head -c 8192 /dev/urandom >"$CLOCHE_ROOT/sandboxes/a/sandbox.db"
-    run --separate-stderr cloche restart --json a
-    # without modules nobody needs it; with them the keeper must say so
-    [ "$status" -eq 0 ] || [[ $stderr = *'"a"'* ]] || [[ $stderr = *sandbox.db* ]]
+    cloche restart a
+    cloche exec a -- true
     cloche exec b -- true
     cloche destroy a b
     nothing_left

@@ -160,3 +160,15 @@ info() { cloche info --json "$1" | jq -r "$2"; }
     found=$(readelf -n "$CLOCHE_BUILD_DIR/cloche-keeper" | awk '/Provider: cloche/ {getline; print $2}' | sort -u | paste -sd' ')
     [ "$found" = "event span_exception span_start span_stop" ]
 }
+
+@test "events and a log that cannot be read are no empty ones" {
+    need_user
+    cloche create a -- sleep 1000
+    chmod 0 "$CLOCHE_ROOT/sandboxes/a/events.jsonl" "$CLOCHE_ROOT/sandboxes/a/log/"*
+    for what in events logs "events -f" "logs -f"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr timeout 10 "$CLOCHE" $what --json a
+        expect_status 1
+        expect_error logs.unreadable
+    done
+}
