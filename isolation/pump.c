@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #define CHUNK_FILE 65536
@@ -203,8 +204,17 @@ static void never_wait(struct pump *p)
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", p->to);
     int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (own < 0)
-        return; /* another user's */
+    if (own < 0) { /* another user's, as after su: one's controlling terminal all may open */
+        unsigned ours, theirs;
+        own = open("/dev/tty", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (own < 0)
+            return;
+        if (ioctl(own, TIOCGDEV, &ours) < 0 || ioctl(p->to, TIOCGDEV, &theirs) < 0 ||
+            ours != theirs) {
+            close(own);
+            return;
+        }
+    }
     p->to = own;
     p->own_to = true;
 }

@@ -122,6 +122,17 @@ at_terminal() { run --separate-stderr python3 "$CHECKOUT/tests/e2e/terminal.py" 
     [ "${lines[0]}" = "status 124" ]
 }
 
+@test "-t: limits hold at a terminal of another user, as after su" {
+    need_root
+    local i
+    for i in 1 2 3; do # what is left of the terminal's room differs
+        at_terminal unread -- setpriv --reuid 23501 --regid 23501 --clear-groups env -u CLOCHE_ROOT -u CLOCHE_RUN HOME=/nonexistent \
+            "$CLOCHE" run --best-effort -t --timeout 300ms python3 -c $'import os\nwhile 1: os.write(1, b"x" * 3001)'
+        expect_status 0
+        [ "${lines[0]}" = "status 124" ]
+    done
+}
+
 @test "-t: the output goes where stdout goes" {
     # shellcheck disable=SC2016
     at_terminal 'send:line\n' -- sh -c 'exec cloche run -t sh -c "read -r x; echo got \$x" >out'
