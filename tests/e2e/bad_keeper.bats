@@ -357,13 +357,14 @@ full_disk() {
     cloche destroy a
 }
 
-@test "a database that is none, of a sandbox without modules: nobody needs it" {
+@test "a database that is none, of a sandbox without modules: told as well" {
     cloche create a
     cloche create b
     kill_keeper a
     head -c 8192 /dev/urandom >"$CLOCHE_ROOT/sandboxes/a/sandbox.db"
-    cloche restart a
-    cloche exec a -- true
+    run --separate-stderr cloche restart a
+    expect_status 1
+    [[ $stderr = 'cloche: sandbox "a": sandbox.db: file is not a database; fix: move '* ]]
     cloche exec b -- true
     cloche destroy a b
     nothing_left
