@@ -203,6 +203,8 @@ static void on_built(void *context, const struct build_result *r)
                   r->number, version_status_name(t->to.status));
         error_hint(&err, "cloche history %s %s says why", t->k->id, t->s->name);
         transaction_refuse(t, &err);
+    } else if (t->s->probation != NULL && t->s->probation->rolling) {
+        reload_abort(t->s, PROBATION_FAILED);
     } else { /* unchanged, too, when it was published and never served */
         rehearsal_start(t);
     }

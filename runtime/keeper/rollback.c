@@ -57,8 +57,8 @@ static void roll_back(struct reload *t, struct worker *w)
     s->serving = NULL;
     const struct call *suspect = calls_take_back(s, w, true);
     t->redispatched = suspect != NULL ? suspect->id : 0;
-    if (s->reload != NULL)
-        reload_abort(s, "the serving version failed its probation");
+    if (s->reload != NULL && s->reload->step >= 6)
+        reload_abort(s, PROBATION_FAILED);
     s->paused = false;
     s->active = t->from;
     s->module->active = t->from.number;

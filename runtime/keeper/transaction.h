@@ -129,6 +129,8 @@ void probation_begin(struct reload *t);
 void probation_record(struct reload *t);
 /** The base is all there is, and there is a gap behind it. */
 void probation_give_up_log(struct reload *t);
+/** Why what is past its build ends when the version before it does; what is built goes on. */
+#define PROBATION_FAILED "the serving version failed its probation"
 /** N serves and something newer is about to: what @t kept for its rollback is @newer's now. */
 void probation_hand_on(struct reload *t, struct reload *newer);
 

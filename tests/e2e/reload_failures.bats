@@ -74,10 +74,33 @@ refused() {
 
 at_step() { [ "$(module .attempt.step)" = "$1" ]; }
 
+# a source that takes a while to compile
+slow() {
+    cp "$CHECKOUT/tests/modules/counter.c" slow.c
+    for i in {1..6000}; do echo "int f$i(int x) { return x * $i + (x >> ($i & 7)); }" >>slow.c; done
+}
+
+@test "step 3: what is to replace a version that fails its probation is built on when it does" {
+    box
+    slow
+    build two "-DFAULT_HANDLE=CRASH"
+    cloche reload box counter=two.so
+    cloche reload --json box counter=slow.c >out 3>&- &
+    local pid=$!
+    wait_until 5 at_step 3
+    [ "$(call add)" = 4 ] # version 1 does that
+    status_of 2 BAD
+    at_step 3
+    wait $pid
+    [ "$(jq -r .active out)" = 3 ]
+    [ "$(call add)" = 5 ]
+    confirm box 3
+    after 5 3 GOOD ""
+}
+
 @test "step 3: what is to replace a version that crashes is built on when it does" {
     box
-    cp "$CHECKOUT/tests/modules/counter.c" slow.c # it takes a while to compile
-    for i in {1..6000}; do echo "int f$i(int x) { return x * $i + (x >> ($i & 7)); }" >>slow.c; done
+    slow
     cloche reload --json box counter=slow.c >out 3>&- &
     local pid=$!
     wait_until 5 at_step 3
