@@ -423,9 +423,13 @@ int mount_enter(const struct mount_built *m, struct message *failed)
 /** The new root lies on the inherited one and on the staging. */
 static int attach_root(struct builder *b)
 {
-    /* nothing goes out; what may come in is for cut() to say */
-    const struct mount_attr slave = {.propagation = MS_SLAVE};
-    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave) < 0)
+    /* nothing goes out, and only what somebody asked for comes in */
+    const struct spec *spec = b->plan->spec;
+    uint64_t asked = spec->rootfs_propagation;
+    for (size_t i = 0; i < spec->mount_count; i++)
+        asked |= spec->mounts[i].propagation;
+    const struct mount_attr parted = {.propagation = cut(asked)};
+    if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &parted) < 0)
         return step_failed(b->failed, STEP_PROPAGATION, NULL);
     if (make_staging(b) < 0 || make_root(b) < 0)
         return -1;
