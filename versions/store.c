@@ -498,7 +498,8 @@ static size_t choose(struct collection *c, const struct store_keep *keep, uint32
     keep_good(c, keep->good != 0 ? keep->good : KEEP_GOOD);
     for (size_t i = 0; i < c->count; i++) {
         const struct version *n = &c->rows[i];
-        bool kept = !c->remove[i] || n->pinned || n->number == good;
+        /* the newest may be on its way to serve: then nobody has it in use yet */
+        bool kept = !c->remove[i] || n->pinned || n->number == good || i + 1 == c->count;
         for (size_t k = 0; k < keep->in_use_count; k++)
             kept |= keep->in_use[k] == n->number;
         c->remove[i] = !kept && left > total;

@@ -92,8 +92,8 @@ struct store_keep {
     unsigned total; /* versions in all, unless more are protected; 0: 10 */
 };
 
-/** Collect the oldest unprotected versions beyond the total. Journalled: a crash in between is
- * finished at the next start. */
+/** Collect the oldest unprotected versions beyond the total, never the newest. Journalled: a crash
+ * in between is finished at the next start. */
 int store_collect(struct versions *v, const char *module, const struct store_keep *keep,
                   size_t *ret_removed, struct error *err);
 

@@ -223,7 +223,8 @@ Test(store, collects_by_rule)
         {"pinned", "pbpbbbbbbbbb", 12, 0, 0, "1,3,5,6,7,8,9,10,11,12"},
         {"few", "gggbbb", 3, 1, 2, "3,6"},
         {"protected are more than the total", "ggggg", 5, 4, 1, "2,3,4,5"},
-        {"one", "bbb", 2, 1, 1, "2"},
+        {"one", "bbb", 2, 1, 1, "2,3"},
+        {"the newest, which pins leave no room", "ppb", 1, 1, 2, "1,2,3"},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         _cleanup_sandbox_dir_ struct sandbox_dir d = sandbox_dir_new();
