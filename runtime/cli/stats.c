@@ -92,6 +92,22 @@ static size_t round_of_stats(const struct strings *ids, const struct stats *s, s
     return answered;
 }
 
+/** Those that came since the last time, behind those that are known. */
+static int add_new(struct arena *a, struct strings *ids, struct error *err)
+{
+    _cleanup_arena_ struct arena *now = arena_new();
+    struct strings there = {0};
+    if (client_list(now, &there, err) < 0)
+        return -1;
+    for (size_t i = 0, k; i < there.count; i++) {
+        for (k = 0; k < ids->count && strcmp(ids->items[k], there.items[i]) != 0; k++)
+            ;
+        if (k == ids->count)
+            strings_add(a, ids, there.items[i]);
+    }
+    return 0;
+}
+
 int cli_stats(int argc, char **argv)
 {
     if (cli_wants_help("stats", stats_options, argc, argv))
@@ -113,9 +129,22 @@ int cli_stats(int argc, char **argv)
     }
     if (s.history)
         return status;
-    struct last *last = arena_alloc(a, (ids.count + 1) * sizeof *last);
-    while (round_of_stats(&ids, &s, last, &status) > 0 && s.watch)
+    struct last *last = NULL;
+    for (size_t known = 0;; known = ids.count) {
+        struct last *grown = realloc(last, (ids.count + 1) * sizeof *last);
+        if (grown == NULL)
+            break;
+        last = grown;
+        memset(last + known, 0, (ids.count - known) * sizeof *last);
+        if (round_of_stats(&ids, &s, last, &status) == 0 || !s.watch)
+            break;
         poll(NULL, 0, 1000);
+        if (s.all && add_new(a, &ids, &err) < 0) {
+            status = cli_fail(&err, s.json, 1);
+            break;
+        }
+    }
+    free(last);
     return status;
 }
 

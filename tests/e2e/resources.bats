@@ -225,3 +225,14 @@ quota() { slowed cpu.cfs_quota_us || slowed cpu.max | cut -d' ' -f1; }
     [ "$(cloche events --json s | jq -r 'select(.event == "security.violation").detail')" = "process limit" ]
     cloche destroy s
 }
+
+@test "stats --watch shows those that come, and ends when nobody is left" {
+    cloche create a
+    cloche stats --watch --json >seen &
+    local watcher=$!
+    wait_until 10 grep -q '"id":"a"' seen
+    cloche create b
+    wait_until 10 grep -q '"id":"b"' seen
+    cloche destroy a b
+    wait "$watcher"
+}
