@@ -371,6 +371,7 @@ TABLE
 took() { cloche history --json "$1" counter | jq '.attempts[-1].detail.total_us'; }
 
 @test "steps 6 and 14: that the sandbox was paused is no fault of the new version" {
+    need_cgroups # a freezer
     box
     build two "-DFAULT_INIT=(usleep(300000), 0)"
     cloche reload box counter=two.so >/dev/null 3>&- &
