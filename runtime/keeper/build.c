@@ -273,7 +273,7 @@ static const char *const *copy_list(struct arena *a, const char *const *list)
     return (const char *const *)copy.items;
 }
 
-static void start_builder(const struct build *b, const struct module *m,
+static void start_builder(const struct build *b, pid_t keeper, const struct module *m,
                           const struct build_options *o, int socket)
 {
     struct build_options options = *o;
@@ -281,6 +281,7 @@ static void start_builder(const struct build *b, const struct module *m,
                               .options = &options,
                               .depends = &m->depends,
                               .root = modules_root(b->keeper),
+                              .keeper = keeper,
                               .socket = socket,
                               .state_fd = b->keeper->state_fd,
                               .log_fd = b->keeper->log_fd};
@@ -312,10 +313,11 @@ struct build *build_start(struct keeper *k, const char *module, const struct bui
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
         affinity_part(k);
+        const pid_t keeper = getpid();
         b->pid = fork();
         setpgid(b->pid, b->pid); /* on either side: whoever is first */
         if (b->pid == 0)
-            start_builder(b, m, options, ends[1]);
+            start_builder(b, keeper, m, options, ends[1]);
     } else {
         b->pid = -1;
     }

@@ -428,7 +428,7 @@ static int compile(struct work *w, const char *known, struct error *err)
         return -1;
     began = now_us();
     enter(w, "compile");
-    fault_point(3, getppid());
+    fault_point(3, w->b->keeper);
     if (state == 0) {
         tell_changed(w);
         call_publisher(w);
@@ -487,7 +487,7 @@ static int verify(struct work *w, struct error *err)
     size_t size;
     uint64_t began = now_us();
     enter(w, "verify");
-    fault_point(4, getppid());
+    fault_point(4, w->b->keeper);
     struct elf_policy policy = w->b->policy;
     policy.file = w->b->options->source.path;
     if (elf_read_file(w->artifact, &policy, &data, &size, err) < 0 ||
@@ -628,6 +628,6 @@ void builder_main(struct builder *b)
     if (o->no_publish)
         succeed(&w, "verified", 0);
     enter(&w, "publish");
-    fault_point(5, getppid());
+    fault_point(5, b->keeper);
     hand_over(&w, &err);
 }

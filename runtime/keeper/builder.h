@@ -23,7 +23,8 @@ struct builder {
     struct elf_policy policy; /* its exports, if any, are warm */
     const struct strings *depends;
     const char *root; /* whose libraries the modules will find */
-    int socket;       /* answers go here; its end means: stop */
+    pid_t keeper;
+    int socket; /* answers go here; its end means: stop */
     int state_fd, log_fd;
 };
 
