@@ -130,22 +130,15 @@ int cli_stats(int argc, char **argv)
     if (s.history)
         return status;
     struct last *last = NULL;
-    for (size_t known = 0;; known = ids.count) {
-        struct last *grown = realloc(last, (ids.count + 1) * sizeof *last);
-        if (grown == NULL)
-            break;
-        last = grown;
-        memset(last + known, 0, (ids.count - known) * sizeof *last);
+    for (size_t known = 0;;) {
+        for (; known < ids.count; known++)
+            last = arena_grow(a, last, known, sizeof *last);
         if (round_of_stats(&ids, &s, last, &status) == 0 || !s.watch)
-            break;
+            return status;
         poll(NULL, 0, 1000);
-        if (s.all && add_new(a, &ids, &err) < 0) {
-            status = cli_fail(&err, s.json, 1);
-            break;
-        }
+        if (s.all && add_new(a, &ids, &err) < 0)
+            return cli_fail(&err, s.json, 1);
     }
-    free(last);
-    return status;
 }
 
 /* --- top -----------------------------------------------------------------------------------------
