@@ -104,12 +104,18 @@ static void on_sealed(void *context, const struct error *err, int fd)
     rollback_settle(t);
 }
 
+void probation_seal(struct reload *t)
+{
+    if (t->given < 0 || t->sealing || t->parked == NULL || t->parked->lost)
+        return;
+    t->sealing = true;
+    worker_ask(t->parked, WIRE_SEAL, 0, -1, SERVICE_MOVE_MS, on_sealed, t);
+}
+
 void probation_begin(struct reload *t)
 {
     const struct reload_result r = transaction_result(t, ATTEMPT_ACTIVATED, NULL);
     park(t, t->parked);
-    if (t->given >= 0 && t->parked != NULL)
-        worker_ask(t->parked, WIRE_SEAL, 0, -1, SERVICE_MOVE_MS, on_sealed, t);
     if (t->watch.switched != NULL)
         t->watch.switched(t->watch.context, &r);
     t->timer = loop_after(t->k->loop, RECORD_AFTER_MS, step_13, t);
@@ -123,6 +129,7 @@ void probation_hand_on(struct reload *before, struct reload *newer)
         newer->s->replay_context = newer;
     newer->catching = before->catching;
     newer->given = TAKE_FD(before->given);
+    newer->sealing = before->sealing;
     newer->behind = before->behind;
     newer->behind_by = before->behind_by;
     newer->parked = before->parked;
@@ -202,6 +209,7 @@ static void step_13(void *context)
     t->timer = NULL;
     transaction_drop(&t->rehearsal);
     transaction_drop(&t->migrator);
+    probation_seal(t);
     probation_record(t);
     if (!t->behind)
         keep_left(t);
@@ -283,6 +291,7 @@ bool reload_catch_up(struct service *s)
     if (t->catching || (s->reload != NULL && s->reload->step >= 9))
         return t->catching;
     t->catching = true;
+    probation_seal(t);
     calls_replay(s, t->parked, s->log_applied, on_applied, t);
     return true;
 }

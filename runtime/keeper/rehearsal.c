@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #define REHEARSED_MAX (1 << 20)
+#define BESIDE        (8u << 20) /* an arena, of memory: workers, and what they have there */
+#define GONE_MS       2          /* the guard that has told of a worker's end gets to its own */
 
 static void step_7(struct reload *t);
 
@@ -159,11 +161,11 @@ static void ask_live(struct reload *t)
 static bool has_room(const struct reload *t, struct error *err)
 {
     uint64_t memory = t->k->spec->resources.memory_bytes, bytes = t->s->module->arena_bytes;
-    if (memory == 0 || memory == LIMIT_NONE || bytes <= memory / 2)
+    if (memory == 0 || memory == LIMIT_NONE || (memory > BESIDE && bytes <= (memory - BESIDE) / 2))
         return true;
     error_set(err, "module.arena", 0,
-              "an arena of %llu bytes can take twice that, the sandbox has %llu",
-              (unsigned long long)bytes, (unsigned long long)memory);
+              "an arena of %llu bytes can take twice that and %u beside, the sandbox has %llu",
+              (unsigned long long)bytes, BESIDE, (unsigned long long)memory);
     error_hint(err, "a smaller \"arena_bytes\" of the module in the spec, or more --memory");
     return false;
 }
@@ -235,6 +237,27 @@ void rehearsal_start(struct reload *t)
 /* --- 7: rehearse ---------------------------------------------------------------------------------
  */
 
+static void rehearsed(struct reload *t)
+{
+    t->rehearsed = true;
+    if (t->ready)
+        transaction_prepared(t);
+}
+
+static void on_rehearsal_freed(void *context)
+{
+    struct reload *t = context;
+    t->timer = NULL;
+    rehearsed(t);
+}
+
+static void on_rehearsal_gone(struct worker *w)
+{
+    struct reload *t = w->owner;
+    forget_worker(w);
+    t->timer = loop_after(t->k->loop, GONE_MS, on_rehearsal_freed, t);
+}
+
 static void on_rehearsed(void *context, const struct error *err, int fd)
 {
     struct reload *t = context;
@@ -245,12 +268,16 @@ static void on_rehearsed(void *context, const struct error *err, int fd)
         return;
     }
     /* the end of a process takes time of a processor that the pause needs: after the switch, unless
-     * it is memory that is needed */
-    if (t->live < 0 || fstat(t->live, &live) < 0 || live.st_size > REHEARSED_MAX)
-        transaction_drop(&t->rehearsal);
-    t->rehearsed = true;
-    if (t->ready)
-        transaction_prepared(t);
+     * it is memory that is needed; then it is waited for */
+    bool large = t->live < 0 || fstat(t->live, &live) < 0 || live.st_size > REHEARSED_MAX;
+    if (t->rehearsal == NULL || !large) {
+        rehearsed(t);
+        return;
+    }
+    cleanup_close(&t->live);
+    t->live = -1;
+    t->rehearsal->on_gone = on_rehearsal_gone;
+    worker_stop(t->rehearsal, CLOCHE_STOP_REJECTED, SERVICE_STOP_MS);
 }
 
 static void on_rehearsal_migrated(void *context, const struct error *err, int fd)

@@ -64,6 +64,7 @@ static void roll_back(struct reload *t, struct worker *w)
     s->module->active = t->from.number;
     s->replayed = s->replay_differs = 0;
     struct worker *m = t->parked;
+    probation_seal(t); /* before it goes on */
     if (m == NULL || m->lost)
         probation_give_up_log(t);
     bool complete = s->logging && !s->log_incomplete;

@@ -29,6 +29,7 @@ struct reload {
     bool unsealed;      /* the snapshot has such a one */
     bool unsaved;       /* M cannot save, and N wants nothing of it: there is no snapshot */
     int given;          /* it, while M is parked; -1 */
+    bool sealing;       /* M was asked to, which takes a while: not before clients are served */
     bool behind;        /* base is older than where the log begins, */
     uint64_t behind_by; /* by so many requests */
 
@@ -125,6 +126,8 @@ void transaction_fall_behind(struct reload *t, uint64_t requests);
 
 /** Step 13: N serves. */
 void probation_begin(struct reload *t);
+/** Ask M, once, to seal the arena that it gave, so that it does not write to what N began with. */
+void probation_seal(struct reload *t);
 /** Rows and link of step 13, once. */
 void probation_record(struct reload *t);
 /** The base is all there is, and there is a gap behind it. */
