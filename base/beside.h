@@ -1,9 +1,12 @@
 /**
- * A process that execs at once, without a copy of the caller's memory (as vfork(2)).
+ * What is done beside the caller, in his memory: by a process that execs at once (as vfork(2)), or
+ * by a thread. No signal handler of the caller's runs in either.
  */
 #ifndef CLOCHE_BASE_BESIDE_H
 #define CLOCHE_BASE_BESIDE_H
 
+#include <pthread.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #define BESIDE_STACK 16384
@@ -13,5 +16,8 @@
  * other threads could be at. No signal handler of the caller's runs in it: all signals are blocked,
  * and stay so for what is executed. The pid, or -1 with errno. */
 pid_t beside_start(int (*child)(void *), void *argument, char stack[BESIDE_STACK]);
+
+/** pthread_create(3) with all signals blocked and a stack of @stack_bytes. 0, or an errno. */
+int beside_thread(pthread_t *ret, size_t stack_bytes, void *(*main)(void *), void *argument);
 
 #endif

@@ -5,7 +5,8 @@
  * fifth of a start. Where the root stands ready (template.c) the caller does it instead, in a copy
  * that belongs to its own user namespace and in which, therefore, nothing is locked: it detaches
  * the host's tree as one, mounts the root in its place and clones from there. Init is born in its
- * root, which it cannot take off; the caller goes back, for which it must be the only thread.
+ * root, which it cannot take off; the caller goes back, for which no other thread may share its
+ * root directory.
  *
  *   rootfs -- the host's tree           rootfs -- the template            the same, locked
  *   (a copy, all private)       -->                             clone     + /proc, /tmp, volumes
@@ -80,7 +81,7 @@ static int make_bare(struct plan *p)
 void bare_enter(struct plan *p, struct bare *ret)
 {
     *ret = (struct bare){.own = -1, .root = -1, .cwd = -1};
-    if (!is_wanted(p) || unshare(CLONE_THREAD) < 0 || !lies_on_the_bottom())
+    if (!is_wanted(p) || !lies_on_the_bottom())
         return;
     ret->own = open(link_own, O_RDONLY | O_CLOEXEC);
     ret->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

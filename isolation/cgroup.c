@@ -153,6 +153,12 @@ static void close_files(struct cgroup *g)
     g->oom_fd = g->pressure_fd = -1;
 }
 
+void cgroup_unwatch(struct cgroup *g)
+{
+    cgroup_memory_exceeded(g);
+    close_files(g);
+}
+
 static void group_free(struct cgroup *g)
 {
     if (g->has_layout)

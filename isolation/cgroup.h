@@ -90,6 +90,8 @@ int cgroup_each_process(const struct cgroup *g, void (*fn)(void *context, pid_t 
 /** True when memory was the cause of death (call on an event, and at the end). Consumes the event.
  */
 bool cgroup_memory_exceeded(struct cgroup *g);
+/** Nothing runs in it any more, and nothing will: what the kernel tells events by is closed. */
+void cgroup_unwatch(struct cgroup *g);
 
 /** v1: an fd that becomes readable while the kernel searches this group for memory; -1 when there
  * is none, and on v2, where the event above comes then, too. Borrowed. */

@@ -19,6 +19,7 @@
 #include "isolation/seccomp.h"
 
 #include <linux/sched.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -118,6 +119,15 @@ struct idmap {
 
 enum { PLAN_FALLBACK_MEMORY = 1, PLAN_FALLBACK_PROCESSES = 2, PLAN_FALLBACK_CPU = 4 };
 
+/** A closed network namespace that a thread makes beside the rest of the launch. */
+struct ahead {
+    bool begun;
+    pthread_t thread;
+    bool taken;  /* by the thread, that makes it, or by the clone, that does without */
+    bool done;   /* the thread has nothing more to do */
+    int network; /* -1 */
+};
+
 struct plan {
     const struct spec *spec;
     struct arena *arena;
@@ -125,8 +135,9 @@ struct plan {
     uint64_t clone_flags;
 
     struct sandbox_slot *slot; /* what is taken over; NULL: nothing */
-    int ns_fds[NS_COUNT];      /* namespaces to join, -1 */
-    bool joins;                /* any of them */
+    struct ahead ahead;
+    int ns_fds[NS_COUNT]; /* namespaces to join, -1 */
+    bool joins;           /* any of them */
     /* init is in a PID namespace that it joined: it makes the others itself, after the clone */
     bool late;
     uint64_t late_flags;
@@ -257,6 +268,8 @@ void namespaces_end_tree(const struct plan *p);
 pid_t namespaces_clone(struct plan *p, struct clone_args *args);
 /** This thread was in another network namespace and goes back to @own, or the program ends. */
 void namespaces_return(int own);
+/** What was made ahead is not needed any more. */
+void namespaces_close(struct plan *p);
 bool namespaces_is_other_network(int fd);
 int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,
                       struct error *err);

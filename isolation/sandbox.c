@@ -56,11 +56,11 @@ static bool cores_end_at_0(void)
 /** The second half of the cgroup, while init builds: v1 groups, limits. What no cgroup
  * enforces here falls to rlimits; only reached with best-effort (cgroup_complete refused
  * otherwise). */
-static int complete_cgroup(struct sandbox *s, struct error *err)
+static int complete_cgroup(struct sandbox *s, bool done, struct error *err)
 {
     const struct spec *spec = s->spec;
     const struct cgroup *g = s->cgroup;
-    if (cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
+    if (!done && cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
         return -1;
     unsigned *fallbacks = &s->plan.fallbacks;
     if (spec->resources.memory_bytes != LIMIT_NONE &&
@@ -298,7 +298,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.template_fd = s->plan.control = s->plan.idmap.lock_fd =
         s->plan.kill_fd = s->plan.proc_fd = s->plan.host_proc = s->plan.bare_ns =
-            s->plan.bare_proc = -1;
+            s->plan.bare_proc = s->plan.ahead.network = -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
@@ -309,12 +309,16 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     int rc = streams_open(s, options, own, err);
     if (rc == 0)
         rc = prepare(s, options->id, err);
+    /* while its network is made; else while init builds */
+    const bool complete = rc == 0 && s->plan.ahead.begun;
+    if (complete)
+        rc = cgroup_complete(s->cgroup, spec, spec->enforce_required, err);
     if (rc == 0)
         streams_give(s, own);
     if (rc == 0)
         rc = clone_init(s, err);
     streams_close(&s->plan, own);
-    if (rc < 0 || equip(s, options->id, err) < 0 || complete_cgroup(s, err) < 0)
+    if (rc < 0 || equip(s, options->id, err) < 0 || complete_cgroup(s, complete, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
     return 0;
@@ -496,6 +500,7 @@ void sandbox_free(struct sandbox *s)
         cleanup_close(&fds[i]);
     for (int i = 0; i < NS_COUNT; i++)
         cleanup_close(&s->plan.ns_fds[i]);
+    namespaces_close(&s->plan);
     cleanup_close(&s->plan.kill_fd);
     cleanup_close(&s->plan.template_fd);
     if (s->plan.slot != NULL)

@@ -13,6 +13,7 @@
  * One of NAME's locks is shared by the sandboxes that show it and ends with their parents. Only
  * what nobody shows is removed: what is mounted on would come off. Where no template can be had (no
  * CAP_MKNOD, a full disk, somebody else making it just now) init builds as ever. */
+#include "base/beside.h"
 #include "base/io.h"
 #include "base/state.h"
 #include "base/syscalls.h"
@@ -31,6 +32,7 @@
 #define MAX_TEMPLATES 64
 #define MIN_SWEEP_S   600
 #define ASKED         256
+#define FILLING_STACK (128 * 1024)
 #define NAME_SIZE     17
 
 static const char digits[] = "0123456789abcdef";
@@ -298,15 +300,29 @@ static int count(int all, bool sweep)
     return n;
 }
 
-/** Not where other threads would be without a umask for that moment. */
-static int fill_without_umask(const struct plan *p, int root)
+struct filling {
+    const struct plan *plan;
+    int root, rc;
+};
+
+static void *fill_without_umask(void *context)
 {
-    if (unshare(CLONE_THREAD) < 0)
-        return -1;
-    mode_t before = umask(0);
-    int rc = fill(p, root);
-    umask(before);
-    return rc;
+    struct filling *f = context;
+    if (unshare(CLONE_FS) < 0) /* the caller's would be none for that moment */
+        return NULL;
+    umask(0);
+    f->rc = fill(f->plan, f->root);
+    return NULL;
+}
+
+static int fill_aside(const struct plan *p, int root)
+{
+    struct filling f = {.plan = p, .root = root, .rc = -1};
+    pthread_t thread;
+    return beside_thread(&thread, FILLING_STACK, fill_without_umask, &f) == 0 &&
+                   pthread_join(thread, NULL) == 0
+               ? f.rc
+               : -1;
 }
 
 static int write_new(const struct plan *p, int all, const struct text *t)
@@ -319,7 +335,7 @@ static int write_new(const struct plan *p, int all, const struct text *t)
     _cleanup_close_ int root = open_own_dir(dir, "root");
     _cleanup_close_ int plan =
         openat(dir, "plan", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (root < 0 || plan < 0 || fill_without_umask(p, root) < 0 || fchmod(root, 0755) < 0)
+    if (root < 0 || plan < 0 || fill_aside(p, root) < 0 || fchmod(root, 0755) < 0)
         return -1;
     for (unsigned i = 0; i < LOCKS; i++) {
         _cleanup_close_ int lock = lock_one(dir, i, O_CREAT, LOCK_SH);

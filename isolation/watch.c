@@ -159,7 +159,10 @@ void watch_message(struct sandbox *s, const struct message *m, int fd)
         s->started = s->exited = true;
         s->status = m->value;
         s->end_ns = m->time_ns;
-        report_measure(s); /* while init dies */
+        report_measure(s); /* while init dies, */
+        if (s->stats_final && s->plan.slot == NULL)
+            cgroup_unwatch(s->cgroup); /* which takes longer than to look for what is left */
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->control, NULL); /* its pidfd tells the rest */
     } else if (m->type == MESSAGE_LISTENER && fd >= 0 && s->listener < 0) {
         s->listener = fd;
         fd = -1;
@@ -266,8 +269,10 @@ int sandbox_dispatch(struct sandbox *s, struct error *err)
         } else if (tag == WATCH_LISTENER) {
             if ((events[i].events & EPOLLIN) != 0)
                 on_listener(s);
-            else /* nobody is left under the filter */
-                epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->listener, NULL);
+            else { /* nobody is left under the filter */
+                close(s->listener);
+                s->listener = -1;
+            }
         } else
             pump_event(s, tag);
     }

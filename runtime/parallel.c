@@ -1,7 +1,8 @@
 #include "runtime/parallel.h"
 
+#include "base/beside.h"
+
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -35,18 +36,9 @@ static void *worker(void *argument)
 
 static unsigned start_threads(pthread_t *threads, unsigned wanted, struct work *w)
 {
-    sigset_t all, before;
-    pthread_attr_t attr;
     unsigned n = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_attr_init(&attr) == 0) {
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-        while (n < wanted && pthread_create(&threads[n], &attr, worker, w) == 0)
-            n++;
-        pthread_attr_destroy(&attr);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    while (n < wanted && beside_thread(&threads[n], STACK_BYTES, worker, w) == 0)
+        n++;
     return n;
 }
 

@@ -1,13 +1,13 @@
 /* Theory of operation: checkpoints.h. */
 #include "runtime/keeper/checkpoints.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "runtime/keeper/affinity.h"
 
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -135,22 +135,13 @@ static void on_bell(void *context, int fd, uint32_t events)
 
 static bool start_thread(struct checkpoints *c)
 {
-    pthread_attr_t attributes;
-    sigset_t all, before;
     c->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     c->source = c->bell < 0 ? NULL : loop_watch(c->keeper->loop, c->bell, EPOLLIN, on_bell, c);
     if (c->source == NULL)
         return false;
     mallopt(M_ARENA_MAX, 1); /* a second arena would only cost memory */
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    sigfillset(&all); /* signals are the loop's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     affinity_part(c->keeper);
-    int rc = pthread_create(&c->thread, &attributes, work, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return rc == 0;
+    return beside_thread(&c->thread, STACK_BYTES, work, c) == 0;
 }
 
 static struct checkpoints *open_checkpoints(struct keeper *k)
