@@ -109,10 +109,11 @@ int caps_drop_bounding(const struct caps_plan *plan)
 {
     /* up to where the kernel says that there is none: nothing depends on what it said before */
     for (unsigned long c = 0; c < 64; c++) {
-        int there = has(plan->bounding, (int)c) ? 0 : prctl(PR_CAPBSET_READ, c, 0UL, 0UL, 0UL);
-        if (there == 0 || (there > 0 && prctl(PR_CAPBSET_DROP, c, 0UL, 0UL, 0UL) == 0))
+        if (has(plan->bounding, (int)c) || prctl(PR_CAPBSET_DROP, c, 0UL, 0UL, 0UL) == 0)
             continue;
-        return errno == EINVAL && c > 0 ? 0 : -1;
+        int there = prctl(PR_CAPBSET_READ, c, 0UL, 0UL, 0UL);
+        if (there != 0)
+            return there < 0 && errno == EINVAL && c > 0 ? 0 : -1;
     }
     return 0;
 }

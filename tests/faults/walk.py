@@ -78,6 +78,7 @@ harmless = {
     "init fchownat": "an overlay's directory for an owner that is not mapped is init's own",
     "program fcntl": "close-on-exec, which dup has set already; a stream without a Landlock rule",
     "program fstat": "a stream without a Landlock rule", "program newfstatat": "the same, by glibc",
+    "program prctl": "the first capability that there is none of: asked for again",
     "program futex": "the wait for the new root: asked again until it is there",
     "init futex": "the wake-up or the wait for the program's process: it looks again",
     "program rt_sigprocmask": "libc around its clone()",
