@@ -89,7 +89,7 @@ slow() {
     local pid=$!
     wait_until 5 at_step 3
     [ "$(call add)" = 4 ] # version 1 does that
-    status_of 2 BAD
+    wait_until 5 status_of 2 BAD # the client first, then the row
     at_step 3
     wait $pid
     [ "$(jq -r .active out)" = 3 ]
