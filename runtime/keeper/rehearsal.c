@@ -164,8 +164,8 @@ static bool has_room(const struct reload *t, struct error *err)
     if (memory == 0 || memory == LIMIT_NONE || (memory > BESIDE && bytes <= (memory - BESIDE) / 2))
         return true;
     error_set(err, "module.arena", 0,
-              "an arena of %llu bytes can take twice that and %u beside, the sandbox has %llu",
-              (unsigned long long)bytes, BESIDE, (unsigned long long)memory);
+              "an arena of %llu bytes wants twice that and %u MiB, the sandbox has %llu bytes",
+              (unsigned long long)bytes, BESIDE >> 20, (unsigned long long)memory);
     error_hint(err, "a smaller \"arena_bytes\" of the module in the spec, or more --memory");
     return false;
 }
