@@ -191,11 +191,21 @@ static void begin_network(struct ahead *a)
     pthread_setaffinity_np(a->thread, sizeof processors, &processors);
 }
 
+static void end_thread(struct ahead *a)
+{
+    cpu_set_t processors;
+    /* somebody may keep it from the others for as long as he likes */
+    if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE) &&
+        sched_getaffinity(0, sizeof processors, &processors) == 0)
+        pthread_setaffinity_np(a->thread, sizeof processors, &processors);
+    pthread_join(a->thread, NULL);
+    a->begun = false;
+}
+
 void namespaces_close(struct plan *p)
 {
     if (p->ahead.begun)
-        pthread_join(p->ahead.thread, NULL);
-    p->ahead.begun = false;
+        end_thread(&p->ahead);
     cleanup_close(&p->ahead.network);
     p->ahead.network = -1;
 }
@@ -207,10 +217,8 @@ static void await_network(struct ahead *a)
         return;
     for (int i = 0; i < AHEAD_YIELDS && !__atomic_load_n(&a->done, __ATOMIC_ACQUIRE); i++)
         sched_yield();
-    if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE)) {
-        pthread_join(a->thread, NULL);
-        a->begun = false;
-    }
+    if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE))
+        end_thread(a);
 }
 
 bool namespaces_is_other_network(int fd)

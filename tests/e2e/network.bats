@@ -14,6 +14,18 @@ inside() { run --separate-stderr cloche run "$@"; }
     expect_stderr "connect: Network is unreachable"
 }
 
+@test "none: a new one, made by the clone or ahead of it, where another processor is idle" {
+    local own how
+    own=$(readlink /proc/self/ns/net)
+    for how in "taskset -c $(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')" "" "" ""; do
+        run --separate-stderr $how "$CLOCHE" run sh -c 'readlink /proc/self/ns/net; tail -n +3 /proc/self/net/dev'
+        expect_status 0
+        [ "${#lines[@]}" -eq 2 ]
+        [[ ${lines[0]} = net:* && ${lines[0]} != "$own" && ${lines[1]} = *lo:* ]]
+        [ "$(readlink /proc/self/ns/net)" = "$own" ]
+    done
+}
+
 @test "loopback: oneself, and nobody else" {
     inside --network loopback perl -e "$tcp" 127.0.0.1 1
     expect_stderr "connect: Connection refused"
