@@ -35,8 +35,8 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#define AHEAD_STACK  32768
-#define AHEAD_YIELDS 2000 /* a millisecond */
+#define AHEAD_STACK 32768
+#define AHEAD_LOOKS 10000 /* up to a millisecond */
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -210,13 +210,17 @@ void namespaces_close(struct plan *p)
     p->ahead.network = -1;
 }
 
-/** It is there, or nobody makes it any more. To sleep would take longer than it mostly is. */
+/** It is there, or nobody makes it any more. Another processor is at it, and to be woken by that
+ * would take as long as it mostly is. */
 static void await_network(struct ahead *a)
 {
     if (!a->begun || !__atomic_exchange_n(&a->taken, true, __ATOMIC_ACQ_REL))
         return;
-    for (int i = 0; i < AHEAD_YIELDS && !__atomic_load_n(&a->done, __ATOMIC_ACQUIRE); i++)
-        sched_yield();
+    for (int i = 0; i < AHEAD_LOOKS && !__atomic_load_n(&a->done, __ATOMIC_ACQUIRE); i++) {
+#ifdef __x86_64__
+        __builtin_ia32_pause();
+#endif
+    }
     if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE))
         end_thread(a);
 }
