@@ -3,10 +3,10 @@
  *   inject list FILE COMMAND [ARG...]                        writes "ROLE SYSCALL COUNT" lines
  *   inject ROLE SYSCALL N ERRNO FILE COMMAND [ARG...]        writes its pid, and "met" or "missed"
  *
- * Roles: `parent` is the command itself, up to the last message that lets the program go; `init`
- * its first child, up to where that makes the program; `program` the first child of that, up to its
- * exec. With INJECT_DOORSTEP set the first child is the `doorstep` (isolation/namespaces.c),
- * and init is what that one makes, else the second child. strace(1)
+ * Roles: `parent` is the command itself, its threads included, up to the last message that lets the
+ * program go; `init` its first child, up to where that makes the program; `program` the first child
+ * of that, up to its exec. With INJECT_DOORSTEP set the first child is the `doorstep`
+ * (isolation/namespaces.c), and init is what that one makes, else the second child. strace(1)
  * counts for each process anew and cannot tell them apart, and so would only ever reach the first
  * of them. The call is not made; it returns the errno. Exits as the command does, 128+N for a
  * signal. */
@@ -76,6 +76,20 @@ static enum role role_of_child(enum role parent)
     return child;
 }
 
+/** A thread of a process is that process. */
+static bool is_thread(pid_t child)
+{
+    char path[64];
+    int group = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", child);
+    FILE *f = fopen(path, "re");
+    for (char line[256]; f != NULL && fgets(line, sizeof line, f) != NULL;)
+        sscanf(line, "Tgid: %d", &group);
+    if (f != NULL)
+        fclose(f);
+    return group != 0 && group != child;
+}
+
 /* A task that is gone meanwhile says ESRCH, and its end arrives by itself. */
 static void go_on(pid_t pid, int sig)
 {
@@ -140,7 +154,7 @@ static void on_stop(pid_t pid, int status, const struct wanted *w)
     if (event != 0 && ptrace(PTRACE_GETEVENTMSG, pid, 0, &child) == 0 &&
         event != PTRACE_EVENT_EXEC) {
         struct task *c = task_of((pid_t)child);
-        c->role = role_of_child(t->role);
+        c->role = is_thread(c->pid) ? t->role : role_of_child(t->role);
         if (c->stopped)
             go_on(c->pid, 0);
         c->stopped = false;

@@ -34,6 +34,7 @@ cannot_fail = {
     "sched_yield": "", "clock_gettime": "", "brk": "malloc then asks mmap",
     "munmap": "of one's own mapping",
     "kill parent": "of one's own child",
+    "futex parent": "libc waits for its own thread",
     "rt_sigaction parent": "constant arguments", "rt_sigprocmask parent": "constant arguments",
 }
 
@@ -45,7 +46,6 @@ harmless = {
     "parent clone": "a network made ahead: the clone makes one; a template",
     "parent mprotect": "the stack of that thread",
     "parent sched_getaffinity": "the same", "parent sched_setaffinity": "it begins behind its maker",
-    "parent futex": "the wait for that thread: asked again until it has ended",
     "parent capget": "libcap asks for the version of the interface",
     "parent eventfd2": "the event of the memory limit: the verdict is then read at the end",
     "parent fchown": "the program's pipe: it can write, only not open it again by its name",
