@@ -156,6 +156,7 @@ static void close_files(struct cgroup *g)
 void cgroup_unwatch(struct cgroup *g)
 {
     cgroup_memory_exceeded(g);
+    g->unwatched = true;
     close_files(g);
 }
 

@@ -151,6 +151,7 @@ struct cgroup {
     char *name;       /* below cloche.slice; may have slashes when the spec gave a path */
     unsigned limited; /* controllers that carry a limit of the spec */
     int oom_fd;       /* what cgroup_memory_event_fd() lends */
+    bool unwatched;   /* oom_seen is the last word */
     int pressure_fd;  /* what cgroup_memory_pressure_fd() lends */
     struct cgroup_thrash thrash;
     bool oom_seen;

@@ -251,7 +251,7 @@ static bool v1_exceeded(const struct cgroup *g, int dirfd)
 bool cgroup_memory_exceeded(struct cgroup *g)
 {
     const struct cgroup_dir *d = cgroup_dir_of(g, CTL_MEMORY);
-    if (d == NULL || g->oom_seen)
+    if (d == NULL || g->oom_seen || g->unwatched)
         return g->oom_seen;
     if (d->version == 1) {
         g->oom_seen = v1_exceeded(g, d->fd);

@@ -176,10 +176,17 @@ static bool is_any_idle(int processors)
     return at != NULL && strtol(at, NULL, 10) <= processors;
 }
 
-static void begin_network(struct ahead *a)
+void namespaces_begin(struct plan *p)
 {
+    struct ahead *a = &p->ahead;
     cpu_set_t processors;
     const int here = sched_getcpu();
+    if (geteuid() != 0 || p->slot != NULL || p->serve != NULL || !needs_no_rights(p->spec))
+        return;
+    for (int i = 0; i < NS_COUNT; i++) {
+        if (p->spec->ns_path[i] != NULL)
+            return;
+    }
     if (here < 0 || here >= CPU_SETSIZE ||
         sched_getaffinity(0, sizeof processors, &processors) < 0 || CPU_COUNT(&processors) < 2 ||
         !is_any_idle(CPU_COUNT(&processors)) ||
@@ -255,8 +262,6 @@ int namespaces_plan(struct plan *p, struct error *err)
     }
     if (!p->privileged || p->joins || !needs_no_rights(spec))
         p->slot = NULL;
-    else if (p->slot == NULL && p->serve == NULL)
-        begin_network(&p->ahead);
     if (p->ns_fds[NS_PID] < 0)
         return 0;
     if (p->serve != NULL) {

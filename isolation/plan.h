@@ -268,6 +268,8 @@ void namespaces_end_tree(const struct plan *p);
 pid_t namespaces_clone(struct plan *p, struct clone_args *args);
 /** This thread was in another network namespace and goes back to @own, or the program ends. */
 void namespaces_return(int own);
+/** First of all; what takes long may be made beside the rest. */
+void namespaces_begin(struct plan *p);
 /** What was made ahead is not needed any more. */
 void namespaces_close(struct plan *p);
 bool namespaces_is_other_network(int fd);

@@ -102,6 +102,8 @@ static int prepare(struct sandbox *s, const char *id, struct error *err)
     p->cores_end_at_0 = cores_end_at_0();
     if (find_privileges(p, err) < 0)
         return -1;
+    if (!p->privileged) /* who could not go back enters no other network */
+        namespaces_close(p);
     p->host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (namespaces_plan(p, err) < 0 ||
         idmap_choose(&p->idmap, spec, p->ns_fds[NS_USER], p->privileged, p->arena, err) < 0 ||
@@ -304,6 +306,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
     if (adjust != NULL)
         adjust(s);
+    namespaces_begin(&s->plan);
 
     bool own[3] = {false, false, false};
     int rc = streams_open(s, options, own, err);
