@@ -180,13 +180,13 @@ void namespaces_begin(struct plan *p)
 {
     struct ahead *a = &p->ahead;
     cpu_set_t processors;
-    const int here = sched_getcpu();
     if (geteuid() != 0 || p->slot != NULL || p->serve != NULL || !needs_no_rights(p->spec))
         return;
     for (int i = 0; i < NS_COUNT; i++) {
         if (p->spec->ns_path[i] != NULL)
             return;
     }
+    const int here = sched_getcpu();
     if (here < 0 || here >= CPU_SETSIZE ||
         sched_getaffinity(0, sizeof processors, &processors) < 0 || CPU_COUNT(&processors) < 2 ||
         !is_any_idle(CPU_COUNT(&processors)) ||
