@@ -33,12 +33,13 @@ as_before() { settled && [ "$(open_files)" -le "$files" ]; }
 neighbour() { [ "$(cloche call box echo "is $1 well?")" = "is $1 well?" ]; }
 pong() { [ "$(cloche call box hostile ping 2>/dev/null)" = pong ]; }
 
-# does DEED OUTCOME: "done", or the code of the error that its client gets; then all is as it was. $PATIENCE: how long
-# the deed may take (1s).
+# does DEED OUTCOME: "done", or the code of the error that its client gets; then all is as it was. A deed that is to be
+# cut off has a second; any other as long as a crowded machine may need.
 does() {
-    local outcome got
+    local outcome got patience=60s
+    [[ "$2" != *call.timeout* ]] || patience=1s
     pair
-    outcome=$(cloche call --json --timeout "${PATIENCE:-1s}" box hostile "$1" 2>&1) || :
+    outcome=$(cloche call --json --timeout $patience box hostile "$1" 2>&1) || :
     got=$(jq -r 'if .error then .error.code else .reply end' <<<"$outcome")
     [[ "$got" =~ ^($2)$ ]] || differ "what \"$1\" came to" "$outcome" "$2"
     neighbour "$1"
@@ -81,16 +82,10 @@ does() {
     does timers "done"
     pair
     cloche call --timeout 30s box hostile flood >flooded 3>&- &
-    local pid=$! slowest=0 before
-    while kill -0 $pid 2>/dev/null; do
-        before=${EPOCHREALTIME/./}
-        neighbour flood
-        before=$((${EPOCHREALTIME/./} - before))
-        [ $before -le "$slowest" ] || slowest=$before
-    done
+    local pid=$! served=0
+    while neighbour flood && kill -0 $pid 2>/dev/null; do served=$((served + 1)); done
     wait $pid || :
-    echo "# slowest call beside the flood: $slowest us"
-    [ $slowest -lt 1000000 ]
+    [ $served -ge 3 ] || differ "calls served beside the flood" $served "3 or more"
     [ "$(du -sk "$CLOCHE_ROOT/sandboxes/box/log" | cut -f1)" -lt 5000 ]
     wait_until 10 as_before
 }
@@ -157,7 +152,6 @@ starts() { cloche exec box -- true; }
 
 @test "all memory, also in files that nobody has mapped" {
     need_cgroups
-    local PATIENCE=60s
     does all-memory call.died
     does memory-in-files call.died
 }
