@@ -79,6 +79,25 @@ static inline int sys_pidfd_send_signal(int pidfd, int sig)
     return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
 }
 
+/* sched_setattr(2); for ordinary processes runtime is the length of a turn, from Linux 6.12 on */
+struct sys_sched_attr {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+static inline int sys_sched_getattr(pid_t pid, struct sys_sched_attr *ret)
+{
+    return (int)syscall(SYS_sched_getattr, pid, ret, sizeof *ret, 0);
+}
+
+static inline int sys_sched_setattr(pid_t pid, const struct sys_sched_attr *attr)
+{
+    return (int)syscall(SYS_sched_setattr, pid, attr, 0);
+}
+
 static inline int sys_close_range(unsigned first, unsigned last, unsigned flags)
 {
     return (int)syscall(SYS_close_range, first, last, flags);

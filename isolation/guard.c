@@ -299,6 +299,18 @@ bool guard_may_stay(const struct plan *p, uint32_t uid)
            p->last_pid_fd >= 0 && uid != p->idmap.setup_uid;
 }
 
+/** A worker sleeps most of the time, and whoever wakes it waits for it. Turns shorter than those of
+ * others, of the same share, let it run at once, where otherwise who rings goes on until it sleeps:
+ * a third of the time of a small call. Not to have them is no failure. */
+static void take_short_turns(void)
+{
+    struct sys_sched_attr a;
+    if (sys_sched_getattr(0, &a) < 0 || a.policy != 0 || a.runtime == 0)
+        return;
+    a.runtime /= 2;
+    sys_sched_setattr(0, &a);
+}
+
 /** The program's pid. Whatever fails ends the guard. */
 static pid_t start_command(struct guard *g, struct request *r)
 {
@@ -366,6 +378,8 @@ static pid_t start_command(struct guard *g, struct request *r)
             give_up(&p, slot, &failed);
         }
     }
+    if (head->has_program)
+        take_short_turns();
     struct message started = {
         .type = MESSAGE_STARTED, .child = slot->child, .time_ns = plan_now_ns()};
     pid_t program = init_start_program(&p, terminal, NULL, &g->room, &failed);

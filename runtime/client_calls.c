@@ -25,9 +25,9 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
     fields_add(&f, "module", module);
     if (timeout_ms > 0)
         fields_add_int(&f, "timeout_ms", (int64_t)timeout_ms);
-    c->out = malloc(PROTOCOL_MAX_BODY);
+    c->own = malloc(PROTOCOL_MAX_BODY);
     c->in = client_frame_new();
-    if (c->out == NULL)
+    if (c->own == NULL)
         error_set(err, "client.memory", ENOMEM, "cannot call module \"%s\"", module);
     else if (client_send(c->fd, "call", &f, NULL, 0, err) == 0)
         return 0;
@@ -61,7 +61,7 @@ void calls_close(struct calls *c)
     if (c->in != NULL)
         frame_close_fds(c->in);
     free(c->in);
-    free(c->out);
+    free(c->own);
     cleanup_close(&c->fd);
     *c = (struct calls){.fd = -1};
 }
@@ -140,9 +140,14 @@ int calls_put(struct calls *c, uint64_t id, const void *data, size_t size, struc
         h.flags = CALL_FD;
     }
     size_t need = sizeof h + call_padded(h.size);
-    if ((c->used + need > PROTOCOL_MAX_BODY || (h.flags != 0 && c->fd_count == PROTOCOL_MAX_FDS)) &&
+    if ((c->used + need > c->room || (h.flags != 0 && c->fd_count == PROTOCOL_MAX_FDS)) &&
         calls_send(c, true, err) < 0)
         return -1;
+    if (c->used == 0) {
+        c->out = mailbox_room(&c->box);
+        c->room = c->out != NULL ? MAILBOX_ROOM : PROTOCOL_MAX_BODY;
+        c->out = c->out != NULL ? c->out : c->own;
+    }
     if (h.flags != 0) {
         int fd = make_memfd(data, size);
         if (fd < 0)
@@ -180,14 +185,14 @@ static int take_reply(struct calls *c, struct calls_reply *ret, struct error *er
     size_t left = c->in->head.size - c->at;
     if (left < sizeof h)
         return nonsense(c, err);
-    memcpy(&h, c->in->body + c->at, sizeof h);
+    mailbox_copy(&h, c->body + c->at, sizeof h);
     if (h.size > left - sizeof h || call_padded(h.size) > left - sizeof h)
         return nonsense(c, err);
     *ret = (struct calls_reply){.id = h.id,
                                 .failed = (h.flags & CALL_FAILED) != 0,
                                 .status = h.status,
                                 .version = h.version,
-                                .data = c->in->body + c->at + sizeof h,
+                                .data = c->body + c->at + sizeof h,
                                 .size = h.size};
     c->at += sizeof h + call_padded(h.size);
     if (ret->failed)
@@ -225,10 +230,19 @@ static int take_boxed(struct calls *c, bool wait)
     mailbox_rise(m);
     if (!mailbox_full(m))
         return 0;
-    long n = mailbox_take(m, c->in->body);
-    errno = EPROTO;
-    c->in->head = (struct frame_head){.type = FRAME_REPLIES, .size = n < 0 ? 0 : (uint32_t)n};
-    return n < 0 ? -1 : 1;
+    const void *body;
+    long n = mailbox_look(m, &body);
+    if (n < 0) {
+        errno = EPROTO;
+        return -1;
+    }
+    c->in->head = (struct frame_head){.type = FRAME_REPLIES, .size = (uint32_t)n};
+    c->boxed = n > MAILBOX_SMALL;
+    if (c->boxed)
+        c->body = body;
+    else
+        mailbox_take(m, c->in->body);
+    return 1;
 }
 
 /** A keeper that was started before an upgrade knows of none. */
@@ -242,6 +256,10 @@ static int next_frame(struct calls *c, bool wait)
 {
     struct frame *f = c->in;
     frame_close_fds(f);
+    if (c->boxed)
+        mailbox_taken(&c->box);
+    c->boxed = false;
+    c->body = f->body;
     f->head.type = 0;
     c->at = 0;
     c->next_fd = 0;

@@ -22,12 +22,14 @@ struct calls {
     struct mailbox box;
     struct mailbox_shared *shared; /* NULL: not yet */
     int timeout_ms;                /* of a wait; -1: for ever */
-    unsigned char *out;
-    size_t used;
+    unsigned char *out, *own; /* the frame being filled: in the box, or in @own */
+    size_t used, room;
     int fds[PROTOCOL_MAX_FDS];
     int fd_count;
     struct frame *in;
-    size_t at; /* in the frame being read */
+    const char *body; /* of the frame being read: in the box, or in @in */
+    bool boxed;
+    size_t at;
     int next_fd;
     void *map; /* of the reply read last */
     size_t map_size;

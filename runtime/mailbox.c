@@ -33,12 +33,19 @@ static void tell(const struct mailbox *m)
         continue;
 }
 
+void *mailbox_room(const struct mailbox *m)
+{
+    bool empty = m->out != NULL && __atomic_load_n(&m->out->taken, __ATOMIC_ACQUIRE) >= m->boxed;
+    return empty ? m->out->data : NULL;
+}
+
 bool mailbox_put(struct mailbox *m, const void *data, size_t size)
 {
-    if (m->out == NULL || size > MAILBOX_ROOM ||
-        __atomic_load_n(&m->out->taken, __ATOMIC_ACQUIRE) < m->boxed)
+    void *room = size <= MAILBOX_ROOM ? mailbox_room(m) : NULL;
+    if (room == NULL)
         return false;
-    memcpy(m->out->data, data, size);
+    if (room != data)
+        memcpy(room, data, size);
     m->out->size = (uint32_t)size;
     m->boxed = ++m->sent;
     __atomic_store_n(&m->out->number, m->boxed, __ATOMIC_RELEASE);
@@ -58,12 +65,20 @@ bool mailbox_full(const struct mailbox *m)
     return m->in != NULL && __atomic_load_n(&m->in->number, __ATOMIC_ACQUIRE) == m->taken + 1;
 }
 
-long mailbox_take(struct mailbox *m, void *data)
+long mailbox_look(const struct mailbox *m, const void **ret)
 {
     uint32_t size = __atomic_load_n(&m->in->size, __ATOMIC_RELAXED);
-    if (size > MAILBOX_ROOM)
+    *ret = m->in->data;
+    return size <= MAILBOX_ROOM ? (long)size : -1;
+}
+
+long mailbox_take(struct mailbox *m, void *data)
+{
+    const void *from;
+    long size = mailbox_look(m, &from);
+    if (size < 0)
         return -1;
-    memcpy(data, m->in->data, size);
+    mailbox_copy(data, from, (size_t)size);
     mailbox_taken(m);
     return size;
 }

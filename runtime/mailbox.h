@@ -17,9 +17,13 @@
  * Nobody yields or spins before sleeping: between cores that sometimes halves the time, and
  * sometimes costs milliseconds, since the scheduler takes a yield for the end of a turn.
  *
+ * A packet is written where it will be read when the box is empty at that time, and what is large
+ * is read there: of 4 KiB that goes through two boxes and back, each copy less is 2 % of the call.
+ *
  * Trust. The keeper makes the memory, and its size cannot change. Its own counts are in its own
  * memory. Of the other end it reads a number, compared for equality; a size, read once and checked;
- * the packet, copied before anyone looks at it; whether the box is empty and whether to ring.
+ * whether the box is empty and whether to ring; and the packet, which can change under its eyes: a
+ * head is copied before it is looked at, and a payload that is not copied is passed on unread.
  * Whoever lies there spoils its own packets, which are checked like any that came by the socket.
  */
 #ifndef CLOCHE_RUNTIME_MAILBOX_H
@@ -28,9 +32,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define MAILBOX_HALF 65536u
 #define MAILBOX_ROOM (MAILBOX_HALF - 128u)
+/* Up to here it is cheaper to copy a packet, and have the box empty for the next, than to read it there */
+#define MAILBOX_SMALL 1024u
 
 /** Shared: one direction. */
 struct mailbox_half {
@@ -61,6 +68,9 @@ struct mailbox {
 void mailbox_open(struct mailbox *m, struct mailbox_half *out, struct mailbox_half *in, int ring,
                   int bell);
 
+/** Where the next packet can be written, at most MAILBOX_ROOM, for mailbox_put() to find it there;
+ * NULL: the box is not empty. Not to be read again: the other end can change it. */
+void *mailbox_room(const struct mailbox *m);
 /** Into the box; false: send it by the socket, and then say so. */
 bool mailbox_put(struct mailbox *m, const void *data, size_t size);
 /** A packet went by the socket. */
@@ -68,10 +78,18 @@ void mailbox_sent(struct mailbox *m);
 
 /** Is the next packet in the box? */
 bool mailbox_full(const struct mailbox *m);
-/** Take it out: its size, at most MAILBOX_ROOM; -1: it breaks a rule. */
+/** Where it is, until mailbox_taken(); its size, at most MAILBOX_ROOM; -1: it breaks a rule. */
+long mailbox_look(const struct mailbox *m, const void **ret);
+/** Take it out: its size; -1 as before. */
 long mailbox_take(struct mailbox *m, void *data);
-/** A packet came by the socket. */
+/** A packet came by the socket, or is not needed in the box any more. */
 void mailbox_taken(struct mailbox *m);
+/** Copy what the other end can change: from here on nobody reads it there. */
+static inline void mailbox_copy(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+    __asm__ volatile("" : : "r"(to) : "memory");
+}
 /** Has something been sent, either way, that was not taken? As the other end says, so for those
  * who trust it. */
 bool mailbox_waiting(const struct mailbox *m);

@@ -134,8 +134,7 @@ void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t dea
         return;
     const struct wire_record r = {
         .type = (uint16_t)type, .value = value, .flags = fd >= 0 ? WIRE_FD : 0};
-    struct wire_packet *p = &w->keeper->packet;
-    p->used = 0;
+    struct wire_packet *p = worker_packet(w);
     wire_add(p, &r, NULL);
     worker_send(w, p, fd);
 }

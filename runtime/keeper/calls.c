@@ -113,21 +113,20 @@ static void give(struct worker *w, const struct call *c, uint16_t flags)
     const struct wire_record r = record_of(c, flags);
     if (p->used > 0 && (c->fd >= 0 || !wire_fits(p, r.size))) {
         worker_send(w, p, -1);
-        p->used = 0;
+        worker_packet(w);
     }
     wire_add(p, &r, c->data);
     if (c->fd >= 0) {
         worker_send(w, p, c->fd);
-        p->used = 0;
+        worker_packet(w);
     }
 }
 
 static void give_rest(struct worker *w)
 {
-    struct wire_packet *p = &w->keeper->packet;
+    const struct wire_packet *p = &w->keeper->packet;
     if (p->used > 0)
         worker_send(w, p, -1);
-    p->used = 0;
 }
 
 static size_t inline_bytes(const struct call *c)
@@ -160,7 +159,7 @@ void calls_dispatch(struct service *m)
         w->replaying)
         return;
     bool idle = w->inflight.head == NULL;
-    w->keeper->packet.used = 0;
+    worker_packet(w);
     while (m->queue.head != NULL && may_go(m, w, m->queue.head)) {
         struct call *c = call_pop(&m->queue);
         give(w, c, 0);
@@ -180,9 +179,13 @@ static uint64_t digest_of(int status, const void *data, size_t size, int fd)
 {
     uint64_t h = 1469598103934665603ULL ^ (uint64_t)(int64_t)status;
     const unsigned char *p = data;
-    for (size_t i = 0; fd < 0 && i < size; i++)
-        h = (h ^ p[i]) * 1099511628211ULL;
-    return h;
+    for (size_t i = 0; fd < 0 && i < size; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, p + i, size - i < 8 ? size - i : 8);
+        h = (h ^ word) * 1099511628211ULL;
+        h ^= h >> 32;
+    }
+    return h ^ size;
 }
 
 static void replay_more(struct service *m);
@@ -312,7 +315,7 @@ static void replay_more(struct service *m)
     }
     if (m->replay_left == 0 || m->replay_flying > WINDOW_CALLS / 2)
         return;
-    w->keeper->packet.used = 0;
+    worker_packet(w);
     while (m->replay_left > 0 && m->replay_flying < WINDOW_CALLS) {
         size_t bytes = m->replay_bytes + inline_bytes(m->replay_next);
         if (m->replay_flying > 0 &&

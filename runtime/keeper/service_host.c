@@ -42,11 +42,10 @@ static void on_told(void *context, const struct error *err, int fd);
  * request, what waits in its socket stays small. A period that passes meanwhile is left out. */
 void service_host_tell(struct worker *w)
 {
-    struct wire_packet *p = &w->keeper->packet;
     /* a parked or paused worker hears nothing before it serves again */
     if (w->ticking || w->lost || w->hold || w->service == NULL || w->service->serving != w)
         return;
-    p->used = 0;
+    struct wire_packet *p = worker_packet(w);
     for (struct worker_timer *t = w->timers, *next; t != NULL; t = next) {
         const struct wire_record r = {.type = WIRE_EXPIRED, .id = t->token};
         next = t->next;

@@ -35,8 +35,9 @@ struct session {
     bool dirty;
     int fds[PROTOCOL_MAX_FDS];
     int fd_count;
-    size_t used;
-    unsigned char *body;                   /* the frame being filled */
+    size_t used, room;
+    unsigned char *body; /* the frame being filled: in the box, or */
+    unsigned char *own;  /* here */
     struct frame_waiting *waiting, **last; /* that the socket had no room for */
     size_t waiting_bytes;
 };
@@ -144,8 +145,14 @@ void calls_flush(struct keeper *k)
 static void put(struct session *s, const struct reply_head *h, const void *payload, int fd)
 {
     size_t need = sizeof *h + call_padded(h->size);
-    if (s->used + need > PROTOCOL_MAX_BODY || (fd >= 0 && s->fd_count == PROTOCOL_MAX_FDS))
+    if (s->used + need > s->room || (fd >= 0 && s->fd_count == PROTOCOL_MAX_FDS))
         flush(s);
+    if (s->used == 0) {
+        unsigned char *box = mailbox_room(&s->post.box);
+        bool fits = box != NULL && need <= MAILBOX_ROOM;
+        s->body = fits ? box : s->own;
+        s->room = fits ? MAILBOX_ROOM : PROTOCOL_MAX_BODY;
+    }
     memcpy(s->body + s->used, h, sizeof *h);
     if (h->size > 0)
         memcpy(s->body + s->used + sizeof *h, payload, h->size);
@@ -214,13 +221,13 @@ int op_call(struct connection *c, struct frame *f, struct error *err)
     if (m == NULL)
         return -1;
     struct session *s = calloc(1, sizeof *s);
-    unsigned char *body = malloc(PROTOCOL_MAX_BODY);
-    if (s == NULL || body == NULL) {
+    unsigned char *own = malloc(PROTOCOL_MAX_BODY);
+    if (s == NULL || own == NULL) {
         free(s);
-        free(body);
+        free(own);
         return error_set(err, "keeper.memory", ENOMEM, "cannot serve one more client");
     }
-    *s = (struct session){.client = c, .module = m, .body = body};
+    *s = (struct session){.client = c, .module = m, .own = own};
     s->timeout_ms = (uint32_t)frame_get_int(f, "timeout_ms", 1, 86400000, SERVICE_CALL_MS);
     c->session = s;
     int size = 2 * PROTOCOL_MAX_BODY;
@@ -230,16 +237,20 @@ int op_call(struct connection *c, struct frame *f, struct error *err)
     return 0;
 }
 
-static int take_calls(struct session *s, struct frame *f);
+static int queue_calls(struct session *s, const void *body, size_t size, int *fds, int fd_count);
+static void pass_on(struct session *s);
 
 static void on_box(void *context)
 {
-    static struct frame frame;
     struct session *s = context;
-    long n = mailbox_take(&s->post.box, frame.body);
-    frame.head = (struct frame_head){.type = FRAME_CALLS, .size = n < 0 ? 0 : (uint32_t)n};
-    if (n < 0 || take_calls(s, &frame) < 0)
+    const void *body;
+    long n = mailbox_look(&s->post.box, &body);
+    int rc = n < 0 ? -1 : queue_calls(s, body, (size_t)n, NULL, 0);
+    mailbox_taken(&s->post.box);
+    if (rc < 0)
         shutdown(s->client->fd, SHUT_RDWR);
+    else
+        pass_on(s);
 }
 
 int op_mailbox(struct connection *c, struct frame *f, struct error *err)
@@ -296,11 +307,16 @@ int calls_receive(struct connection *client, struct frame *f)
         return -1;
     mailbox_taken(&s->post.box);
     post_look(&s->post);
-    return take_calls(s, f);
+    if (queue_calls(s, f->body, f->head.size, f->fds, f->fd_count) < 0)
+        return -1;
+    pass_on(s);
+    return 0;
 }
 
-static int take_calls(struct session *s, struct frame *f)
+/** @body may be in the box: heads and payloads are copied, and nothing is read twice. */
+static int queue_calls(struct session *s, const void *body, size_t size, int *fds, int fd_count)
 {
+    const unsigned char *from = body;
     struct connection *client = s->client;
     struct service *m = s->module;
     struct timespec t;
@@ -309,17 +325,17 @@ static int take_calls(struct session *s, struct frame *f)
     struct error err = ERROR_INIT;
     bool no = refused(m, &err);
     int next_fd = 0;
-    for (size_t at = 0, size = f->head.size; at < size;) {
+    for (size_t at = 0; at < size;) {
         struct call_head h;
         if (size - at < sizeof h)
             return -1;
-        memcpy(&h, f->body + at, sizeof h);
+        mailbox_copy(&h, from + at, sizeof h);
         at += sizeof h;
         bool file = (h.flags & CALL_FD) != 0;
         if ((h.flags & ~CALL_FD) != 0 || h.size > CALL_INLINE_MAX || (file && h.size != 0) ||
-            call_padded(h.size) > size - at || (file && next_fd >= f->fd_count))
+            call_padded(h.size) > size - at || (file && next_fd >= fd_count))
             return -1;
-        int64_t bytes = file ? wire_memfd_size(f->fds[next_fd], CALL_PAYLOAD_MAX) : h.size;
+        int64_t bytes = file ? wire_memfd_size(fds[next_fd], CALL_PAYLOAD_MAX) : h.size;
         struct call *c = bytes < 0 ? NULL : malloc(sizeof *c + h.size);
         if (c == NULL)
             return -1;
@@ -332,10 +348,10 @@ static int take_calls(struct session *s, struct frame *f)
         c->size = (uint32_t)bytes;
         c->fd = -1;
         if (file) {
-            c->fd = f->fds[next_fd];
-            f->fds[next_fd++] = -1;
+            c->fd = fds[next_fd];
+            fds[next_fd++] = -1;
         }
-        memcpy(c->data, f->body + at, h.size);
+        memcpy(c->data, from + at, h.size);
         at += call_padded(h.size);
         s->open_calls++;
         s->open_bytes += c->size;
@@ -345,10 +361,14 @@ static int take_calls(struct session *s, struct frame *f)
         else
             call_push(&m->queue, c);
     }
-    calls_dispatch(m);
-    calls_flush(client->keeper);
-    events(s);
     return 0;
+}
+
+static void pass_on(struct session *s)
+{
+    calls_dispatch(s->module);
+    calls_flush(s->client->keeper);
+    events(s);
 }
 
 static void forget_in(struct call_list *l, const struct connection *client)
@@ -385,7 +405,7 @@ void calls_forget(struct connection *client)
         free(w);
     }
     post_close(&s->post);
-    free(s->body);
+    free(s->own);
     free(s);
     client->session = NULL;
 }

@@ -189,9 +189,8 @@ struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
                        [WIRE_FD_BELL] = w->theirs.bell,
                        [WIRE_FD_RING] = w->theirs.ring,
                        [WIRE_FD_LOG] = log};
-    struct wire_packet *p = &k->packet;
-    p->used = 0;
-    memcpy(wire_add(p, &r, NULL), &init, sizeof init);
+    struct wire_packet *p = worker_packet(w);
+    wire_add(p, &r, &init);
     if (wire_send(w->socket, 0, p->data, p->used, fds, WIRE_FD_LOG + 1, MSG_DONTWAIT) < 0) {
         error_set(err, "worker.start", errno, "cannot reach a new worker");
         worker_drop(w, 0);
@@ -210,10 +209,15 @@ struct worker *worker_open(struct service *s, uint32_t version, uint32_t flags,
 /* --- telling -------------------------------------------------------------------------------------
  */
 
+struct wire_packet *worker_packet(struct worker *w)
+{
+    wire_begin(&w->keeper->packet, &w->post.box);
+    return &w->keeper->packet;
+}
+
 void worker_tell(struct worker *w, const struct wire_record *r, const void *payload)
 {
-    struct wire_packet *p = &w->keeper->packet;
-    p->used = 0;
+    struct wire_packet *p = worker_packet(w);
     if (!w->lost && wire_add(p, r, payload) != NULL)
         worker_send(w, p, -1);
 }
@@ -441,9 +445,11 @@ static bool on_record(struct worker *w, const struct wire_record *r, const void 
     return w->service == NULL || service_event(w, r, payload);
 }
 
-/** One packet of it; @passed, when given, came with it and is closed here. */
-static void on_packet(struct worker *w, const void *packet, size_t size, int passed)
+/** One packet of it; @passed, when given, came with it and is closed here. @boxed: it is still in
+ * the box, where the worker can change it. */
+static void on_packet(struct worker *w, const void *packet, size_t size, int passed, bool boxed)
 {
+    static _Alignas(8) unsigned char copy[WIRE_PACKET_MAX];
     _cleanup_close_ int file = passed;
     struct wire_record r;
     const void *payload;
@@ -452,8 +458,14 @@ static void on_packet(struct worker *w, const void *packet, size_t size, int pas
         int more = wire_next(packet, size, &at, &r, &payload);
         if (more == 0)
             break;
+        if (more > 0 && boxed && r.type != WIRE_REPLY) { /* whose payload is only passed on */
+            mailbox_copy(copy, payload, r.size);
+            payload = copy;
+        }
         good = more > 0 && on_record(w, &r, payload, &file);
     }
+    if (boxed)
+        mailbox_taken(&w->post.box);
     if (!good)
         worker_kill(w, "it broke the protocol");
     else if (w->service != NULL && w == w->service->serving)
@@ -464,13 +476,19 @@ static void on_packet(struct worker *w, const void *packet, size_t size, int pas
 /** The next packet is in the box. */
 static void on_box(void *context)
 {
-    static _Alignas(8) unsigned char packet[MAILBOX_ROOM];
+    static _Alignas(8) unsigned char small[MAILBOX_SMALL];
     struct worker *w = context;
-    long n = mailbox_take(&w->post.box, packet);
-    if (n < 0)
+    const void *packet;
+    long n = mailbox_look(&w->post.box, &packet);
+    if (n >= 0 && (size_t)n <= sizeof small) {
+        mailbox_copy(small, packet, (size_t)n);
+        mailbox_taken(&w->post.box);
+        on_packet(w, small, (size_t)n, -1, false);
+    } else if (n >= 0) {
+        on_packet(w, packet, (size_t)n, -1, true);
+    } else {
         worker_kill(w, "it broke the protocol");
-    else
-        on_packet(w, packet, (size_t)n, -1);
+    }
 }
 
 static void on_socket(void *context, int fd, uint32_t events)
@@ -502,5 +520,5 @@ static void on_socket(void *context, int fd, uint32_t events)
     }
     mailbox_taken(box);
     post_look(&w->post);
-    on_packet(w, packet, (size_t)n, passed);
+    on_packet(w, packet, (size_t)n, passed, false);
 }

@@ -92,7 +92,9 @@ void worker_ask(struct worker *w, int type, uint64_t value, int fd, uint64_t dea
                 worker_done_fn *done, void *context);
 /** Tell it something that is not answered. */
 void worker_tell(struct worker *w, const struct wire_record *r, const void *payload);
-/** A packet of requests; false: it was lost over it. */
+/** The keeper's one packet, begun anew for @w. */
+struct wire_packet *worker_packet(struct worker *w);
+/** Send it; false: @w was lost over it. */
 bool worker_send(struct worker *w, const struct wire_packet *p, int fd);
 /** Let it begin no further request, or again. */
 void worker_hold(struct worker *w, bool hold);

@@ -33,6 +33,8 @@ void host_put(struct host *h, const struct wire_record *r, const void *payload, 
 {
     if (fd >= 0 || !wire_fits(&h->out, r->size))
         host_flush(h);
+    if (h->out.used == 0)
+        wire_begin(&h->out, &h->box);
     wire_add(&h->out, r, payload);
     if (fd < 0)
         return;

@@ -22,6 +22,7 @@
 #include <time.h>
 
 #define FLUSH_NS    500000 /* a finished reply waits no longer for those behind it */
+#define REPLY_KEPT  (4u << 20)
 #define CRASH_NS    500000
 #define CRASH_STACK 65536
 
@@ -102,7 +103,8 @@ static void send_reply(struct reply *r, uint64_t id, int status)
         record.size = (uint32_t)r->used;
     }
     host_put(&host, &record, r->data, fd);
-    if (r->room > 4 * WIRE_INLINE_MAX) {
+    /* large replies follow each other, and new memory for each is most of their time */
+    if (r->room > 4 * WIRE_INLINE_MAX && (fd < 0 || r->room > REPLY_KEPT)) {
         free(r->data);
         r->data = NULL;
     }
@@ -332,11 +334,15 @@ static void catch_crashes(void)
         sigaction(signals[i], &catch, NULL);
 }
 
-/** The next packet, from the box or the socket; its size. Not @wait: 0 when there is none yet. */
-static size_t hear(void *packet, int *fds, int *fd_count, bool wait)
+/** The next packet, which is in the box still when it is large; its size. Not @wait: 0 when there
+ * is none yet. */
+static size_t hear(const void **ret, bool *ret_boxed, int *fds, int *fd_count, bool wait)
 {
+    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
     struct mailbox *m = &host.box;
     *fd_count = 0;
+    *ret_boxed = false;
+    *ret = packet;
     while (m->in != NULL && !mailbox_waiting(m)) {
         if (!wait)
             return 0;
@@ -344,26 +350,36 @@ static size_t hear(void *packet, int *fds, int *fd_count, bool wait)
             _exit(0); /* nobody is left */
     }
     uint64_t number = 0, next = m->in != NULL ? m->taken + 1 : 0;
-    bool boxed = mailbox_full(m);
-    long n = boxed ? mailbox_take(m, packet)
-                   : wire_receive(WIRE_SOCKET, &number, packet, WIRE_PACKET_MAX, fds, fd_count, 0);
-    if (n <= 0 || (!boxed && number != next))
+    long n;
+    if (mailbox_full(m)) {
+        n = mailbox_look(m, ret);
+        number = next;
+        *ret_boxed = n > MAILBOX_SMALL;
+        if (!*ret_boxed) {
+            mailbox_take(m, packet);
+            *ret = packet;
+        }
+    } else {
+        n = wire_receive(WIRE_SOCKET, &number, packet, sizeof packet, fds, fd_count, 0);
+        if (m->in != NULL)
+            mailbox_taken(m);
+    }
+    if (n <= 0 || number != next)
         _exit(n != 0);
-    if (!boxed && m->in != NULL)
-        mailbox_taken(m);
     return (size_t)n;
 }
 
 int main(void)
 {
-    static _Alignas(8) unsigned char packet[WIRE_PACKET_MAX];
     go_first();
     catch_crashes();
     unsetenv("CLOCHE_READY_FD");
     fcntl(WIRE_SOCKET, F_SETFD, FD_CLOEXEC);
     for (;;) {
         int fds[WIRE_MAX_FDS], fd_count;
-        size_t n = hear(packet, fds, &fd_count, !host_arena_moves(&host));
+        const void *packet;
+        bool boxed;
+        size_t n = hear(&packet, &boxed, fds, &fd_count, !host_arena_moves(&host));
         if (n == 0) {
             host_arena_move(&host, true);
             continue;
@@ -375,6 +391,8 @@ int main(void)
             on_record(&r, payload, fds, fd_count);
         for (int i = 0; i < fd_count; i++)
             close(fds[i]);
+        if (boxed)
+            mailbox_taken(&host.box);
         host_flush(&host);
         if (host_arena_moves(&host))
             host_arena_move(&host, false);

@@ -16,6 +16,13 @@ static size_t padded(size_t size)
     return (size + 7) & ~(size_t)7;
 }
 
+void wire_begin(struct wire_packet *p, const struct mailbox *m)
+{
+    unsigned char *room = m != NULL ? mailbox_room(m) : NULL;
+    p->data = room != NULL ? room : p->own;
+    p->used = 0;
+}
+
 bool wire_fits(const struct wire_packet *p, size_t size)
 {
     return size <= WIRE_PACKET_MAX &&
@@ -43,7 +50,7 @@ int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *r
     if (*at > size || size - *at < sizeof *ret)
         return -1;
     const unsigned char *from = (const unsigned char *)packet + *at;
-    memcpy(ret, from, sizeof *ret);
+    mailbox_copy(ret, from, sizeof *ret);
     size_t left = size - *at - sizeof *ret;
     if (ret->size > left || padded(ret->size) > left)
         return -1;

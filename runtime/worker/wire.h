@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define WIRE_SOCKET     3 /* the worker's end */
-#define WIRE_PACKET_MAX 65536u
+#define WIRE_PACKET_MAX MAILBOX_ROOM
 #define WIRE_INLINE_MAX 32768u /* payload of one record */
 #define WIRE_MAX_FDS    5
 #define WIRE_DETAIL_MAX 240 /* text of DONE */
@@ -123,8 +123,12 @@ struct wire_shared {
 /** A packet being written. */
 struct wire_packet {
     size_t used;
-    _Alignas(8) unsigned char data[WIRE_PACKET_MAX];
+    unsigned char *data; /* in a box, or: */
+    _Alignas(8) unsigned char own[WIRE_PACKET_MAX];
 };
+
+/** Begin to write, into the box of @m when it is empty; @m may be NULL. */
+void wire_begin(struct wire_packet *p, const struct mailbox *m);
 
 /** Room for one more record with @size bytes of payload? */
 bool wire_fits(const struct wire_packet *p, size_t size);
@@ -133,7 +137,7 @@ bool wire_fits(const struct wire_packet *p, size_t size);
 void *wire_add(struct wire_packet *p, const struct wire_record *r, const void *data);
 
 /** The record at *@at: 1, and *@at behind it; 0: the end; -1: malformed. The payload points into
- * the packet and is aligned to 8. */
+ * the packet and is aligned to 8; the rest is a copy, for a packet that may change meanwhile. */
 int wire_next(const void *packet, size_t size, size_t *at, struct wire_record *ret,
               const void **ret_payload);
 

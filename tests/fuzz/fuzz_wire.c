@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned char *packet = malloc(size + 1); /* as long as it is, so that a byte too far is seen */
     memcpy(packet, data, size);
     int more;
-    p.used = 0;
+    wire_begin(&p, NULL);
     for (size_t at = 0; (more = wire_next(packet, size, &at, &r, &payload)) > 0;) {
         const unsigned char *bytes = payload;
         for (uint32_t i = 0; i < r.size; i++)

@@ -108,6 +108,28 @@ Test(mailbox, a_full_box_and_a_large_packet_go_by_the_socket)
     cr_expect(mailbox_put(&keeper, large, 1));
 }
 
+Test(mailbox, a_packet_is_written_and_read_in_place)
+{
+    const void *seen;
+    char *room = mailbox_room(&keeper);
+    cr_assert_not_null(room);
+    memcpy(room, "first", 5);
+    cr_expect_not(mailbox_full(&other), "it is not sent before it is put");
+    cr_expect(mailbox_put(&keeper, room, 5));
+    cr_expect_null(mailbox_room(&keeper), "the box is full");
+    cr_assert(mailbox_full(&other));
+    cr_expect_eq(mailbox_look(&other, &seen), 5);
+    cr_expect_eq(mailbox_look(&other, &seen), 5, "looking takes nothing out");
+    cr_expect_arr_eq(seen, "first", 5);
+    cr_expect_null(mailbox_room(&keeper));
+    mailbox_taken(&other);
+    cr_expect_not(mailbox_full(&other));
+    cr_expect_eq(mailbox_room(&keeper), room);
+    cr_expect(mailbox_put(&keeper, "second", 6), "what is elsewhere is copied");
+    cr_expect_eq(mailbox_look(&other, &seen), 6);
+    cr_expect_arr_eq(seen, "second", 6);
+}
+
 Test(mailbox, one_that_lies_spoils_its_own_packets)
 {
     static unsigned char data[MAILBOX_ROOM + 1];
