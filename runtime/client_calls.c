@@ -17,10 +17,9 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
     *c = (struct calls){.fd = client_connect(sandbox, err)};
-    uint64_t until = client_deadline(), now = client_now_ms();
     if (c->fd < 0)
         return -1;
-    c->timeout_ms = until == 0 ? -1 : until > now ? (int)(until - now) : 0;
+    calls_set_deadline(c);
     snprintf(c->sandbox, sizeof c->sandbox, "%s", sandbox);
     fields_add(&f, "module", module);
     if (timeout_ms > 0)
@@ -33,6 +32,18 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
         return 0;
     calls_close(c);
     return -1;
+}
+
+void calls_set_deadline(struct calls *c)
+{
+    uint64_t until = client_deadline(), now = client_now_ms();
+    c->timeout_ms = until == 0 ? -1 : until > now ? (int)(until - now) : 0;
+}
+
+bool calls_idle(const struct calls *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    return c->at == c->in->head.size && poll(&p, 1, 0) == 0;
 }
 
 static void unmap(struct calls *c)

@@ -50,6 +50,11 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
                struct error *err);
 void calls_close(struct calls *c);
 
+/** Waits end when those of this thread do, as for a connection opened now. */
+void calls_set_deadline(struct calls *c);
+/** Everything was answered: is the keeper still there? */
+bool calls_idle(const struct calls *c);
+
 /** To poll, when calls_next() has said 0: readable when replies are there. */
 int calls_fd(struct calls *c);
 

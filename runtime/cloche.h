@@ -229,7 +229,8 @@ CLOCHE_API int cloche_batch_destroy(struct cloche *c, const char *const *ids, in
  * replaced by a newer version without a request being lost. */
 
 /** One request; waits for its reply. *@ret_data is to be freed, *@ret_status is what `handle`
- * returned; both, and @ret_size, may be NULL. */
+ * returned; both, and @ret_size, may be NULL. The connection stays with the handle, for the next
+ * call of the same module: at most 8 do. */
 CLOCHE_API int cloche_call(struct cloche *c, const char *id, const char *module, const void *data,
                            size_t size, void **ret_data, size_t *ret_size, int *ret_status,
                            struct cloche_error *error);

@@ -12,6 +12,7 @@
 struct operation; /* begun, not ended yet */
 struct following;
 struct queued;
+struct kept;
 
 struct cloche {
     uint64_t deadline_ms; /* constant, as the next */
@@ -24,6 +25,7 @@ struct cloche {
     struct operation *operations;
     struct following *followings;
     struct queued *first, *last;
+    struct kept *kept; /* connections for cloche_call(), the last used first */
 };
 
 /** @from as the application sees it. Returns what the caller does: 0, or -1 for @rc < 0. */
@@ -39,6 +41,9 @@ static inline void library_end(const int *unused)
 #define LIBRARY_CALL(c)                                                                            \
     int call_ __attribute__((cleanup(library_end), unused)) = 0;                                   \
     library_begin(c)
+
+/** The connections that were kept for further calls. */
+void library_drop_calls(struct cloche *c);
 
 /** The sandbox's spec as JSON, to be freed; NULL with @err. */
 char *library_spec(const struct cloche_sandbox *what, struct error *err);

@@ -121,6 +121,7 @@ void cloche_close(struct cloche *c)
         free(q->event);
         free(q);
     }
+    library_drop_calls(c);
     cleanup_close(&c->inotify);
     cleanup_close(&c->waiting);
     cleanup_close(&c->epoll);

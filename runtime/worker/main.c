@@ -22,7 +22,6 @@
 #include <time.h>
 
 #define FLUSH_NS    500000 /* a finished reply waits no longer for those behind it */
-#define REPLY_KEPT  (4u << 20)
 #define CRASH_NS    500000
 #define CRASH_STACK 65536
 
@@ -103,8 +102,7 @@ static void send_reply(struct reply *r, uint64_t id, int status)
         record.size = (uint32_t)r->used;
     }
     host_put(&host, &record, r->data, fd);
-    /* large replies follow each other, and new memory for each is most of their time */
-    if (r->room > 4 * WIRE_INLINE_MAX && (fd < 0 || r->room > REPLY_KEPT)) {
+    if (r->room > 4 * WIRE_INLINE_MAX) {
         free(r->data);
         r->data = NULL;
     }
