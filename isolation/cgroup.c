@@ -373,27 +373,30 @@ static unsigned on_v2(const struct cgroup_layout *l)
     return bits;
 }
 
-static int build_v1(struct cgroup *g, unsigned want, bool required, struct error *err)
-{
-    unsigned use = on_v1(&g->layout, want), done = 0;
-    if (use != 0 && cgroup_layout_complete(&g->layout, err) < 0)
-        return -1;
-    for (int c = 0; c < CTL_COUNT; c++) {
-        unsigned bit = CTL_BIT(c);
-        if (!(use & bit) || (done & bit))
-            continue;
-        if (add_v1(g, &g->layout, (enum cgroup_controller)c, g->chosen, err) == 0)
-            done |= g->dirs[g->dir_count - 1].controllers;
-        else if ((required && (want & bit)) || is_fatal(err))
-            return -1;
-    }
-    return 0;
-}
-
 /* A step of the creation failed: is that an error, or only less than was wished for? */
 static bool tolerable(const struct error *err, const struct spec_resources *r, bool required)
 {
     return !is_fatal(err) && (!required || (cgroup_wanted(r) == 0 && r->unified_count == 0));
+}
+
+int cgroup_advance(struct cgroup *g, const struct spec *spec, bool required, struct error *err)
+{
+    const struct spec_resources *r = &spec->resources;
+    const unsigned want = cgroup_wanted(r);
+    const unsigned left = g->has_layout && !g->renewed ? on_v1(&g->layout, want) & ~g->v1_done : 0;
+    if (left == 0)
+        return 0;
+    const int c = __builtin_ctz(left);
+    g->v1_done |= CTL_BIT(c);
+    if (cgroup_layout_complete(&g->layout, err) < 0) {
+        g->v1_done |= left; /* there is no second try */
+    } else if (add_v1(g, &g->layout, (enum cgroup_controller)c, g->chosen, err) == 0) {
+        g->v1_done |= g->dirs[g->dir_count - 1].controllers;
+        return 1;
+    } else if ((!required || !(want & CTL_BIT(c))) && !is_fatal(err)) {
+        return 1;
+    }
+    return tolerable(err, r, required) ? 1 : -1;
 }
 
 int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
@@ -482,7 +485,10 @@ int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, st
         err = &ours;
     if (g->renewed)
         return cgroup_update(g, r, required, err);
-    if (g->has_layout && build_v1(g, want, required, err) < 0 && !tolerable(err, r, required))
+    int more;
+    while ((more = cgroup_advance(g, spec, required, err)) > 0)
+        continue;
+    if (more < 0)
         return -1;
     if (apply(g, r, want, required, err) < 0)
         return -1;

@@ -30,9 +30,11 @@ int cgroup_create(struct cgroup **ret, const char *name, const struct spec *spec
 
 /** The same in two steps, so that the second one can run beside the making of the sandbox: begin
  * makes what a process can be cloned into, complete makes the v1 groups and writes the limits. The
- * program must not run before both; after a failed complete the caller removes the group. */
+ * program must not run before both; after a failed complete the caller removes the group. Advance
+ * is for who has a moment between the two: it makes the next v1 group (1), or there is none (0). */
 int cgroup_begin(struct cgroup **ret, const char *name, const struct spec *spec, bool required,
                  struct error *err);
+int cgroup_advance(struct cgroup *g, const struct spec *spec, bool required, struct error *err);
 int cgroup_complete(struct cgroup *g, const struct spec *spec, bool required, struct error *err);
 
 /** Remove the groups of dead runs beside this one; in a crowd (CGROUP_SWEEP_ALWAYS) only now and

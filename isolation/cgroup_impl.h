@@ -150,6 +150,7 @@ struct cgroup {
     int v2;           /* index of the v2 directory or -1 */
     char *name;       /* below cloche.slice; may have slashes when the spec gave a path */
     unsigned limited; /* controllers that carry a limit of the spec */
+    unsigned v1_done; /* v1 controllers that have their group, or cannot have one */
     int oom_fd;       /* what cgroup_memory_event_fd() lends */
     bool unwatched;   /* oom_seen is the last word */
     int pressure_fd;  /* what cgroup_memory_pressure_fd() lends */

@@ -23,15 +23,19 @@
 #include "isolation/plan.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
@@ -138,30 +142,70 @@ static bool needs_no_rights(const struct spec *s)
     return true;
 }
 
-static const char own_network[] = "/proc/thread-self/ns/net";
+/** The network namespace of a socket, which knows it; in /proc it takes ten times as long. */
+static int network_of(int fd)
+{
+    int network = ioctl(fd, SIOCGSKNS);
+    return network >= 0 ? network : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+}
+
+/** This thread's. */
+static int open_network(void)
+{
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return network_of(fd);
+}
 
 int sandbox_make_network(const struct spec *s)
 {
-    _cleanup_close_ int own = needs_no_rights(s) ? open(own_network, O_RDONLY | O_CLOEXEC) : -1;
+    _cleanup_close_ int own = needs_no_rights(s) ? open_network() : -1;
     if (own < 0 || unshare(CLONE_NEWNET) < 0)
         return -1;
-    int made = open(own_network, O_RDONLY | O_CLOEXEC);
+    int made = open_network();
     namespaces_return(own);
     return made;
 }
 
-/* --- ahead: a closed network namespace takes an eighth of a start, in which another processor may
- * be idle. Where it cannot be had this way the clone makes one, or says why not. */
+/* --- beside: a closed network namespace takes an eighth of a start, and the end of its mounts, for
+ * which the kernel waits a grace period, 3 %. Another processor may be idle meanwhile. Where a
+ * network cannot be had this way the clone makes one, or says why not; mounts that cannot be held
+ * go with init. */
 
-static void *make_network(void *context)
+static void *work_beside(void *context)
 {
     struct ahead *a = context;
     /* who shared a root directory with this thread could not change it (bare.c) */
     if (__atomic_exchange_n(&a->taken, true, __ATOMIC_ACQ_REL) == false &&
         unshare(CLONE_NEWNET | CLONE_FS) == 0)
-        a->network = open(own_network, O_RDONLY | O_CLOEXEC);
+        a->network = open_network();
     __atomic_store_n(&a->done, true, __ATOMIC_RELEASE);
+    sched_setaffinity(0, sizeof a->processors, &a->processors);
+    while (__atomic_load_n(&a->leave, __ATOMIC_ACQUIRE) == 0) {
+        if (syscall(SYS_futex, &a->leave, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0) < 0 &&
+            errno != EAGAIN && errno != EINTR)
+            return NULL;
+    }
+    cleanup_close(&a->mounts);
+    a->mounts = -1;
     return NULL;
+}
+
+void namespaces_hold(struct plan *p, pid_t pid)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
+    cleanup_close(&p->ahead.network);
+    p->ahead.network = -1;
+    if (p->ahead.begun)
+        p->ahead.mounts = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void namespaces_release(struct plan *p)
+{
+    if (!p->ahead.begun)
+        return;
+    __atomic_store_n(&p->ahead.leave, 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &p->ahead.leave, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /** How many run or want to is the kernel's figure of this moment; our starter is about to wait. */
@@ -179,7 +223,6 @@ static bool is_any_idle(int processors)
 void namespaces_begin(struct plan *p)
 {
     struct ahead *a = &p->ahead;
-    cpu_set_t processors;
     if (geteuid() != 0 || p->slot != NULL || p->serve != NULL || !needs_no_rights(p->spec))
         return;
     for (int i = 0; i < NS_COUNT; i++) {
@@ -188,23 +231,24 @@ void namespaces_begin(struct plan *p)
     }
     const int here = sched_getcpu();
     if (here < 0 || here >= CPU_SETSIZE ||
-        sched_getaffinity(0, sizeof processors, &processors) < 0 || CPU_COUNT(&processors) < 2 ||
-        !is_any_idle(CPU_COUNT(&processors)) ||
-        beside_thread(&a->thread, AHEAD_STACK, make_network, a) != 0)
+        sched_getaffinity(0, sizeof a->processors, &a->processors) < 0 ||
+        CPU_COUNT(&a->processors) < 2 || !is_any_idle(CPU_COUNT(&a->processors)) ||
+        beside_thread(&a->thread, AHEAD_STACK, work_beside, a) != 0)
         return;
     a->begun = true;
     /* a new thread stands behind its maker, and would wait for it */
-    CPU_CLR(here, &processors);
-    pthread_setaffinity_np(a->thread, sizeof processors, &processors);
+    cpu_set_t others = a->processors;
+    CPU_CLR(here, &others);
+    pthread_setaffinity_np(a->thread, sizeof others, &others);
 }
 
-static void end_thread(struct ahead *a)
+static void end_thread(struct plan *p)
 {
-    cpu_set_t processors;
+    struct ahead *a = &p->ahead;
+    namespaces_release(p);
     /* somebody may keep it from the others for as long as he likes */
-    if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE) &&
-        sched_getaffinity(0, sizeof processors, &processors) == 0)
-        pthread_setaffinity_np(a->thread, sizeof processors, &processors);
+    if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE))
+        pthread_setaffinity_np(a->thread, sizeof a->processors, &a->processors);
     pthread_join(a->thread, NULL);
     a->begun = false;
 }
@@ -212,15 +256,22 @@ static void end_thread(struct ahead *a)
 void namespaces_close(struct plan *p)
 {
     if (p->ahead.begun)
-        end_thread(&p->ahead);
+        end_thread(p);
     cleanup_close(&p->ahead.network);
-    p->ahead.network = -1;
+    cleanup_close(&p->ahead.mounts);
+    p->ahead.network = p->ahead.mounts = -1;
+}
+
+bool namespaces_pending(const struct plan *p)
+{
+    return p->ahead.begun && !__atomic_load_n(&p->ahead.done, __ATOMIC_ACQUIRE);
 }
 
 /** It is there, or nobody makes it any more. Another processor is at it, and to be woken by that
  * would take as long as it mostly is. */
-static void await_network(struct ahead *a)
+static void await_network(struct plan *p)
 {
+    struct ahead *a = &p->ahead;
     if (!a->begun || !__atomic_exchange_n(&a->taken, true, __ATOMIC_ACQ_REL))
         return;
     for (int i = 0; i < AHEAD_LOOKS && !__atomic_load_n(&a->done, __ATOMIC_ACQUIRE); i++) {
@@ -229,7 +280,7 @@ static void await_network(struct ahead *a)
 #endif
     }
     if (!__atomic_load_n(&a->done, __ATOMIC_ACQUIRE))
-        end_thread(a);
+        end_thread(p);
 }
 
 bool namespaces_is_other_network(int fd)
@@ -402,13 +453,13 @@ static pid_t clone_bare(struct plan *p, struct clone_args *args)
  * reaches it. */
 static pid_t clone_in_network(struct plan *p, struct clone_args *args, int *network)
 {
-    _cleanup_close_ int own = open(own_network, O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int own = network_of(p->control);
     if (own < 0)
         return clone_bare(p, args);
     if ((*network < 0 ? unshare(CLONE_NEWNET) : setns(*network, CLONE_NEWNET)) < 0)
         return -1;
     if (*network < 0)
-        *network = open(own_network, O_RDONLY | O_CLOEXEC);
+        *network = open_network();
     args->flags &= ~(uint64_t)CLONE_NEWNET;
     pid_t pid = clone_bare(p, args);
     int saved = errno;
@@ -422,15 +473,9 @@ static pid_t clone_in_network(struct plan *p, struct clone_args *args, int *netw
 
 pid_t namespaces_clone(struct plan *p, struct clone_args *args)
 {
-    await_network(&p->ahead);
-    if (p->ahead.network >= 0) {
-        pid_t pid = clone_in_network(p, args, &p->ahead.network);
-        int saved = errno;
-        if (pid != 0)
-            namespaces_close(p);
-        errno = saved;
-        return pid;
-    }
+    await_network(p);
+    if (p->ahead.network >= 0)
+        return clone_in_network(p, args, &p->ahead.network);
     if (p->slot != NULL)
         return clone_in_network(p, args, &p->slot->network);
     if (!p->joins)

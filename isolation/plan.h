@@ -119,13 +119,17 @@ struct idmap {
 
 enum { PLAN_FALLBACK_MEMORY = 1, PLAN_FALLBACK_PROCESSES = 2, PLAN_FALLBACK_CPU = 4 };
 
-/** A closed network namespace that a thread makes beside the rest of the launch. */
+/** A thread that does what takes long beside the rest: a closed network namespace is made at the
+ * begin, and the mounts go at the end. */
 struct ahead {
     bool begun;
     pthread_t thread;
-    bool taken;  /* by the thread, that makes it, or by the clone, that does without */
-    bool done;   /* the thread has nothing more to do */
-    int network; /* -1 */
+    bool taken;           /* by the thread, that makes it, or by the clone, that does without */
+    bool done;            /* that is made, or cannot be */
+    int network;          /* -1 */
+    int mounts;           /* init's mount namespace, for the thread to close; -1 */
+    int leave;            /* a futex: 1 when it shall do so, and end */
+    cpu_set_t processors; /* that the caller may use */
 };
 
 struct plan {
@@ -270,7 +274,14 @@ pid_t namespaces_clone(struct plan *p, struct clone_args *args);
 void namespaces_return(int own);
 /** First of all; what takes long may be made beside the rest. */
 void namespaces_begin(struct plan *p);
-/** What was made ahead is not needed any more. */
+/** Is it still being made? */
+bool namespaces_pending(const struct plan *p);
+/** Init @pid has what was made, and its mounts are kept: its end need not wait until they are gone,
+ * which takes the kernel as long as all that is left to do then. */
+void namespaces_hold(struct plan *p, pid_t pid);
+/** Init is dead: let them go, beside the rest. */
+void namespaces_release(struct plan *p);
+/** What was made ahead or kept is not needed any more. */
 void namespaces_close(struct plan *p);
 bool namespaces_is_other_network(int fd);
 int namespaces_cloned(const struct plan *p, int control, pid_t door, pid_t *ret_pid, int *ret_pidfd,

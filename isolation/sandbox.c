@@ -56,11 +56,11 @@ static bool cores_end_at_0(void)
 /** The second half of the cgroup, while init builds: v1 groups, limits. What no cgroup
  * enforces here falls to rlimits; only reached with best-effort (cgroup_complete refused
  * otherwise). */
-static int complete_cgroup(struct sandbox *s, bool done, struct error *err)
+static int complete_cgroup(struct sandbox *s, struct error *err)
 {
     const struct spec *spec = s->spec;
     const struct cgroup *g = s->cgroup;
-    if (!done && cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
+    if (cgroup_complete(s->cgroup, spec, spec->enforce_required, err) < 0)
         return -1;
     unsigned *fallbacks = &s->plan.fallbacks;
     if (spec->resources.memory_bytes != LIMIT_NONE &&
@@ -300,7 +300,7 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     s->plan.arena = arena_new();
     s->plan.root_fd = s->plan.template_fd = s->plan.control = s->plan.idmap.lock_fd =
         s->plan.kill_fd = s->plan.proc_fd = s->plan.host_proc = s->plan.bare_ns =
-            s->plan.bare_proc = s->plan.ahead.network = -1;
+            s->plan.bare_proc = s->plan.ahead.network = s->plan.ahead.mounts = -1;
     for (int i = 0; i < NS_COUNT; i++)
         s->plan.ns_fds[i] = -1;
     s->pidfd = s->control = s->epoll = s->timer = s->listener = s->terminal = s->terminal_fd = -1;
@@ -312,16 +312,17 @@ static int launch(struct sandbox **ret, const struct spec *spec,
     int rc = streams_open(s, options, own, err);
     if (rc == 0)
         rc = prepare(s, options->id, err);
-    /* while its network is made; else while init builds */
-    const bool complete = rc == 0 && s->plan.ahead.begun;
-    if (complete)
-        rc = cgroup_complete(s->cgroup, spec, spec->enforce_required, err);
+    /* groups while its network is made, the rest while init builds */
+    for (int more = 1; rc == 0 && more > 0 && namespaces_pending(&s->plan);) {
+        more = cgroup_advance(s->cgroup, spec, spec->enforce_required, err);
+        rc = more < 0 ? -1 : 0;
+    }
     if (rc == 0)
         streams_give(s, own);
     if (rc == 0)
         rc = clone_init(s, err);
     streams_close(&s->plan, own);
-    if (rc < 0 || equip(s, options->id, err) < 0 || complete_cgroup(s, complete, err) < 0)
+    if (rc < 0 || equip(s, options->id, err) < 0 || complete_cgroup(s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
     return 0;
@@ -352,6 +353,7 @@ static int launch_create(struct sandbox **ret, const struct spec *spec,
     if (expect(s, MESSAGE_READY, err) < 0)
         return -1;
     rootfs_close(&s->plan);
+    namespaces_hold(&s->plan, s->pid);
     if ((spec->terminal && terminal_open(s, options, err) < 0) || watch_all(s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
@@ -384,6 +386,10 @@ int launch_run(struct sandbox **ret, const struct spec *spec, const struct sandb
         /* while init builds, with fds of its own */
         cgroup_sweep_dead(s->cgroup);
         rootfs_close(&s->plan);
+        namespaces_hold(&s->plan, s->pid);
+        if (s->plan.ahead
+                .begun) /* idle now: what is read at the end is looked up for the first time */
+            cgroup_read_outcome(s->cgroup, &s->stats);
         if (watch_all(s, err) < 0)
             return -1;
     }
@@ -503,12 +509,12 @@ void sandbox_free(struct sandbox *s)
         cleanup_close(&fds[i]);
     for (int i = 0; i < NS_COUNT; i++)
         cleanup_close(&s->plan.ns_fds[i]);
-    namespaces_close(&s->plan);
     cleanup_close(&s->plan.kill_fd);
     cleanup_close(&s->plan.template_fd);
     if (s->plan.slot != NULL)
         leave_to_slot(s, s->plan.slot);
     remove_group(s->cgroup);
+    namespaces_close(&s->plan);
     rootfs_close(&s->plan);
     seccomp_filter_free(&s->plan.filter);
     caps_plan_free(&s->plan.caps);

@@ -216,6 +216,7 @@ static void on_pidfd(struct sandbox *s)
     s->reaped = true;
     s->init_status = status;
     namespaces_end_tree(&s->plan);
+    namespaces_release(&s->plan);
     epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->pidfd, NULL);
     /* what init said before it went */
     struct message m;

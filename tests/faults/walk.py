@@ -44,6 +44,7 @@ harmless = {
     "parent faccessat": "what a killed maker of a template left: the next run sees it",
     "parent faccessat2": "one cgroup hierarchy: the CPU time is counted by another",
     "parent clone": "a network made ahead: the clone makes one; a template",
+    "parent socket": "by which that is opened: /proc has it, too",
     "parent mprotect": "the stack of that thread",
     "parent sched_getaffinity": "the same", "parent sched_setaffinity": "it begins behind its maker",
     "parent capget": "libcap asks for the version of the interface",
