@@ -25,10 +25,12 @@
 #define CRASH_NS    500000
 #define CRASH_STACK 65536
 
+/** What is large goes into its file at once: @filed bytes, before those in memory. */
 struct reply {
     struct cloche_reply api;
     unsigned char *data;
-    size_t used, room, cap;
+    size_t used, room, filed, cap;
+    int fd;
     bool failed;
 };
 
@@ -41,7 +43,7 @@ static uint64_t flushed_ns;
 static void *reply_reserve(struct cloche_reply *api, size_t size)
 {
     struct reply *r = api->opaque;
-    if (r->failed || size > r->cap - r->used) {
+    if (r->failed || size > r->cap - r->filed - r->used) {
         r->failed = true;
         return NULL;
     }
@@ -60,8 +62,26 @@ static void *reply_reserve(struct cloche_reply *api, size_t size)
     return at;
 }
 
+/** What is in memory, and @data behind it, into the file. */
+static int reply_file(struct reply *r, const void *data, size_t size)
+{
+    if (r->fd < 0)
+        r->fd = wire_new_memfd();
+    if (r->fd < 0 || io_write_all(r->fd, r->data, r->used) < 0 ||
+        io_write_all(r->fd, data, size) < 0) {
+        r->failed = true;
+        return -1;
+    }
+    r->filed += r->used + size;
+    r->used = 0;
+    return 0;
+}
+
 static int reply_write(struct cloche_reply *api, const void *data, size_t size)
 {
+    struct reply *r = api->opaque;
+    if (size > WIRE_INLINE_MAX && !r->failed && size <= r->cap - r->filed - r->used)
+        return reply_file(r, data, size);
     void *at = reply_reserve(api, size);
     if (at == NULL)
         return -1;
@@ -72,14 +92,14 @@ static int reply_write(struct cloche_reply *api, const void *data, size_t size)
 
 static struct reply *reply_empty(void)
 {
-    static struct reply r;
+    static struct reply r = {.fd = -1};
     if (r.data == NULL) {
         r.room = 4096;
         r.data = malloc(r.room);
         if (r.data == NULL)
             _exit(1);
     }
-    r.used = 0;
+    r.used = r.filed = 0;
     r.failed = false;
     r.cap = host.init.reply_cap;
     r.api = (struct cloche_reply){
@@ -90,18 +110,17 @@ static struct reply *reply_empty(void)
 static void send_reply(struct reply *r, uint64_t id, int status)
 {
     struct wire_record record = {.type = WIRE_REPLY, .id = id, .value = (uint64_t)(int64_t)status};
-    int fd = -1;
-    if (r->failed)
-        r->used = 0;
-    if (r->used > WIRE_INLINE_MAX) {
-        fd = wire_make_memfd(r->data, r->used);
-        if (fd < 0)
+    if (!r->failed && (r->filed > 0 || r->used > WIRE_INLINE_MAX)) {
+        if (reply_file(r, NULL, 0) < 0 || wire_seal_memfd(r->fd) < 0)
             _exit(1);
         record.flags = WIRE_FD;
     } else {
-        record.size = (uint32_t)r->used;
+        cleanup_close(&r->fd);
+        r->fd = -1;
+        record.size = r->failed ? 0 : (uint32_t)r->used;
     }
-    host_put(&host, &record, r->data, fd);
+    host_put(&host, &record, r->data, r->fd);
+    r->fd = -1;
     if (r->room > 4 * WIRE_INLINE_MAX) {
         free(r->data);
         r->data = NULL;

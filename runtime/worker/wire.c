@@ -82,10 +82,20 @@ long wire_receive(int socket, uint64_t *ret_number, void *data, size_t room, int
     return -1;
 }
 
+int wire_new_memfd(void)
+{
+    return memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int wire_seal_memfd(int fd)
+{
+    return io_seal(fd, SEALS | F_SEAL_SEAL);
+}
+
 int wire_make_memfd(const void *data, size_t size)
 {
-    _cleanup_close_ int fd = memfd_create("cloche-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || io_write_all(fd, data, size) < 0 || io_seal(fd, SEALS | F_SEAL_SEAL) < 0)
+    _cleanup_close_ int fd = wire_new_memfd();
+    if (fd < 0 || io_write_all(fd, data, size) < 0 || wire_seal_memfd(fd) < 0)
         return -1;
     return TAKE_FD(fd);
 }

@@ -149,6 +149,9 @@ int wire_send(int socket, uint64_t number, const void *data, size_t size, const 
 long wire_receive(int socket, uint64_t *ret_number, void *data, size_t room, int *ret_fds,
                   int *ret_count, int flags);
 
+/** An empty memfd for a payload, to be filled and sealed; each -1 with errno. */
+int wire_new_memfd(void);
+int wire_seal_memfd(int fd);
 /** @data in a sealed memfd, or -1 with errno. */
 int wire_make_memfd(const void *data, size_t size);
 /** Bytes of a memfd that nobody can change any more, at most @cap; -1: it is not such a file. */

@@ -68,6 +68,33 @@ serves() { [ "$(call version)" = "$1" ]; }
     [ "$(cloche call --json box echo $'\377')" = '{"status":0,"version":1,"reply":null,"reply_base64":"/w=="}' ]
 }
 
+@test "a reply in pieces, small and large, written and reserved, with lines of the log between them" {
+    local SOURCE=pieces asked n letter
+    build pieces
+    cloche create box --profile plugin "${effort[@]}" >/dev/null
+    cloche reload box pieces=pieces.so >/dev/null
+    for asked in "0" "1 r1" "r32768" "32768" "32769" "r32769" "1000 l 40000 r5 l 100000 l 7" "r100000 40000 r40000" \
+        "32760 8 l 1" "r32768 r1 l 32769 r0 0" "3000000 l r3000000"; do
+        letter=97
+        : >wanted
+        for n in $asked; do
+            [ "$n" = l ] || head -c "${n#r}" /dev/zero | tr '\0' "\\$(printf %o $letter)" >>wanted
+            letter=$((letter + 1))
+        done
+        cloche call box pieces "$asked" >got || differ "asking \"$asked\"" "$?" 0
+        cmp got wanted || differ "the reply to \"$asked\"" "$(wc -c <got) bytes" "$(wc -c <wanted)"
+    done
+    # beyond the cap, in memory and in the file: refused, and nothing of it is left for the next
+    local most
+    most=$(printf '1048576 %.0s' {1..63}) # and one more is 64 MiB
+    for asked in "1048576 1!" "r1048576 r1!" "1048570 r7!" "1000000 50000!"; do
+        run --separate-stderr cloche call --json box pieces "$most$asked"
+        expect_status 1
+        expect_output '{"status":-1,"version":1,"reply":""}'
+    done
+    [ "$(cloche call box pieces "3 r2")" = aaabb ]
+}
+
 @test "info says which version serves" {
     box
     [[ $(cloche info box) = *"counter: running, restarts 0, version 1 serving"* ]]

@@ -2,11 +2,14 @@
  * has the sources; silent and 0 when all is as it should be. Run by tests/e2e/library.bats. */
 #include "runtime/cloche.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CALLS 5000
@@ -145,6 +148,76 @@ static void deadline(const char *dir)
     cloche_close(c);
 }
 
+static int open_files(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    CHECK(d != NULL);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void echo_by(struct cloche *c, const char *what, int number)
+{
+    struct cloche_error mine;
+    char text[64];
+    void *reply = NULL;
+    size_t size = 0;
+    size_t n = (size_t)snprintf(text, sizeof text, "%s %d", what, number);
+    CHECK(cloche_call(c, id, "echo", text, n, &reply, &size, NULL, &mine) == 0);
+    CHECK(size == n && memcmp(reply, text, n) == 0);
+    free(reply);
+}
+
+static struct cloche *shared_handle;
+
+static void *calling(void *name)
+{
+    for (int i = 0; i < 500; i++)
+        echo_by(shared_handle, name, i);
+    return NULL;
+}
+
+/* The connection of a handle's call is there for the next one: of a thread, after a fork, and of a
+ * sandbox that has come back under its name a new one. */
+static void kept_connections(const char *dir, const char *config)
+{
+    static char names[4][8] = {"one", "two", "three", "four"};
+    pthread_t threads[4];
+    struct cloche *c;
+    int status, before = open_files();
+    CHECK(cloche_open(NULL, &c, &err) == 0);
+    echo_by(c, "first", 1);
+    echo_by(c, "first", 2);
+    int kept = open_files();
+    for (int i = 0; i < 10; i++)
+        echo_by(c, "again", i);
+    CHECK(open_files() == kept);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    for (int i = 0; i < 200; i++)
+        echo_by(c, pid == 0 ? "child" : "parent", i);
+    if (pid == 0)
+        _exit(0);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    shared_handle = c;
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, calling, names[i]) == 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(cloche_call(c, id, "nothing", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "module.unknown") == 0);
+    CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
+    CHECK(cloche_call(c, id, "echo", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "sandbox.unknown") == 0);
+    create(dir, config);
+    echo_by(c, "new", 1);
+    cloche_close(c);
+    CHECK(open_files() == before);
+}
+
 static void stored(const char *dir)
 {
     char path[4096];
@@ -236,6 +309,7 @@ int main(int argc, char **argv)
     together(argv[1]);
     watch(argv[1]);
     many_calls();
+    kept_connections(argv[1], argc > 2 ? argv[2] : NULL);
     CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
     return 0;
 }
