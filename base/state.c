@@ -47,9 +47,14 @@ const char *state_run_path(char *buf, unsigned long size)
     return buf;
 }
 
-static int open_dir(const char *top, const char *below, struct error *err)
+static int open_dir(const char *env, const char *top, const char *below, struct error *err)
 {
     char path[PATH_MAX];
+    const char *given = getenv(env);
+    if (given != NULL && given[0] != '\0' && given[0] != '/') {
+        error_set(err, "state.path", 0, "%s is \"%s\", which is no absolute path", env, given);
+        return error_hint(err, "set it to a directory from the root on, or unset it");
+    }
     int n = below == NULL ? snprintf(path, sizeof path, "%s", top)
                           : snprintf(path, sizeof path, "%s/%s", top, below);
     if (n < 0 || (size_t)n >= sizeof path)
@@ -61,8 +66,10 @@ static int open_dir(const char *top, const char *below, struct error *err)
             return error_hint(err, "set CLOCHE_ROOT and CLOCHE_RUN to directories you can write");
         fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
-    if (fd < 0)
-        return error_set(err, "state.open", errno, "cannot open state directory \"%s\"", path);
+    if (fd < 0) {
+        error_set(err, "state.open", errno, "cannot open state directory \"%s\"", path);
+        return error_hint(err, "set %s to a directory you can write", env);
+    }
 
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -77,11 +84,11 @@ static int open_dir(const char *top, const char *below, struct error *err)
 int state_open_dir(const char *below, struct error *err)
 {
     char top[PATH_MAX];
-    return open_dir(state_path(top, sizeof top), below, err);
+    return open_dir("CLOCHE_ROOT", state_path(top, sizeof top), below, err);
 }
 
 int state_open_run_dir(const char *below, struct error *err)
 {
     char top[PATH_MAX];
-    return open_dir(state_run_path(top, sizeof top), below, err);
+    return open_dir("CLOCHE_RUN", state_run_path(top, sizeof top), below, err);
 }

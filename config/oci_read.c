@@ -313,6 +313,9 @@ int oci_apply(struct spec *s, const char *text, size_t size, const char *bundle_
             return what == NULL ? -1 : error_wrap(err, "%s", what);
         const cJSON *path = cJSON_GetObjectItemCaseSensitive(
             cJSON_GetObjectItemCaseSensitive(root, "root"), "path");
+        if (json_has(root, "extends"))
+            problem_add(&o.json.problems, "extends",
+                        "it belongs into \"cloche\": \"cloche\": {\"extends\": ...}");
         o.bundle = cJSON_IsString(path) && !json_has(root, "cloche");
         if (o.bundle)
             start_bundle(s);

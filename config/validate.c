@@ -335,7 +335,8 @@ static void judge_seccomp(struct judge *j)
     /* of a file that was named: what cannot be parsed cannot be kept in a spec either */
     if (j->spec->seccomp.kind == SECCOMP_JSON &&
         json_scan(json, strlen(json), NULL, NULL, NULL) < 0)
-        WRONG(j, "linux.seccomp", "expected an OCI seccomp object, found what is not JSON");
+        WRONG(j, "linux.seccomp", "expected an OCI seccomp object, found what is not JSON%s%s",
+              name != NULL ? ": " : "", name != NULL ? name : "");
     if (j->spec->seccomp.kind != SECCOMP_NAMED)
         return;
     if (name != NULL && spec_valid_id(name) &&
@@ -408,6 +409,11 @@ static void judge_all(struct judge *j)
     judge_network(j);
     judge_seccomp(j);
     judge_paths(j, "linux.maskedPaths", &s->masked_paths);
+    for (size_t i = 0; i < s->masked_paths.count; i++) {
+        const char *path = s->masked_paths.items[i];
+        if (path[0] != '\0' && path[strspn(path, "/.")] == '\0')
+            WRONG(j, element(j, "linux.maskedPaths", i, ""), "the root itself cannot be masked");
+    }
     judge_paths(j, "linux.readonlyPaths", &s->readonly_paths);
     judge_paths(j, "cloche.landlock.read", &s->landlock.read);
     judge_paths(j, "cloche.landlock.write", &s->landlock.write);

@@ -104,10 +104,7 @@ static void derive(struct landlock_plan *plan, const struct spec *spec, struct a
     add_rule(plan, a, "/dev", access_of(MOUNT_ATTR_NOEXEC), true);
     for (size_t i = 0; i < spec->mount_count; i++) {
         const struct spec_mount *m = &spec->mounts[i];
-        uint64_t attributes = m->attr_set | m->attr_set_recursive;
-        if (m->kind == MOUNT_OVERLAY)
-            attributes &= ~(uint64_t)MOUNT_ATTR_RDONLY;
-        add_rule(plan, a, m->destination, access_of(attributes), true);
+        add_rule(plan, a, m->destination, access_of(m->attr_set | m->attr_set_recursive), true);
     }
 }
 

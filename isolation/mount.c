@@ -195,8 +195,7 @@ static int do_overlay(struct builder *b, const struct plan_mount *m)
     _cleanup_close_ int own = m->detached ? -1 : lower;
     if (set_attributes(lower, 0, 0, MS_PRIVATE, true) < 0)
         return step_failed(b->failed, STEP_MOUNT_ATTRIBUTES, m->target);
-    _cleanup_close_ int overlay =
-        make_overlay(b, lower, m->spec->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY);
+    _cleanup_close_ int overlay = make_overlay(b, lower, m->spec->attr_set);
     if (overlay < 0)
         return step_failed(b->failed, STEP_MOUNT_MAKE, m->target);
     return attach_at(b, overlay, m->target, true);

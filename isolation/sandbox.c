@@ -456,6 +456,14 @@ int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err)
     return cgroup_freeze(s->cgroup, frozen, err);
 }
 
+void sandbox_suspend(struct sandbox *s, bool on)
+{
+    struct error err = ERROR_INIT;
+    if (sandbox_freeze(s, on, &err) < 0)
+        sandbox_signal(s, on ? SIGSTOP : SIGCONT);
+    terminal_suspend(s, on);
+}
+
 pid_t sandbox_pid(const struct sandbox *s)
 {
     return s->pid;

@@ -183,6 +183,9 @@ void sandbox_kill(struct sandbox *s, enum verdict verdict, const char *detail);
 
 /** Stop and continue the whole tree (freezer). */
 int sandbox_freeze(struct sandbox *s, bool frozen, struct error *err);
+/** The caller is about to be stopped (@on), or goes on: so does the tree, or without a freezer the
+ * program; the caller's terminal is meanwhile as it was before the run. */
+void sandbox_suspend(struct sandbox *s, bool on);
 
 /** PID of init as the caller sees it, for joining and inspecting; and its pidfd (borrowed). */
 pid_t sandbox_pid(const struct sandbox *s);

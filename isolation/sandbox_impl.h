@@ -111,6 +111,8 @@ int streams_open(struct sandbox *s, const struct sandbox_options *o, bool *own, 
 void streams_give(const struct sandbox *s, const bool *own);
 void streams_close(struct plan *p, const bool *own);
 int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct error *err);
+/** The terminal as it was before the run, or raw again. */
+void terminal_suspend(struct sandbox *s, bool on);
 
 /** pump.c */
 int pump_add(struct sandbox *s, int from, int to, struct error *err);

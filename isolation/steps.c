@@ -89,6 +89,12 @@ static const struct {
     {STEP_MOUNT_MAKE, EPERM,
      "procfs and sysfs take one here that nothing is mounted over (a container's masked paths are "
      "in the way): cloche doctor tries it"},
+    {STEP_MOUNT_MAKE, EINVAL,
+     "check its type and options; what is laid over (:O) must be a directory, on a file system "
+     "that "
+     "an overlay can have below it"},
+    {STEP_START_PROGRAM, EAGAIN,
+     "a limit of processes is reached, of this user (ulimit -u) or of the sandbox (--pids-limit)"},
     {STEP_FILTER, EMFILE,
      "the listener of the calls that are never allowed is a file, too: --ulimit nofile=5 or more"},
     {STEP_EXEC, EACCES,

@@ -112,6 +112,13 @@ void streams_close(struct plan *p, const bool *own)
 /** The two directions of the program's terminal: the caller's terminal (raw while we run) or plain
  * streams. Each has a number of its own: epoll waits for one to be read and another to be written,
  * be they the same terminal. */
+static int make_raw(int fd, const struct termios *from)
+{
+    struct termios raw = *from;
+    cfmakeraw(&raw);
+    return tcsetattr(fd, TCSADRAIN, &raw);
+}
+
 int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct error *err)
 {
     int in = o->terminal_fd >= 0 ? o->terminal_fd : o->input.kind == STREAM_FD ? o->input.fd : -1;
@@ -143,13 +150,21 @@ int terminal_open(struct sandbox *s, const struct sandbox_options *o, struct err
         return 0;
     if (tcgetattr(o->terminal_fd, &s->terminal_saved) < 0)
         return error_set(err, "sandbox.terminal", errno, "the caller's terminal cannot be read");
-    struct termios raw = s->terminal_saved;
-    cfmakeraw(&raw);
-    if (tcsetattr(o->terminal_fd, TCSADRAIN, &raw) < 0)
+    if (make_raw(o->terminal_fd, &s->terminal_saved) < 0)
         return error_set(err, "sandbox.terminal", errno, "the caller's terminal cannot be set up");
     s->terminal_fd = o->terminal_fd;
     sandbox_resize(s);
     return 0;
+}
+
+void terminal_suspend(struct sandbox *s, bool on)
+{
+    if (s->terminal_fd < 0)
+        return;
+    if (on)
+        tcsetattr(s->terminal_fd, TCSADRAIN, &s->terminal_saved);
+    else if (tcgetpgrp(s->terminal_fd) == getpgrp()) /* in the background it is somebody else's */
+        make_raw(s->terminal_fd, &s->terminal_saved);
 }
 
 void sandbox_resize(struct sandbox *s)

@@ -19,21 +19,35 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/** The signals that are handed to the program; the rest keep their meaning for us. */
-static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
-                                SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
-
+/** All signals are handed to the program, but for ^Z, which holds both, and those that keep their
+ * meaning for us: our own faults, our children, our limits, and a terminal that is somebody else's.
+ */
 static int open_signals(struct error *err)
 {
+    static const int ours[] = {SIGILL,  SIGTRAP, SIGBUS,  SIGFPE,  SIGSEGV, SIGSYS,
+                               SIGCHLD, SIGXCPU, SIGXFSZ, SIGPIPE, SIGTTIN, SIGTTOU};
     sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
-        sigaddset(&set, forwarded[i]);
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        sigdelset(&set, ours[i]);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? error_set(err, "run.signals", errno, "cannot receive signals") : fd;
+}
+
+/** ^Z: who stands still watches no limits, so the tree does, too. */
+static void stand_still(struct sandbox *s, int sig)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, sig);
+    sandbox_suspend(s, true);
+    raise(sig);
+    sigprocmask(SIG_UNBLOCK, &one, NULL); /* here, until SIGCONT */
+    sigprocmask(SIG_BLOCK, &one, NULL);
+    sandbox_suspend(s, false);
 }
 
 /** A change of the window's size is the program's terminal's where it has one. */
@@ -54,6 +68,8 @@ static int wait_for_end(struct sandbox *s, int signals, bool terminal, struct re
         while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
             if (info.ssi_signo == SIGWINCH && terminal)
                 sandbox_resize(s);
+            else if (info.ssi_signo == SIGTSTP)
+                stand_still(s, SIGTSTP);
             else
                 sandbox_signal(s, (int)info.ssi_signo);
         }
@@ -179,6 +195,41 @@ static void choose_streams(struct sandbox_options *o, const struct spec *spec)
         o->error.kind = apart == 0 ? STREAM_OUTPUT : STREAM_COPY;
 }
 
+/** What to run: 0, or the exit status. */
+static int read_command(struct cli_sandbox *c, int argc, char **argv, struct error *err)
+{
+    struct spec *spec = c->spec;
+    if (cli_sandbox_base(c, cli_sandbox_options, argc, argv, err) < 0 || check_streams(err) < 0)
+        return EXIT_CLOCHE;
+    int first = cli_parse(cli_sandbox_options, c, argc, argv, err);
+    if (first < 0)
+        return status_of_options(err);
+    if (first < argc) {
+        spec->args = (struct strings){0};
+        for (int i = first; i < argc; i++)
+            strings_add(spec->arena, &spec->args, argv[i]);
+    }
+    if (spec->args.count == 0) {
+        error_set(err, "usage.no_command", 0, "no command given");
+        error_hint(err, "cloche run [OPTIONS] -- COMMAND [ARG...]");
+        return EXIT_USAGE;
+    }
+    if (cli_sandbox_finish(c, err) < 0)
+        return strncmp(err->code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE;
+    return 0;
+}
+
+/** Nothing ran: that is what the report says, too. */
+static int fail(const struct cli_sandbox *c, int report_fd, const struct error *err, int status)
+{
+    if (report_fd >= 0) {
+        struct report r = {.verdict = VERDICT_SETUP_ERROR, .exit_code = -1};
+        snprintf(r.detail, sizeof r.detail, "%.255s", err->message);
+        write_report(report_fd, &r, c->report, NULL);
+    }
+    return cli_fail(err, c->json, status);
+}
+
 int cli_run(int argc, char **argv)
 {
     if (cli_wants_help("run", cli_sandbox_options, argc, argv))
@@ -186,27 +237,11 @@ int cli_run(int argc, char **argv)
     struct error err = ERROR_INIT;
     _cleanup_spec_ struct spec *spec = spec_new();
     struct cli_sandbox c = {.spec = spec};
-    if (check_streams(&err) < 0)
-        return cli_fail(&err, false, EXIT_CLOCHE);
-    if (cli_sandbox_base(&c, cli_sandbox_options, argc, argv, &err) < 0)
-        return cli_fail(&err, c.json, EXIT_CLOCHE);
-    int first = cli_parse(cli_sandbox_options, &c, argc, argv, &err);
-    if (first < 0)
-        return cli_fail(&err, c.json, status_of_options(&err));
-    if (first < argc) {
-        spec->args = (struct strings){0};
-        for (int i = first; i < argc; i++)
-            strings_add(spec->arena, &spec->args, argv[i]);
-    }
-    if (spec->args.count == 0) {
-        error_set(&err, "usage.no_command", 0, "no command given");
-        error_hint(&err, "cloche run [OPTIONS] -- COMMAND [ARG...]");
-        return cli_fail(&err, c.json, EXIT_USAGE);
-    }
-    if (cli_sandbox_finish(&c, &err) < 0)
-        return cli_fail(&err, c.json,
-                        strncmp(err.code, "usage.", 6) == 0 ? EXIT_USAGE : EXIT_CLOCHE);
-    _cleanup_close_ int report_fd = c.report != NULL ? open_report(c.report, &err) : -1;
+    int wrong = read_command(&c, argc, argv, &err);
+    _cleanup_close_ int report_fd =
+        c.report != NULL ? open_report(c.report, wrong == 0 ? &err : NULL) : -1;
+    if (wrong != 0)
+        return fail(&c, TAKE_FD(report_fd), &err, wrong);
     if (c.report != NULL && report_fd < 0)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
 
@@ -220,24 +255,21 @@ int cli_run(int argc, char **argv)
 
     _cleanup_close_ int signals = open_signals(&err);
     if (signals < 0)
-        return cli_fail(&err, c.json, EXIT_CLOCHE);
+        return fail(&c, TAKE_FD(report_fd), &err, EXIT_CLOCHE);
     _cleanup_sandbox_ struct sandbox *s = NULL;
     struct report r = {0};
     if (sandbox_run(&s, spec, &options, &err) < 0 ||
         wait_for_end(s, signals, options.terminal_fd >= 0, &r, &err) < 0) {
         sandbox_free(TAKE_PTR(s)); /* the terminal back first, then the message */
-        if (report_fd >= 0) {
-            r = (struct report){.verdict = VERDICT_SETUP_ERROR, .exit_code = -1};
-            snprintf(r.detail, sizeof r.detail, "%.255s", err.message);
-            write_report(TAKE_FD(report_fd), &r, c.report, NULL);
-        }
-        return cli_fail(&err, c.json, status_of(&err));
+        return fail(&c, TAKE_FD(report_fd), &err, status_of(&err));
     }
     sandbox_free(TAKE_PTR(s));
     if (report_fd >= 0 && write_report(TAKE_FD(report_fd), &r, c.report, &err) < 0)
         return cli_fail(&err, c.json, EXIT_CLOCHE);
     if (c.json)
         cli_print_report(stderr, &r);
+    if (c.json && ferror(stderr)) /* nor can that be told */
+        return exit_status(&r) == 0 ? EXIT_CLOCHE : exit_status(&r);
     if (r.output_errno != 0) {
         error_set(&err, "run.output", r.output_errno, "the program's output could not be written");
         error_hint(&err, "free some space, or send it elsewhere");

@@ -188,9 +188,9 @@ static int set_env_file(void *context, const char *text, struct error *err)
         error_set(err, "usage.env_file", 0, "environment file \"%s\" has NUL bytes", text);
         return error_path(err, text);
     }
-    char *save = NULL;
-    for (char *line = strtok_r(data, "\n", &save); line != NULL;
-         line = strtok_r(NULL, "\n", &save)) {
+    char *rest = data;
+    for (unsigned number = 1; rest != NULL; number++) {
+        char *line = strsep(&rest, "\n");
         size_t n = strlen(line);
         if (n > 0 && line[n - 1] == '\r')
             line[n - 1] = '\0';
@@ -198,11 +198,12 @@ static int set_env_file(void *context, const char *text, struct error *err)
         if (line[0] == '\0' || line[0] == '#')
             continue;
         size_t name = strcspn(line, "=");
-        if (strcspn(line, " \t") < name)
-            return error_set(err, "usage.env", 0, "variable \"%.*s\" has a blank in its name",
-                             (int)name, line);
-        if (set_env(context, line, err) < 0)
-            return -1;
+        int rc = strcspn(line, " \t") < name
+                     ? error_set(err, "usage.env", 0, "variable \"%.*s\" has a blank in its name",
+                                 (int)name, line)
+                     : set_env(context, line, err);
+        if (rc < 0)
+            return error_wrap(err, "%s:%u", text, number);
     }
     return 0;
 }
@@ -366,7 +367,9 @@ static int set_seccomp(void *context, const char *text, struct error *err)
         return error_hint(
             err, "a file with an OCI seccomp object, or default, unconfined, tight, build, wide");
     }
-    s->seccomp = (struct spec_seccomp){.kind = SECCOMP_JSON, .json = arena_strdup(s->arena, data)};
+    s->seccomp = (struct spec_seccomp){.kind = SECCOMP_JSON,
+                                       .name = arena_strdup(s->arena, text),
+                                       .json = arena_strdup(s->arena, data)};
     return 0;
 }
 
@@ -490,7 +493,9 @@ int cli_sandbox_base(struct cli_sandbox *c, const struct cli_option *options, in
         count++;
     memcpy(table, options, (count + 1) * sizeof *table);
     for (struct cli_option *o = table; o->help != NULL; o++) {
-        if (o->set != set_profile && o->set != set_spec && o->set != set_json)
+        /* the report: what fails now is told there, too */
+        if (o->set != set_profile && o->set != set_spec && o->set != set_json &&
+            (o->name == NULL || strcmp(o->name, "report") != 0))
             o->set = skip;
     }
     cli_parse(table, c, argc, argv, NULL);

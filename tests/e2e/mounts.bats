@@ -104,6 +104,19 @@ owner() { stat -c %u:%g "$1"; }
     expect_output old
 }
 
+@test "-v :O,ro: what is laid over cannot be written either" {
+    local words
+    mkdir -p tree
+    echo old >tree/file
+    chmod -R a+rwX tree
+    for words in O,ro ro,O; do
+        inside -v "$WORK/tree:/w:$words" sh -c 'cat /w/file; echo new >/w/file'
+        [ "$status" -ne 0 ]
+        expect_output old
+        [[ $stderr = *"ead-only file system"* || $stderr = *"ermission denied"* ]]
+    done
+}
+
 @test "-v :O: directories of the host can be removed and renamed" {
     # In a user namespace overlayfs notes that in user.* attributes, and the layer that it writes to is a tmpfs.
     [ "$(printf '%s\n' 6.6 "$(uname -r)" | sort -V | head -n 1)" = 6.6 ] ||

@@ -19,9 +19,9 @@ status_of() {
 
 @test "signals to cloche reach the program, which decides" {
     local signal
-    for signal in HUP INT QUIT TERM USR1 USR2 ALRM WINCH; do
-        start $signal perl -e '$| = 1; $SIG{$_} = sub { print "caught $_[0]\n"; exit 9 } for qw(HUP INT QUIT TERM USR1 USR2 ALRM WINCH); print "ready\n"; sleep 100 while 1'
-        kill -$signal "$started"
+    for signal in HUP INT QUIT TERM USR1 USR2 ALRM WINCH ABRT PROF VTALRM IO PWR STKFLT URG NUM36 RTMAX; do
+        start $signal perl -e '$| = 1; $SIG{$_} = sub { print "caught $_[0]\n"; exit 9 } for qw(HUP INT QUIT TERM USR1 USR2 ALRM WINCH ABRT PROF VTALRM IO PWR STKFLT URG NUM36 RTMAX); print "ready\n"; sleep 100 while 1'
+        kill -${signal#NUM} "$started"
         status_of "$started"
         expect_status 9
         [ "$(cat $signal.out)" = $'ready\ncaught '$signal ]
@@ -38,6 +38,41 @@ status_of() {
         expect_status $((128 + ${signal#*:}))
         expect_report '[.verdict, .signal] | @json' "[\"runtime_error\",${signal#*:}]"
     done
+}
+
+state_is() { [ "$(cut -d' ' -f3 "/proc/$started/stat")" = "$1" ]; }
+grown() { [ "$(stat -c %s out/log)" -gt "$1" ]; }
+
+@test "^Z: the tree stands still with cloche, and goes on with it" {
+    local size again
+    mkdir -m 777 out
+    start it --timeout 100s -v "$WORK/out:/out" bash -c 'trap "" TSTP TERM; trap "exit 6" USR1; echo ready; while :; do echo x >>/out/log; done'
+    wait_until 10 grown 0
+    kill -TSTP "$started"
+    wait_until 10 state_is T
+    size=$(stat -c %s out/log)
+    for again in 1 2 3 4 5; do
+        cloche run true
+    done
+    [ "$(stat -c %s out/log)" -eq "$size" ]
+    kill -CONT "$started"
+    wait_until 10 grown "$size"
+    # and once more; what stands still can be ended
+    kill -TSTP "$started"
+    wait_until 10 state_is T
+    kill -USR1 "$started"
+    kill -CONT "$started"
+    status_of "$started"
+    expect_status 6
+    start other --timeout 100s sh -c 'echo ready; while :; do :; done'
+    kill -TSTP "$started"
+    wait_until 10 state_is T
+    init=$(inner "$started")
+    kill -KILL "$started"
+    status_of "$started"
+    expect_status 137
+    wait_until 10 gone "$init"
+    cloche run true # sweeps
 }
 
 @test "a program that ignores SIGTERM lives on" {

@@ -109,7 +109,7 @@ JSON
     printf 'A=1\nB =2\n' >env
     inside --env-file env true
     expect_status 2
-    expect_stderr 'cloche: --env-file: variable "B " has a blank in its name'
+    expect_stderr 'cloche: --env-file: env:2: variable "B " has a blank in its name'
     printf 'A=\0\nB=2\n' >env
     inside --env-file env true
     expect_status 2
@@ -260,6 +260,31 @@ JSON
     inside --json sh -c 'echo out'
     expect_output out
     [ "$(jq -r .verdict <<<"$stderr")" = ok ]
+    status=0
+    cloche run --json true 2>/dev/full || status=$?
+    expect_status 125
+}
+
+@test "--report: of a launch that fails, too, and never an older one's" {
+    local wrong
+    printf 'not json' >filter
+    for wrong in "--rootfs /nonexist" "--profile nosuch" "--memory x" "-v /nonexist:/x" "--spec /nonexist" "--seccomp /nonexist" \
+        "--seccomp filter" "--nosuch" "--memory 1m --memory-swap 1"; do
+        inside --report report.json true
+        expect_status 0
+        expect_report .verdict ok
+        inside --report report.json $wrong true
+        [[ $status = @(2|125) ]] || differ "status of $wrong" $status "2 or 125"
+        expect_report .verdict setup_error
+        [ "$(jq -r .detail report.json)" != "" ]
+    done
+    rm report.json
+    run bash -c '"$0" run --report report.json true <&-' "$CLOCHE"
+    expect_status 125
+    expect_report .verdict setup_error
+    inside --report report.json
+    expect_status 2
+    expect_report .verdict setup_error
 }
 
 @test "--output-limit: all of it up to the limit, then the end" {

@@ -145,3 +145,29 @@ ignored.json is a valid spec; Cloche ignores the properties above'
     expect_status 0
     expect_output "$(printf 'in a bundle\nrunc\n0')"
 }
+
+@test "what cannot be meant is refused, with its place and what to do" {
+    cloche spec >spec.json
+    local edit words
+    while IFS='|' read -r edit words; do
+        jq "$edit" spec.json >wrong.json
+        run --separate-stderr cloche run --spec wrong.json -- true
+        expect_status 125
+        expect_stderr "cloche: $words"
+    done <<'END'
+.linux.maskedPaths = ["/"]|linux.maskedPaths[0]: the root itself cannot be masked
+.linux.devices = [{"path":"/dev/null","type":"c","major":1,"minor":5}]|"/dev/null" is device c of its standard numbers in every sandbox, and cannot be another; fix: leave it out, or give the device another name
+.extends = "student"|wrong.json: extends: it belongs into "cloche": "cloche": {"extends": ...}
+END
+    run --separate-stderr env CLOCHE_RUN=relative "$CLOCHE" create box -- sleep 100
+    [ "$status" -ne 0 ]
+    expect_stderr 'cloche: CLOCHE_RUN is "relative", which is no absolute path; fix: set it to a directory from the root on, or unset it'
+    printf 'no json' >filter
+    run --separate-stderr cloche run --seccomp filter true
+    expect_status 125
+    [[ $stderr = *"found what is not JSON: filter"* ]]
+    touch file
+    run --separate-stderr cloche run -v "$PWD/file:/x:O" true
+    expect_status 125
+    [[ $stderr = *"must be a directory"* ]]
+}
