@@ -5,9 +5,11 @@
 #include "runtime/client_private.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,7 +18,7 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
                struct error *err)
 {
     _cleanup_fields_ struct fields f = FIELDS_INIT;
-    *c = (struct calls){.fd = client_connect(sandbox, err)};
+    *c = (struct calls){.fd = client_connect(sandbox, err), .poll_fd = -1};
     if (c->fd < 0)
         return -1;
     calls_set_deadline(c);
@@ -36,8 +38,18 @@ int calls_open(struct calls *c, const char *sandbox, const char *module, uint64_
 
 void calls_set_deadline(struct calls *c)
 {
-    uint64_t until = client_deadline(), now = client_now_ms();
-    c->timeout_ms = until == 0 ? -1 : until > now ? (int)(until - now) : 0;
+    c->until_ms = client_deadline();
+}
+
+/** Of a wait that begins or, after a signal, goes on now. */
+static int left_ms(const struct calls *c)
+{
+    uint64_t now = client_now_ms();
+    if (c->until_ms == 0)
+        return -1;
+    return c->until_ms <= now            ? 0
+           : c->until_ms - now < INT_MAX ? (int)(c->until_ms - now)
+                                         : INT_MAX;
 }
 
 bool calls_idle(const struct calls *c)
@@ -73,14 +85,29 @@ void calls_close(struct calls *c)
         frame_close_fds(c->in);
     free(c->in);
     free(c->own);
+    cleanup_close(&c->poll_fd);
     cleanup_close(&c->fd);
-    *c = (struct calls){.fd = -1};
+    *c = (struct calls){.fd = -1, .poll_fd = -1};
+}
+
+static bool poll_too(const struct calls *c, int fd)
+{
+    struct epoll_event e = {.events = EPOLLIN};
+    return epoll_ctl(c->poll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
 int calls_fd(struct calls *c)
 {
+    bool first = !c->polls;
     c->polls = true;
-    return c->shared != NULL ? c->box.bell : c->fd;
+    if (first && c->asked && c->shared == NULL) {
+        c->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (c->poll_fd >= 0 && !poll_too(c, c->fd)) {
+            close(c->poll_fd);
+            c->poll_fd = -1;
+        }
+    }
+    return c->poll_fd >= 0 ? c->poll_fd : c->shared != NULL ? c->box.bell : c->fd;
 }
 
 /** A client that waits in here for one reply after another is worth a mailbox. */
@@ -100,7 +127,7 @@ static int have_mailbox(struct calls *c, struct frame *f)
     c->shared = shared;
     mailbox_open(&c->box, &c->shared->up, &c->shared->down, f->fds[2], f->fds[1]);
     f->fds[1] = f->fds[2] = -1;
-    return 0;
+    return c->poll_fd < 0 || poll_too(c, c->box.bell) ? 0 : -1;
 }
 
 int calls_send(struct calls *c, bool wait, struct error *err)
@@ -233,7 +260,7 @@ static int take_boxed(struct calls *c, bool wait)
 {
     struct mailbox *m = &c->box;
     while (c->shared != NULL && !c->ended && !mailbox_waiting(m)) {
-        int rc = mailbox_wait(m, wait ? c->timeout_ms : 0);
+        int rc = mailbox_wait(m, wait ? left_ms(c) : 0);
         if (rc < 0 && errno != EINTR)
             return -1;
         c->ended = rc == 0; /* what was said before is still to be read */
@@ -277,7 +304,13 @@ static int next_frame(struct calls *c, bool wait)
     int rc = take_boxed(c, wait);
     if (rc != 0)
         return rc;
-    rc = frame_receive(c->fd, f, wait ? 0 : MSG_DONTWAIT);
+    while ((rc = frame_receive(c->fd, f, MSG_DONTWAIT)) < 0 && errno == EAGAIN && wait) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        rc = poll(&p, 1, left_ms(c));
+        errno = rc == 0 ? EAGAIN : errno;
+        if (rc == 0 || (rc < 0 && errno != EINTR))
+            return -1;
+    }
     if (rc <= 0)
         return rc;
     c->greeted = c->greeted || f->head.type != FRAME_ERROR;

@@ -21,7 +21,8 @@ struct calls {
     bool asked, ended; /* the mailbox; its bell has said so */
     struct mailbox box;
     struct mailbox_shared *shared; /* NULL: not yet */
-    int timeout_ms;                /* of a wait; -1: for ever */
+    uint64_t until_ms;             /* of a wait; 0: for ever */
+    int poll_fd; /* for the application, while it is not known by which way replies come; -1 */
     unsigned char *out, *own; /* the frame being filled: in the box, or in @own */
     size_t used, room;
     int fds[PROTOCOL_MAX_FDS];

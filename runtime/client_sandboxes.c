@@ -105,7 +105,9 @@ int client_make(const char *id, const char *spec_json, struct error *err)
     if (client_check_id(id, err) < 0 || quota_sandboxes(&quota, err) < 0)
         return -1;
     _cleanup_close_ int all = state_open_dir("sandboxes", err);
-    if (all < 0)
+    /* where there is no door to make nothing is made */
+    _cleanup_close_ int doors = all < 0 ? -1 : state_open_run_dir("sandboxes", err);
+    if (doors < 0)
         return -1;
     if (faccessat(all, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return exists(id, err);

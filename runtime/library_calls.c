@@ -199,11 +199,13 @@ int cloche_call(struct cloche *c, const char *id, const char *module, const void
     struct error e = ERROR_INIT;
     struct calls_reply r = {0};
     struct kept *k = take(c, id, module);
+    const bool kept = k != NULL;
     if (k == NULL)
         k = make(id, module, &e);
     if (k == NULL)
         return library_give(-1, &e, err);
     calls_set_deadline(&k->calls);
+    struct error now = ERROR_INIT;
     int rc = ask(&k->calls, data, size, &r, &e);
     bool good = rc > 0;
     if (good)
@@ -212,5 +214,11 @@ int cloche_call(struct cloche *c, const char *id, const char *module, const void
         keep(c, k);
     else
         drop(k);
+    /* what has become of it meanwhile says more; not asked again, for it may have been answered */
+    if (kept && !good && strcmp(e.code, "keeper.gone") == 0) {
+        k = make(id, module, &now);
+        drop(k);
+        e = k == NULL ? now : e;
+    }
     return library_give(rc < 0 ? -1 : 0, &e, err);
 }

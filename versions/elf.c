@@ -101,7 +101,10 @@ static int read_abi(const struct module_view *m, struct cloche_abi *abi, struct 
         return error_set(err, "verify.abi", 0,
                          "compiled for another ABI (pointers of %u, long of %u, libc %u)",
                          abi->pointer_size, abi->long_size, abi->libc);
-    if ((abi->flags & ~CLOCHE_FLAGS_KNOWN) != 0 || abi->reserved != 0)
+    if (abi->reserved != 0)
+        return error_set(err, "verify.abi", 0, "the reserved word of its ABI block is %u, not 0",
+                         abi->reserved);
+    if ((abi->flags & ~CLOCHE_FLAGS_KNOWN) != 0)
         return error_set(err, "verify.abi", 0, "unknown flags 0x%x",
                          abi->flags & ~CLOCHE_FLAGS_KNOWN);
     if ((abi->flags & CLOCHE_STATE_ARENA) != 0 &&

@@ -36,7 +36,13 @@ static int set_detach(void *context, const char *text, struct error *err)
 
 static int set_debounce(void *context, const char *text, struct error *err)
 {
-    return spec_parse_duration(text, &((struct watch_options *)context)->debounce_ms, err);
+    uint64_t *ms = &((struct watch_options *)context)->debounce_ms;
+    if (spec_parse_duration(text, ms, err) < 0)
+        return -1;
+    return *ms >= 1 && *ms <= 60000
+               ? 0
+               : error_set(err, "usage.value", 0, "expected a time from 1ms to 60s, found \"%s\"",
+                           text);
 }
 
 static int set_include(void *context, const char *text, struct error *err)

@@ -416,8 +416,9 @@ void transaction_switch(struct reload *t)
     struct call_list old_log = {0};
     t->group = NULL;
     transaction_step(t, 12, "switch");
-    if (before != NULL && before->from.number == 0) {
-        /* on probation, but there was none before it: M is what can be gone back to */
+    if (before != NULL && (before->from.number == 0 || strcmp(before->r.cause, "automatic") == 0)) {
+        /* on probation, but there was none before it, or one that was given up: M is what can be
+         * gone back to */
         transaction_end(before, ATTEMPT_SUPERSEDED, NULL, VERSION_PUBLISHED, NULL);
         before = NULL;
     }

@@ -50,6 +50,8 @@ static void roll_back(struct reload *t, struct worker *w)
 {
     struct service *s = t->s;
     t->rolling = true;
+    /* what M still answers is this way's from here on, and holds nobody back */
+    t->catching = s->log_full = false;
     t->losing = w;
     w->owner = t;
     transaction_cancel(t, &t->timer);

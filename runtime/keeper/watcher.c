@@ -309,7 +309,8 @@ static void schedule(struct watcher *w, uint64_t ms, bool saved)
         w->first_ms = now;
     w->event_count++;
     w->last_us = now_us();
-    latest = w->first_ms + WATCHER_LATEST_MS;
+    latest = w->first_ms +
+             (4 * w->debounce_ms > WATCHER_LATEST_MS ? 4 * w->debounce_ms : WATCHER_LATEST_MS);
     if (now + ms > latest)
         ms = latest > now ? latest - now : 0;
     if (w->timer != NULL)

@@ -23,8 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WATCHER_DEBOUNCE_MS     30
-#define WATCHER_LATEST_MS       250 /* a change is told at the latest so long after its first event */
+#define WATCHER_DEBOUNCE_MS 30
+/* A change is told at the latest so long after its first event, or after four times the debounce */
+#define WATCHER_LATEST_MS       250
 #define WATCHER_REMOVAL_MS      200 /* an editor that deletes the file first is about to write it */
 #define WATCHER_DIRECTORIES_MAX 4096
 #define WATCHER_FILES_TOLD      8

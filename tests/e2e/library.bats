@@ -57,6 +57,10 @@ keeps() {
     sed 's/(void)self;/(void)self, (void)"second";\n    static volatile int n;\n    n++;/' dir/echo.c >dir/second.c
     sed '1a #include <unistd.h>
         s/return cloche_reply_write.*/for (;;) pause();/; s/"echo"/"never"/' dir/echo.c >dir/never.c
+    sed '1a #include <stdlib.h>
+        1a #include <unistd.h>
+        s/return cloche_reply_write/usleep(1000 * (unsigned)atoi((const char *)request->data)); &/; s/"echo"/"slow"/' \
+        dir/echo.c >dir/slow.c
     sed 's/"echo"/"again"/' dir/echo.c >dir/again.c
     printf 'nonsense\n' >dir/broken.c
     export CLOCHE_KEEPER=$CLOCHE_BUILD_DIR/cloche-keeper

@@ -1102,3 +1102,42 @@ unbound() {
 }
 
 checkpoint() { [ "$(od -An -j144 -N4 -td4 "$CLOCHE_ROOT/sandboxes/box/state/counter/good" | tr -d ' ')" = "$1" ]; }
+
+@test "step 14: N dies while its log is full and M answers it: nobody waits for ever, nothing is lost" {
+    local SOURCE=late MODULE=late
+    build m -DSLOW_US=300 -DSLOW_FROM=0
+    build n -DSLOW_US=2000 -DSLOW_FROM=4050 -DCRASH_AT=4120
+    create box
+    cloche reload box late=m.so >/dev/null
+    [ "$(call x)" = 1 ]
+    cloche confirm box late
+    cloche reload box late=n.so >/dev/null
+    yes x | head -n 6000 | timeout 100 cloche call --lines box late >got
+    seq 2 6001 | cmp - got
+    wait_until 10 ended
+    [ "$(last .state)" = ROLLED_BACK ]
+}
+
+@test "what was given up is not gone back to by a reload after it" {
+    local SOURCE=late MODULE=late
+    build m
+    build n -DLATE -DSTEP=1000
+    create box
+    cloche reload box late=m.so >/dev/null
+    [ "$(call x)" = 1 ]
+    cloche confirm box late
+    cloche reload box late=n.so >/dev/null
+    [ "$(call x)" = 1001 ]
+    cloche confirm box late
+    # two workers die of each: the third time it is given up, and the one before answers
+    run call crash
+    run call crash
+    [ "$(call crash)" = 1002 ]
+    [ "$(last .cause) $(last .to)" = "automatic 1" ]
+    cloche reload box late=n.so >/dev/null
+    [ "$(call crash)" = 1003 ]
+    [ "$(call x)" = 1004 ]
+    wait_until 10 ended
+    [ "$(cloche history --json box late | jq -r '.attempts[-1] | [.state, .from, .to] | @json')" = '["ROLLED_BACK",1,2]' ]
+    [ "$(cloche info --json box | jq -r .status)" = running ]
+}

@@ -4,11 +4,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -218,6 +221,66 @@ static void kept_connections(const char *dir, const char *config)
     CHECK(open_files() == before);
 }
 
+static void alarmed(int sig)
+{
+    (void)sig;
+}
+
+/* What is polled stays the same, whichever way the replies come; signals do not prolong a
+ * deadline; and what a kept connection finds is told. */
+static void waiting(const char *dir)
+{
+    struct cloche_reload_options r = CLOCHE_OPTIONS(cloche_reload_options);
+    struct cloche_options o = CLOCHE_OPTIONS(cloche_options);
+    const struct sigaction interrupt = {.sa_handler = alarmed};
+    const struct itimerval often = {{.tv_usec = 50000}, {.tv_usec = 50000}}, never = {{0}, {0}};
+    struct cloche_calls *calls;
+    struct cloche_reply reply;
+    struct cloche *c;
+    char source[4096];
+    int rc;
+    snprintf(source, sizeof source, "%s/slow.c", dir);
+    r.source = source;
+    CHECK(cloche_reload(NULL, id, "slow", &r, NULL, &err) == 0);
+
+    CHECK(cloche_calls_open(NULL, id, "slow", 0, &calls, &err) == 0);
+    CHECK(cloche_calls_put(calls, 1, "1", 2, &err) == 0 && cloche_calls_send(calls, &err) == 0);
+    CHECK(cloche_calls_next(calls, 1, &reply, &err) == 1);
+    CHECK(cloche_calls_put(calls, 2, "200", 4, &err) == 0 && cloche_calls_send(calls, &err) == 0);
+    struct pollfd fd = {.fd = cloche_calls_fd(calls), .events = POLLIN};
+    for (int i = 3; i < 20; i++) {
+        while ((rc = cloche_calls_next(calls, 0, &reply, &err)) == 0)
+            CHECK(poll(&fd, 1, 20000) == 1);
+        CHECK(rc == 1 && reply.number == (uint64_t)i - 1 && cloche_calls_fd(calls) == fd.fd);
+        CHECK(cloche_calls_put(calls, (uint64_t)i, "1", 2, &err) == 0);
+        CHECK(cloche_calls_send(calls, &err) == 0);
+    }
+    cloche_calls_close(calls);
+
+    o.deadline_ms = 300;
+    CHECK(cloche_open(&o, &c, &err) == 0);
+    CHECK(sigaction(SIGALRM, &interrupt, NULL) == 0);
+    for (int warm = 0; warm < 3; warm++) { /* by the socket, the mailbox, and asked for it */
+        for (int i = 0; i < warm; i++)
+            CHECK(cloche_call(c, id, "slow", "1", 2, NULL, NULL, NULL, &err) == 0);
+        CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+        CHECK(cloche_call(c, id, "slow", "2000", 5, NULL, NULL, NULL, &err) < 0);
+        CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+        CHECK(strcmp(err.code, "call.deadline") == 0);
+        CHECK(cloche_call(NULL, id, "slow", "0", 2, NULL, NULL, NULL, &err) == 0); /* it is over */
+    }
+    cloche_close(c);
+
+    CHECK(cloche_open(NULL, &c, &err) == 0);
+    CHECK(cloche_call(c, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
+    CHECK(cloche_stop(NULL, id, 0, &err) == 0);
+    CHECK(cloche_call(c, id, "echo", "x", 1, NULL, NULL, NULL, &err) < 0);
+    CHECK(strcmp(err.code, "sandbox.stopped") == 0);
+    CHECK(cloche_restart(NULL, id, 0, &err) == 0);
+    CHECK(cloche_call(c, id, "echo", "x", 1, NULL, NULL, NULL, &err) == 0);
+    cloche_close(c);
+}
+
 static void stored(const char *dir)
 {
     char path[4096];
@@ -309,6 +372,7 @@ int main(int argc, char **argv)
     together(argv[1]);
     watch(argv[1]);
     many_calls();
+    waiting(argv[1]);
     kept_connections(argv[1], argc > 2 ? argv[2] : NULL);
     CHECK(cloche_destroy(NULL, id, 1, &err) == 0);
     return 0;
