@@ -126,6 +126,7 @@ static int have_mailbox(struct calls *c, struct frame *f)
         return -1;
     c->shared = shared;
     mailbox_open(&c->box, &c->shared->up, &c->shared->down, f->fds[2], f->fds[1]);
+    c->box.patient = true;
     f->fds[1] = f->fds[2] = -1;
     return c->poll_fd < 0 || poll_too(c, c->box.bell) ? 0 : -1;
 }

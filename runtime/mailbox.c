@@ -3,8 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SPIN_NS 50000
+#define UNLUCKY 64
 
 static_assert(sizeof(struct mailbox_half) == MAILBOX_HALF, "head and room are one half");
 
@@ -20,14 +25,16 @@ void mailbox_open(struct mailbox *m, struct mailbox_half *out, struct mailbox_ha
 }
 
 /** Somebody may be asleep who saw nothing yet. */
-static void tell(const struct mailbox *m)
+static void tell(struct mailbox *m)
 {
     const uint64_t one = 1;
+    m->rang = false;
     __atomic_store_n(&m->out->sent, m->sent, __ATOMIC_RELEASE);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* sent, then asleep; mailbox_rest() has it reversed */
     if (__atomic_load_n(&m->out->asleep, __ATOMIC_RELAXED) == 0 ||
         __atomic_exchange_n(&m->out->asleep, 0, __ATOMIC_ACQ_REL) == 0)
         return;
+    m->rang = true;
     /* of the keeper's it does not block; one that is full has rung */
     while (write(m->ring, &one, sizeof one) < 0 && errno == EINTR)
         continue;
@@ -47,6 +54,7 @@ bool mailbox_put(struct mailbox *m, const void *data, size_t size)
     if (room != data)
         memcpy(room, data, size);
     m->out->size = (uint32_t)size;
+    __atomic_store_n(&m->out->processor, (uint32_t)sched_getcpu(), __ATOMIC_RELAXED);
     m->boxed = ++m->sent;
     __atomic_store_n(&m->out->number, m->boxed, __ATOMIC_RELEASE);
     tell(m);
@@ -102,6 +110,35 @@ void mailbox_rest(struct mailbox *m)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool mailbox_spin(struct mailbox *m)
+{
+    if (__atomic_load_n(&m->in->processor, __ATOMIC_RELAXED) == (uint32_t)sched_getcpu())
+        return false;
+    if (m->unlucky > 0) {
+        m->unlucky--;
+        return false;
+    }
+    const uint64_t end = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (mailbox_full(m) || (m->bell >= 0 && mailbox_waiting(m)))
+                return true;
+#ifdef __x86_64__
+            __builtin_ia32_pause();
+#endif
+        }
+    } while (now_ns() < end);
+    m->unlucky = UNLUCKY;
+    return false;
+}
+
 /** 1: one ring was heard; 0: there will be none. */
 static int hear(const struct mailbox *m)
 {
@@ -123,6 +160,8 @@ void mailbox_rise(struct mailbox *m)
 int mailbox_wait(struct mailbox *m, int timeout_ms)
 {
     struct pollfd p = {.fd = m->bell, .events = POLLIN};
+    if (!m->resting && timeout_ms != 0 && m->patient && mailbox_spin(m))
+        return 1;
     if (!m->resting)
         mailbox_rest(m);
     if (mailbox_waiting(m)) {

@@ -166,6 +166,8 @@ void calls_dispatch(struct service *m)
         call_push(&w->inflight, c);
     }
     give_rest(w);
+    /* one that had to be woken may have to run where we are */
+    w->post.eager = w->inflight.head != NULL && !w->post.box.rang;
     if (idle) {
         w->progress_ms = loop_now_ms();
         arm(w);
@@ -219,6 +221,7 @@ bool calls_reply(struct worker *w, const struct wire_record *r, const void *payl
         return false;
     call_pop(&w->inflight);
     const struct call *next = w->inflight.head;
+    w->post.eager = next != NULL;
     if (next != NULL && next->timeout_ms < c->timeout_ms)
         arm(w);
     int status = (int)(int64_t)r->value;

@@ -12,7 +12,7 @@ static bool on_look(void *context)
     struct post *p = context;
     if (p->deaf)
         return false;
-    if (!mailbox_full(&p->box)) {
+    if (!mailbox_full(&p->box) && !(p->eager && mailbox_spin(&p->box))) {
         mailbox_rest(&p->box);
         if (!mailbox_full(&p->box))
             return false;

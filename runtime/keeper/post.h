@@ -13,7 +13,8 @@ struct post {
     struct loop_look look;
     struct loop_source *source;
     int eventfd;
-    bool deaf; /* nothing is taken */
+    bool deaf;  /* nothing is taken */
+    bool eager; /* the next comes soon, and nobody else is waited for */
     void (*take)(void *context);
     void *context, *shared;
     size_t size;

@@ -36,8 +36,8 @@ struct session {
     int fds[PROTOCOL_MAX_FDS];
     int fd_count;
     size_t used, room;
-    unsigned char *body; /* the frame being filled: in the box, or */
-    unsigned char *own;  /* here */
+    unsigned char *body;                   /* the frame being filled: in the box, or */
+    unsigned char *own;                    /* here */
     struct frame_waiting *waiting, **last; /* that the socket had no room for */
     size_t waiting_bytes;
 };
@@ -173,6 +173,7 @@ void session_done(struct connection *client, struct call *c)
     s->open_calls--;
     s->open_bytes -= c->size;
     s->open_fds -= c->fd >= 0;
+    s->post.eager = s->open_calls == 0;
     c->client = NULL;
     if (s->post.deaf)
         events(s);
@@ -354,6 +355,7 @@ static int queue_calls(struct session *s, const void *body, size_t size, int *fd
         memcpy(c->data, from + at, h.size);
         at += call_padded(h.size);
         s->open_calls++;
+        s->post.eager = false;
         s->open_bytes += c->size;
         s->open_fds += c->fd >= 0;
         if (no)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -128,6 +129,33 @@ Test(mailbox, a_packet_is_written_and_read_in_place)
     cr_expect(mailbox_put(&keeper, "second", 6), "what is elsewhere is copied");
     cr_expect_eq(mailbox_look(&other, &seen), 6);
     cr_expect_arr_eq(seen, "second", 6);
+}
+
+Test(mailbox, one_watches_for_another_processor_and_not_in_vain_for_long)
+{
+    const uint32_t here = (uint32_t)sched_getcpu(), elsewhere = here + 1;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((int)here, &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    cr_expect(mailbox_put(&keeper, "x", 1));
+    cr_expect_eq(shared.down.processor, here);
+    cr_expect_not(mailbox_spin(&other), "the sender is on this one");
+    shared.down.processor = elsewhere;
+    cr_expect(mailbox_spin(&other));
+    cr_expect(mailbox_spin(&other), "it was lucky");
+    mailbox_taken(&other);
+    cr_expect_not(mailbox_spin(&other), "there is none");
+    cr_expect(mailbox_put(&keeper, "y", 1));
+    shared.down.processor = elsewhere;
+    int skipped = 0;
+    while (skipped < 1000 && !mailbox_spin(&other))
+        skipped++;
+    cr_expect(skipped > 0 && skipped < 1000, "%d", skipped);
+    mailbox_taken(&other);
+    mailbox_sent(&keeper); /* by the socket */
+    shared.down.processor = elsewhere;
+    cr_expect(mailbox_spin(&other));
 }
 
 Test(mailbox, one_that_lies_spoils_its_own_packets)
