@@ -60,18 +60,17 @@ int device_plan(struct plan *p, struct error *err)
     for (size_t i = 0; i < p->spec->device_count; i++) {
         const struct spec_device *d = &p->spec->devices[i];
         bool known = false, other = false;
-        for (size_t j = 0; j < sizeof standard / sizeof *standard; j++) {
-            if (strncmp(d->path, "/dev/", 5) != 0 || strcmp(d->path + 5, standard[j].name) != 0)
+        for (size_t j = 0; j < p->node_count; j++) { /* the standard ones first */
+            if (strncmp(d->path, "/dev/", 5) != 0 || strcmp(d->path + 5, p->nodes[j].name) != 0)
                 continue;
             known = true;
             other =
-                d->type != 'c' || d->major != standard[j].major || d->minor != standard[j].minor;
+                j < sizeof standard / sizeof *standard &&
+                (d->type != 'c' || d->major != standard[j].major || d->minor != standard[j].minor);
         }
         if (other) {
             error_set(err, "device.standard", 0,
-                      "\"%s\" is device c of its standard numbers in every "
-                      "sandbox, and cannot be another",
-                      d->path);
+                      "\"%s\" has its standard numbers in every sandbox, and no others", d->path);
             return error_hint(err, "leave it out, or give the device another name");
         }
         if (known)

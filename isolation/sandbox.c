@@ -387,8 +387,8 @@ int launch_run(struct sandbox **ret, const struct spec *spec, const struct sandb
         cgroup_sweep_dead(s->cgroup);
         rootfs_close(&s->plan);
         namespaces_hold(&s->plan, s->pid);
-        if (s->plan.ahead
-                .begun) /* idle now: what is read at the end is looked up for the first time */
+        /* what is read at the end is looked up for the first time while nobody waits */
+        if (s->plan.ahead.begun)
             cgroup_read_outcome(s->cgroup, &s->stats);
         if (watch_all(s, err) < 0)
             return -1;

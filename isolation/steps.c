@@ -91,8 +91,7 @@ static const struct {
      "in the way): cloche doctor tries it"},
     {STEP_MOUNT_MAKE, EINVAL,
      "check its type and options; what is laid over (:O) must be a directory, on a file system "
-     "that "
-     "an overlay can have below it"},
+     "that can be below an overlay"},
     {STEP_START_PROGRAM, EAGAIN,
      "a limit of processes is reached, of this user (ulimit -u) or of the sandbox (--pids-limit)"},
     {STEP_FILTER, EMFILE,

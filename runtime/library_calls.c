@@ -100,10 +100,11 @@ static struct kept *take(struct cloche *c, const char *id, const char *module)
     if (c == NULL)
         return NULL;
     pthread_mutex_lock(&c->lock);
-    for (struct kept **at = &c->kept; *at != NULL && found == NULL; at = &(*at)->next) {
+    for (struct kept **at = &c->kept; *at != NULL; at = &(*at)->next) {
         if (strcmp((*at)->id, id) == 0 && strcmp((*at)->module, module) == 0) {
             found = *at;
             *at = found->next;
+            break;
         }
     }
     pthread_mutex_unlock(&c->lock);

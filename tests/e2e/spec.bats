@@ -156,7 +156,7 @@ ignored.json is a valid spec; Cloche ignores the properties above'
         expect_stderr "cloche: $words"
     done <<'END'
 .linux.maskedPaths = ["/"]|linux.maskedPaths[0]: the root itself cannot be masked
-.linux.devices = [{"path":"/dev/null","type":"c","major":1,"minor":5}]|"/dev/null" is device c of its standard numbers in every sandbox, and cannot be another; fix: leave it out, or give the device another name
+.linux.devices = [{"path":"/dev/null","type":"c","major":1,"minor":5}]|"/dev/null" has its standard numbers in every sandbox, and no others; fix: leave it out, or give the device another name
 .extends = "student"|wrong.json: extends: it belongs into "cloche": "cloche": {"extends": ...}
 END
     run --separate-stderr env CLOCHE_RUN=relative "$CLOCHE" create box -- sleep 100
