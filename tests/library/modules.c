@@ -257,14 +257,14 @@ static void waiting(const char *dir)
     }
     cloche_calls_close(calls);
 
-    o.deadline_ms = 300;
+    o.deadline_ms = 1000;
     CHECK(cloche_open(&o, &c, &err) == 0);
     CHECK(sigaction(SIGALRM, &interrupt, NULL) == 0);
     for (int warm = 0; warm < 3; warm++) { /* by the socket, the mailbox, and asked for it */
         for (int i = 0; i < warm; i++)
             CHECK(cloche_call(c, id, "slow", "1", 2, NULL, NULL, NULL, &err) == 0);
         CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
-        CHECK(cloche_call(c, id, "slow", "2000", 5, NULL, NULL, NULL, &err) < 0);
+        CHECK(cloche_call(c, id, "slow", "2500", 5, NULL, NULL, NULL, &err) < 0);
         CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
         CHECK(strcmp(err.code, "call.deadline") == 0);
         CHECK(cloche_call(NULL, id, "slow", "0", 2, NULL, NULL, NULL, &err) == 0); /* it is over */
