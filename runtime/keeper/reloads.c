@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "runtime/keeper/service.h"
+#include "runtime/keeper/transaction.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -210,18 +211,17 @@ int op_reload(struct connection *c, struct frame *f, struct error *err)
     return start(c, f, list, count, err);
 }
 
-int op_rollback(struct connection *c, struct frame *f, struct error *err)
+static int roll_back(struct connection *c, struct frame *f, struct service *s, const char *name,
+                     struct error *err)
 {
     struct keeper *k = c->keeper;
-    const char *name = frame_get(f, "module");
-    struct service *s = service_require(k, name != NULL ? name : "", err);
     struct reload_request r = {.module = name,
                                .number = (uint32_t)frame_get_int(f, "number", 1, UINT32_MAX, 0),
                                .artifact = -1,
                                .kind = "rollback",
                                .cause = "command",
                                .supersede = frame_get_int(f, "supersede", 0, 1, 0) == 1};
-    if (s == NULL || modules_store(k, err) == NULL || state_choice(f, true, &r.state, err) < 0)
+    if (modules_store(k, err) == NULL || state_choice(f, true, &r.state, err) < 0)
         return -1;
     if (r.number == 0 && s->probation != NULL)
         r.number = reload_fallback(s);
@@ -234,6 +234,20 @@ int op_rollback(struct connection *c, struct frame *f, struct error *err)
         return error_hint(err, "cloche versions %s %s", k->id, s->name);
     }
     return start(c, f, &r, 1, err);
+}
+
+int op_rollback(struct connection *c, struct frame *f, struct error *err)
+{
+    const char *name = frame_get(f, "module");
+    struct service *s = service_require(c->keeper, name != NULL ? name : "", err);
+    if (s == NULL || roll_back(c, f, s, name, err) == 0)
+        return s == NULL ? -1 : 0;
+    if (strcmp(err->code, "reload.busy") == 0) /* which names the other's step */
+        return -1;
+    error_wrap(err, "step 1 (%s) of module \"%s\"", transaction_step_name(1), s->name);
+    if (s->active.number != 0)
+        error_append(err, "version %u still serves", s->active.number);
+    return -1;
 }
 
 int op_confirm(struct connection *c, struct frame *f, struct error *err)

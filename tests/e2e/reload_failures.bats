@@ -807,6 +807,7 @@ good() {
         run --separate-stderr cloche rollback --json box counter "$number"
         expect_status 1
         expect_error "$code"
+        [[ $(jq -r .error.message <<<"$stderr") = 'step 1 (slot) of module "counter": '*'; version 1 still serves' ]]
     done <<<$'9 store.unknown_version\n2 reload.bad_version\n1 reload.active'
     for number in 3 4 5 6 7 8 9 10 11 12 13; do
         good v$number
@@ -814,6 +815,7 @@ good() {
     run --separate-stderr cloche rollback --json box counter 1
     expect_status 1
     expect_error store.collected
+    [[ $(jq -r .error.message <<<"$stderr") = *'; version 13 still serves' ]]
     serves 13
     [ "$(call get)" = 14 ]
     terminal
